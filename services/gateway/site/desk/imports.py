@@ -18,7 +18,6 @@ from services.gateway.site.shell import access, session
 pages = access.Pages("imports")
 MOST_SHOWN = 200  # rows of a report that are shown; refused rows and open questions come first
 RUNNING = frozenset((o.IMPORT_STATE_PENDING, o.IMPORT_STATE_READING, o.IMPORT_STATE_WRITING))
-_NEW = "new"
 _ORDER = {o.IMPORT_OUTCOME_REFUSED: 0, o.IMPORT_OUTCOME_ASKED: 1}
 _ENCODINGS = tuple(number for number in o.ImportEncoding.values() if number)
 
@@ -98,7 +97,7 @@ def proceed(identifier: str) -> access.Answer:
                 o.ImportAnswer(
                     file=file,
                     row=int(row) if row.isdecimal() and len(row) < 8 else 0,
-                    subject_id="" if value == _NEW else value,
+                    subject_id="" if value == "new" else value,
                 )
                 for (row, _dash, file), value in answers
             ],

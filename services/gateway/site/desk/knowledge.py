@@ -144,7 +144,6 @@ def data_by_receipt(
         and reading.time.ToDatetime() >= receipt.create_time.ToDatetime()
         and not (end_time and reading.time.ToDatetime(tzinfo=UTC) > end_time)
     ]
-    last_day = i18n.day(receipt.until_time)
     ends = (
         (not receipt.genuine, _("No es válido: no abre nada.")),
         (
@@ -154,7 +153,7 @@ def data_by_receipt(
         (receipt.live, _("Hasta el %(day)s.", day=words.end_of_consent(receipt))),
         (
             until_time and until_time <= i18n.now(),
-            _("Terminó el %(day)s: ya no abre nada.", day=last_day),
+            _("Terminó el %(day)s: ya no abre nada.", day=i18n.day(receipt.until_time)),
         ),
         (
             confirm_until_time and confirm_until_time > i18n.now(),

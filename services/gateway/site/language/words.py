@@ -27,9 +27,7 @@ from protos.referrals.v1 import (
     plans_pb2,
     referrals_pb2,
 )
-from services.gateway.site.language import i18n, vocabulary
-from services.gateway.site.language.i18n import _
-from services.gateway.site.language.vocabulary.line import REVERSED
+from services.gateway.site.language import _, i18n, vocabulary
 
 # Names of tables that differ from the names of their enums.
 _TABLE_NAMES = {
@@ -183,9 +181,13 @@ def shares(service: Any) -> str:
 def as_asked(question: str, answer: str) -> str:
     """Converts an answer to a triage question from the page's wording to the contract's, or back.
 
-    Questions in REVERSED swap yes and no.
+    Questions in `line.REVERSED` swap yes and no.
     """
-    return {"yes": "no", "no": "yes"}.get(answer, answer) if question in REVERSED else answer
+    return (
+        {"yes": "no", "no": "yes"}.get(answer, answer)
+        if question in vocabulary.line.REVERSED
+        else answer
+    )
 
 
 def answers_to(question: str) -> list[tuple[str, str]]:

@@ -65,7 +65,6 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 @pages.form("/advice/publish", access.NETWORK, again=form)
 def publish() -> access.Answer:
-    """Publishes the card."""
     with forms.publishing(
         field_of,
         _(

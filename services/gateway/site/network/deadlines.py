@@ -65,7 +65,6 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 @pages.form("/deadlines/publish", access.NETWORK, again=form)
 def publish() -> access.Answer:
-    """Publishes the next version."""
     with forms.publishing(
         lambda path: path.removeprefix("deadlines."),
         _(

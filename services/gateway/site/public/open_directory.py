@@ -7,8 +7,7 @@ either could lead somebody to the house.
 
 from collections.abc import Iterable, Sequence
 
-from flask import abort, render_template, request
-from werkzeug.wrappers import Response
+from flask import Response, abort, render_template, request
 
 from chassis.errors import Invalid, Unavailable
 from chassis.ids import object_id

@@ -124,8 +124,7 @@ def form_token_of(secret: str, worker_id: str) -> str:
 
 def current_binding() -> str:
     """Returns the session mark and worker to which this request's forms are bound, or PUBLIC."""
-    secret, _ = read_cookie()
-    return _binding(secret, g.me.worker_id) if g.me else PUBLIC
+    return _binding(g.me.secret, g.me.worker_id) if g.me else PUBLIC
 
 
 def _binding(secret: str, worker_id: str) -> str:

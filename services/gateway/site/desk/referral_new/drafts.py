@@ -19,7 +19,12 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import answer_or, directory, names, queues, referrals
-from services.gateway.site.desk.referral_new.questions import pages, problems, urgency_reason
+from services.gateway.site.desk.referral_new.questions import (
+    pages,
+    problems,
+    urgency_reason,
+    values_in_form,
+)
 from services.gateway.site.language import _, i18n, vocabulary, words
 from services.gateway.site.parts import consent_form, forms, unsafe_form
 from services.gateway.site.shell import access, session
@@ -154,17 +159,6 @@ def earlier_referral(draft: r.Referral) -> r.Referral | None:
     if not draft.based_on_id:
         return None
     return answer_or(None, r.GetReferralRequest(id=draft.based_on_id), Refusal)
-
-
-def values_in_form() -> MultiDict[str, str]:
-    """Returns the values of the form.
-
-    The button `names_nothing` gives the answer that the person named nothing as unsafe.
-    """
-    answers = MultiDict(request.form)
-    if forms.flag("names_nothing"):
-        answers["unsafe_code"] = "nothing"
-    return answers
 
 
 def contact_page(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:

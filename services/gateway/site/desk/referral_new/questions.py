@@ -137,13 +137,8 @@ def person() -> access.Answer:
     continue without it; if the enquiry already has a draft, shows that draft.
     """
     start = start_in_request()
-    answers = MultiDict(request.form) if request.method == "POST" else start.known_answers()
+    answers = values_in_form() if request.method == "POST" else start.known_answers()
     shown_page = forms.text("page")
-    # two buttons give frequent night-time answers with one press instead of two
-    if forms.flag("nobody_calls"):
-        answers["channel_code"] = "none"
-    if forms.flag("names_nothing"):
-        answers["unsafe_code"] = "nothing"
     if start.enquiry and not start.enquiry.taken_service_id:
         start = replace(start, enquiry=None)
         closed_problem = {"_form": words.conflict("enquiry_cancelled")}
@@ -166,6 +161,19 @@ def person() -> access.Answer:
         errors = forms.problems(refusal)
         page = page_of(start, errors)
     return show(start, answers, page, errors)
+
+
+def values_in_form() -> MultiDict[str, str]:
+    """Returns the values of the form.
+
+    Two buttons give frequent night-time answers with one press instead of two.
+    """
+    answers = MultiDict(request.form)
+    if forms.flag("nobody_calls"):
+        answers["channel_code"] = "none"
+    if forms.flag("names_nothing"):
+        answers["unsafe_code"] = "nothing"
+    return answers
 
 
 def chosen_service(start: Start, answers: MultiDict[str, str], page: str, shown_page: str) -> str:

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from chassis import errors
 from protos.contract.v1 import contract_pb2 as c
 from protos.partners.v1 import members_pb2 as m
-from services.gateway.site.shell import access
+from services.gateway.site.shell import frame
 from tests.gateway.pages_gateway import (
     PlayedServices,
     missing,
@@ -173,12 +173,7 @@ def test_only_coordinators_see_the_page_of_network_roles(played: PlayedServices)
 def test_every_entry_of_the_navigation_has_its_symbol(played: PlayedServices) -> None:
     app = pages(played)
     icons = (Path(str(app.static_folder)) / "icons.svg").read_text()
-    page_of_endpoint = {
-        endpoint: access.declaration_of(app, endpoint) for endpoint in app.view_functions
-    }
-    entries = {
-        endpoint.partition(".")[0]
-        for endpoint, page in page_of_endpoint.items()
-        if page and page.navigation
-    }
-    assert entries <= {*re.findall(r'<symbol id="(\w+)"', icons)}
+    endpoints = {endpoint for labels in frame.NAVIGATION.values() for endpoint in labels}
+    assert endpoints <= app.view_functions.keys()
+    modules = {endpoint.partition(".")[0] for endpoint in endpoints}
+    assert modules <= {*re.findall(r'<symbol id="(\w+)"', icons)}

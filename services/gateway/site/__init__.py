@@ -15,7 +15,6 @@ from services.gateway.config import SiteSettings
 from services.gateway.site.language import i18n
 from services.gateway.site.shell import errors, frame, guard, lines, live
 
-# In the order of their entries in the navigation.
 PAGES = (
     "public.home",
     "public.signin",

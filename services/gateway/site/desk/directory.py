@@ -13,7 +13,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from chassis.errors import Stale
-from chassis.languages import N_
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as lo
 from services.gateway.edge.clients import clients, send
@@ -39,7 +38,7 @@ STEPS: Mapping[str, Callable[..., Message]] = {
 ANSWERED_WITHIN = timedelta(days=14)  # the time within which an applicant is promised an answer
 
 
-@pages.get("/directory", access.EVERYONE, navigation=N_("Directorio"), section="network")
+@pages.get("/directory", access.EVERYONE)
 def search(
     question: d.SearchServicesRequest | None = None,
     answer: d.SearchServicesResponse | None = None,

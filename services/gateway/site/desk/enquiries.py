@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from flask import redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 
-from chassis.languages import N_
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
@@ -42,7 +41,7 @@ FIELDS = {"gender": "gender_code"}
 EXCLUDED = "excluded_organization_ids"
 
 
-@pages.get("/enquiries", access.CARE, navigation=N_("Consultas"))
+@pages.get("/enquiries", access.CARE)
 def listing() -> str:
     """Shows the enquiries that this desk received or sent; by default, only those not yet over."""
     boxes = {"received": e.ENQUIRY_BOX_RECEIVED, "asked": e.ENQUIRY_BOX_ASKED}

@@ -19,7 +19,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.errors import Stale
-from chassis.languages import N_
 from protos.areas import MUNICIPALITIES
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
@@ -54,7 +53,7 @@ _YES_NO_FIELDS = (
 _UNREADABLE = ("schedules", "tiers", "latitude", "longitude", "assured_time")
 
 
-@pages.get("/entry", access.MANAGERS, navigation=N_("Ficha"), section="organization")
+@pages.get("/entry", access.MANAGERS)
 def show(
     organization: d.Organization | None = None,
     errors: forms.Problems = forms.NO_PROBLEMS,
@@ -297,11 +296,7 @@ def history(identifier: str) -> list[dict[str, Any]]:
     """Returns the last 20 changes to an entry, in words, the newest first; none for a new entry."""
     if not identifier:
         return []
-    changes = (
-        clients()
-        .locations.ListFieldChanges(pb.ListFieldChangesRequest(subject_id=identifier, page_size=20))
-        .changes
-    )
+    changes = send(pb.ListFieldChangesRequest(subject_id=identifier, page_size=20)).changes
     page_names = names.names(workers=[change.worker_id for change in changes if change.worker_id])
     return [
         {
@@ -373,10 +368,8 @@ def _own_place(identifier: str) -> pb.Location:
 
 def _offered_at(service_id: str) -> dict[str, str]:
     """Returns the ids of a service's offers at places, by the id of the place."""
-    answer = clients().locations.ListServiceAtLocations(
-        pb.ListServiceAtLocationsRequest(service_id=service_id)
-    )
-    return {offer.location_id: offer.id for offer in answer.service_at_locations}
+    offers = send(pb.ListServiceAtLocationsRequest(service_id=service_id)).service_at_locations
+    return {offer.location_id: offer.id for offer in offers}
 
 
 def _service_in_form(before: d.Service) -> d.Service:

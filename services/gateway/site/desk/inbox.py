@@ -2,7 +2,6 @@
 
 from flask import redirect, render_template, request, url_for
 
-from chassis.languages import N_
 from protos.notifications.v1 import notifications_pb2 as n
 from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import names
@@ -75,12 +74,7 @@ LINKS = (
 )
 
 
-@pages.get(
-    "/inbox",
-    access.CARE | access.NETWORK | access.AUDITORS,
-    navigation=N_("Avisos"),
-    section="organization",
-)
+@pages.get("/inbox", access.CARE | access.NETWORK | access.AUDITORS)
 def inbox(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     """Shows the messages, the newest first."""
     unread = request.args.get("unread", "") == "1"

@@ -12,7 +12,6 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from chassis.errors import Exhausted, Invalid, Stale, Unauthenticated
-from chassis.languages import N_
 from chassis.local_time import day_at
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import advice_pb2 as ad
@@ -76,9 +75,7 @@ def refuse_time(identifier: str = "") -> tuple[str, int] | None:
     shown = c.Contact(
         id=identifier, etag=forms.text("etag"), line_country=forms.text("line_country")
     )
-    credentials = (
-        (forms.text("reference"), forms.text("pin")) if forms.text("reference") else ("", "")
-    )
+    credentials = forms.text("reference"), forms.text("pin")
     return page(shown, errors, credentials=credentials, shown=forms.text("shown")), 422
 
 
@@ -146,7 +143,7 @@ def refuse_to_close(shown: c.Contact) -> tuple[str, int]:
     return page(shown, {"_form": problem}, shown=forms.text("shown")), 422
 
 
-@pages.get("/line", access.LINE, navigation=N_("Línea"))
+@pages.get("/line", access.LINE)
 def queue(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") -> str:
     """Shows the open contacts, which one shift hands to the next, and a page of closed contacts.
 
@@ -375,9 +372,7 @@ def create() -> access.Answer:
             ),
         )
     except forms.SHOWN_IN_PLACE as refusal:
-        return page(
-            typed, forms.problems(refusal), credentials=(reference, pin) if reference else ("", "")
-        ), 422
+        return page(typed, forms.problems(refusal), credentials=(reference, pin)), 422
     except (Unauthenticated, Exhausted) as refusal:
         if not reference:
             raise

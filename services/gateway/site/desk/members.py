@@ -2,7 +2,6 @@
 
 from flask import render_template, request
 
-from chassis.languages import N_
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import workers
@@ -14,7 +13,7 @@ pages = access.Pages("members")
 GIVEN_ROLES = ("worker", "operator", "manager", "emergency")
 
 
-@pages.get("/members", access.MANAGERS, navigation=N_("Equipo"), section="organization")
+@pages.get("/members", access.MANAGERS)
 def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") -> str:
     """Shows workers and open invitations.
 

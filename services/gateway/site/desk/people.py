@@ -10,7 +10,6 @@ from itertools import groupby
 from flask import redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from chassis.languages import N_
 from protos.referrals.v1 import emergencies_pb2 as em
 from protos.referrals.v1 import erasures_pb2 as er
 from protos.referrals.v1 import people_pb2 as p
@@ -25,7 +24,7 @@ from services.gateway.site.shell import access, session
 pages = access.Pages("people")
 
 
-@pages.get("/people", access.SENDERS, navigation=N_("Personas"))
+@pages.get("/people", access.SENDERS)
 def listing() -> str:
     """Shows the codes of the files, below the matters that need attention.
 

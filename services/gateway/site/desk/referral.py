@@ -11,7 +11,6 @@ from flask import abort, redirect, render_template, request, url_for
 
 from chassis import wire
 from chassis.errors import NotFound, Refusal
-from chassis.languages import N_
 from protos.notifications.v1.notifications_pb2 import (
     ListNoticesRequest,
     ListNoticesResponse,
@@ -39,7 +38,7 @@ BOXES: dict[str, Any] = dict(
 )  # the first is the default
 
 
-@pages.get("/referrals", access.EVERYONE, navigation=N_("Remisiones"))
+@pages.get("/referrals", access.EVERYONE)
 def listing() -> str:
     """Shows the referrals of one box that match the filters; by default, the live referrals.
 

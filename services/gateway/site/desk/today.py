@@ -10,7 +10,6 @@ from typing import Any
 
 from flask import render_template, request
 
-from chassis.languages import N_
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
@@ -120,7 +119,7 @@ def is_counted(show: str, kind: str, row: Any) -> bool:
     return deadline is not None and deadline.level == show
 
 
-@pages.get("/today", access.EVERYONE, navigation=N_("Hoy"))
+@pages.get("/today", access.EVERYONE)
 def today() -> str:
     """Shows the desk's work or, to a coordinator without a desk, the whole network by codes."""
     me = session.me()

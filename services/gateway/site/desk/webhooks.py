@@ -12,7 +12,6 @@ from flask import render_template, request
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis import wire
-from chassis.languages import N_
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.notifications.v1 import told_pb2
 from protos.partners.v1 import members_pb2 as m
@@ -26,7 +25,7 @@ pages = access.Pages("webhooks")
 NOT_REPEATED = {"connection", "accept-encoding"}
 
 
-@pages.get("/webhooks", access.MANAGERS, navigation=N_("Sistemas"), section="organization")
+@pages.get("/webhooks", access.MANAGERS)
 def listing(
     errors: forms.Problems = forms.NO_PROBLEMS, created: n.CreateWebhookResponse | None = None
 ) -> str:

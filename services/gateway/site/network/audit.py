@@ -5,7 +5,6 @@ from datetime import timedelta, tzinfo
 from flask import render_template, request
 
 from chassis.ids import is_id
-from chassis.languages import N_
 from chassis.local_time import zone_of
 from protos.referrals.v1 import audit_pb2 as a
 from protos.referrals.v1 import emergencies_pb2 as em
@@ -21,7 +20,7 @@ MORNING = timedelta(hours=5)
 IDS = ("object_id", "actor_id", "organization_id")
 
 
-@pages.get("/audit", access.AUDITORS, navigation=N_("Auditoría"), section="network")
+@pages.get("/audit", access.AUDITORS)
 def show(
     errors: forms.Problems = forms.NO_PROBLEMS,
     identifier: str = "",

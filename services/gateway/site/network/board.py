@@ -8,7 +8,6 @@ from datetime import timedelta
 
 from flask import render_template, request
 
-from chassis.languages import N_
 from chassis.wire import timestamp
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import emergencies_pb2 as em
@@ -27,7 +26,7 @@ LOOKAHEAD = timedelta(hours=12)
 SLOWEST = 8  # number of organisations whose response times are shown unfolded
 
 
-@pages.get("/board", access.NETWORK, navigation=N_("Tablero"), section="network")
+@pages.get("/board", access.NETWORK)
 def board() -> str:
     """Shows the board; from the second page on, only the queue."""
     token = request.args.get("page", "")

@@ -5,7 +5,6 @@ Giving a role, or taking it away, requires two coordinators of different members
 
 from flask import render_template
 
-from chassis.languages import N_
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.edge.clients import clients, send
@@ -17,7 +16,7 @@ pages = access.Pages("network_roles")
 ROLES = ("coordinator", "auditor")
 
 
-@pages.get("/network/roles", access.NETWORK, navigation=N_("Coordinación"), section="network")
+@pages.get("/network/roles", access.NETWORK)
 def listing(errors: forms.Problems = forms.NO_PROBLEMS, identifier: str = "") -> str:
     """Shows the accounts with a network role, and steps that wait for a second coordinator.
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 from flask import redirect, render_template, request, url_for
 
 from chassis.errors import Invalid
-from chassis.languages import N_
 from protos.referrals.v1 import plans_pb2 as pb
 from services.gateway.edge.clients import clients, send
 from services.gateway.site.backend import names
@@ -19,7 +18,7 @@ pages = access.Pages("pathways")
 MAX_SHOWN = 80  # characters of a wrong line that are shown
 
 
-@pages.get("/pathways", access.EVERYONE, navigation=N_("Rutas"), section="network")
+@pages.get("/pathways", access.EVERYONE)
 def listing() -> str:
     """Shows all pathways, in their newest versions."""
     return render_template(
@@ -65,7 +64,6 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 @pages.form("/pathways/publish", access.NETWORK, again=form)
 def publish() -> access.Answer:
-    """Publishes the next version."""
     text = request.form.get("text", "").replace("\r\n", "\n")
     try:
         pathway = clients().plans.PublishPathway(

@@ -16,7 +16,6 @@ from typing import Any
 from babel.dates import format_skeleton
 from flask import Response, render_template, request
 
-from chassis.languages import N_
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import clients
 from services.gateway.site.backend import names
@@ -43,7 +42,7 @@ class Chart:
     arcs: Mapping[str, Any] | None = None
 
 
-@pages.get("/figures", access.ANYBODY, navigation=N_("Cifras"), section="network")
+@pages.get("/figures", access.ANYBODY)
 def figures() -> str:
     """Shows the network's figures, filtered by period, country and need.
 

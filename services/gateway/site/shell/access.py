@@ -1,7 +1,7 @@
-"""The declarations of pages, on their routes: roles, navigation, and forms that are shown again.
+"""The declarations of pages, on their routes: roles, and forms that are shown again.
 
-A declaration names the roles that may open the page, its place in the navigation, and the function
-that shows a rejected form again. Access is denied by default: a page without a declaration answers
+A declaration names the roles that may open the page, and the function that shows a rejected form
+again. Access is denied by default: a page without a declaration answers
 404 to everybody and fails the tests. The services check every call again with the caller's own
 token; the check here only spares people pages that could never work for them. The API itself guards
 the paths below /api/.
@@ -42,14 +42,10 @@ View = TypeVar("View", bound=Callable[..., Any])
 class Access:
     """The declaration of one page.
 
-    `roles` is empty for a public page, which needs no session and shows nobody's data. `navigation`
-    is the page's label in the navigation; `section` is the group of this label (work, network or
-    organization).
+    `roles` is empty for a public page, which needs no session and shows nobody's data.
     """
 
     roles: frozenset[str] = ANYBODY
-    navigation: str = ""
-    section: str = "work"
 
     @property
     def is_public(self) -> bool:
@@ -63,11 +59,9 @@ class Pages:
     def __init__(self, noun: str) -> None:
         self.blueprint = Blueprint(noun, __name__)
 
-    def get(
-        self, path: str, roles: frozenset[str], *, navigation: str = "", section: str = "work"
-    ) -> Callable[[View], View]:
+    def get(self, path: str, roles: frozenset[str]) -> Callable[[View], View]:
         """Declares a page that is only read."""
-        return self._page(path, ["GET"], Access(roles, navigation, section))
+        return self._page(path, ["GET"], Access(roles))
 
     def post(
         self,

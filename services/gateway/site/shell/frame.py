@@ -7,7 +7,7 @@ from flask import Flask, current_app, g, request, url_for
 
 from chassis.errors import Refusal
 from chassis.ids import new_id, short_code
-from chassis.languages import LANGUAGES
+from chassis.languages import LANGUAGES, N_
 from protos.notifications.v1.notifications_pb2 import CountUnreadRequest
 from protos.partners.v1.directory_pb2 import Service
 from services.gateway.edge.clients import ServiceFault, clients
@@ -20,6 +20,30 @@ from services.gateway.site.shell import access, lines, session
 # which people were taken.
 LANGUAGE_TAGS = ("es", "en", "fr", "miq", "qu", "pt", "zh")
 COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
+NAVIGATION = {
+    "work": {
+        "today.today": N_("Hoy"),
+        "line.queue": N_("Línea"),
+        "enquiries.listing": N_("Consultas"),
+        "referral.listing": N_("Remisiones"),
+        "people.listing": N_("Personas"),
+    },
+    "network": {
+        "directory.search": N_("Directorio"),
+        "board.board": N_("Tablero"),
+        "audit.show": N_("Auditoría"),
+        "pathways.listing": N_("Rutas"),
+        "figures.figures": N_("Cifras"),
+        "network_roles.listing": N_("Coordinación"),
+    },
+    "organization": {
+        "entry.show": N_("Ficha"),
+        "members.listing": N_("Equipo"),
+        "webhooks.listing": N_("Sistemas"),
+        "inbox.inbox": N_("Avisos"),
+    },
+}
+"""The entries of the navigation in their order, by section: endpoints, each with its label."""
 # modules whose pages belong to another module's entry in the navigation
 PARTS = {"referral": ("referral_new",), "people": ("plans",)}
 
@@ -188,22 +212,20 @@ def navigation() -> list[dict[str, Any]]:
     current_module = (request.endpoint or "").partition(".")[0]
     unread = count_unread()
     me = session.me()
-    pages = {
-        endpoint: page
-        for endpoint in current_app.view_functions
-        if (page := access.declaration_of(current_app, endpoint)) and page.navigation
-    }
     return [
         {
-            "label": _(page.navigation),
+            "label": _(label),
             "href": url_for(endpoint),
             "here": current_module in (module, *PARTS.get(module, ())),
             "icon": module,
-            "section": page.section,
+            "section": section,
             "count": unread if module == "inbox" else 0,
         }
-        for endpoint, page in pages.items()
-        if (page.is_public or me.may(*page.roles)) and (module := endpoint.partition(".")[0])
+        for section, labels in NAVIGATION.items()
+        for endpoint, label in labels.items()
+        if (page := access.declaration_of(current_app, endpoint))
+        and (page.is_public or me.may(*page.roles))
+        and (module := endpoint.partition(".")[0])
     ]
 
 

@@ -148,8 +148,10 @@ _CONNECTION: dict[str, Any] = {
 }
 
 
-LOST = (psycopg.OperationalError, psycopg.InterfaceError)
-"""The exceptions that a dedicated connection raises once it is lost."""
+LOST = (psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction)
+"""The exceptions that a dedicated connection raises once it is lost, or while the server refuses
+writes because its disk is full (store_faults.NO_ROOM).
+"""
 
 
 class Probe:

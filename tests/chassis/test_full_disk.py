@@ -16,8 +16,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from chassis.db import Database
+from chassis.db import LOST, Database
 from chassis.errors import Exhausted, Refusal
+from chassis.supervisor import Loop, State
 from chassis.tokens import SYSTEM
 from local.postgres import Login, Postgres
 from local.process import StackFailure
@@ -195,6 +196,41 @@ def test_a_server_refuses_writes_before_its_disk_is_full_says_so_and_keeps_runni
             f"the disk of {disk / 'postgres'} is full: changes are refused until 128 MB are free",
             "the disk has room again: changes are accepted",
         ]
+
+
+def test_a_loop_waits_while_the_server_refuses_its_writes_and_continues_afterwards(
+    disk: Path,
+) -> None:
+    with served(disk, durable=True) as (engine, database):
+        ballast = disk / "ballast"
+        states: set[State] = set()
+
+        def work(loop: Loop) -> None:
+            with database.dedicated() as connection:
+                while loop.turn():
+                    connection.execute("INSERT INTO kept (words) VALUES ('')")
+                    loop.wait(0.1)
+
+        def has_been(state: State) -> bool:
+            states.add(loop.state)
+            return loop.state is state
+
+        loop = Loop("writes", work, waits_for=LOST)
+        loop.start()
+        until(lambda: count(database) > 0, 10)
+        disk_stats = os.statvfs(disk)
+        with ballast.open("wb") as file:
+            os.posix_fallocate(
+                file.fileno(), 0, disk_stats.f_bavail * disk_stats.f_frsize - (16 << 20)
+            )
+        engine.keep_room()
+        until(lambda: has_been(State.WAITING), 10)
+        ballast.unlink()
+        engine.keep_room()
+        until(lambda: has_been(State.RUNNING), 20)
+        assert State.FAILING not in states
+        loop.stop()
+        assert loop.join(10)
 
 
 def test_a_server_reports_why_it_cannot_start_on_a_full_disk(disk: Path) -> None:

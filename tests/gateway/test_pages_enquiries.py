@@ -131,8 +131,10 @@ def test_whoever_names_every_service_as_unsafe_reads_that_there_is_nobody_to_ask
     by_organization = post(client, **named, excluded_organization_ids=OTHER_ID)
     played.answers["MatchServices"] = d.MatchServicesResponse()
     by_department = post(client, **named, unsafe_departments="NI-LE")
-    for status, page, _ in (by_organization, by_department):
+    for (status, page, _), ticked in ((by_organization, OTHER_ID), (by_department, "NI-LE")):
         assert (status, "No hay a quién preguntar" in page) == (200, True)
+        assert re.search(rf'type="checkbox"[^>]*value="{ticked}"\s*checked', page), "to untick it"
+        assert ("Mirar otra vez" in page, "Preguntar ahora" in page) == (True, False)
 
 
 def test_data_of_the_contact_are_not_asked_for_again(

@@ -1,7 +1,5 @@
 """One partners service for all tests of a process; its database is emptied before each test."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest
@@ -60,6 +58,30 @@ def manager(scene: Scene, member: Organization) -> Stubs:
 def partner(scene: Scene) -> Stubs:
     """The stubs of a worker of another member."""
     return scene.by(scene.organization("Otra"), Role.WORKER)
+
+
+@pytest.fixture
+def stranger(scene: Scene) -> Stubs:
+    """The stubs of a manager of another member."""
+    return scene.by(scene.organization("Ajena"), Role.MANAGER)
+
+
+@pytest.fixture
+def second(scene: Scene) -> Stubs:
+    """The stubs of a second coordinator of the coalition."""
+    return scene.by(scene.coalition, Role.COORDINATOR)
+
+
+@pytest.fixture
+def new_member(scene: Scene) -> Organization:
+    """A member on probation."""
+    return scene.organization("Nueva", approved=False)
+
+
+@pytest.fixture
+def newcomer(scene: Scene, new_member: Organization) -> Stubs:
+    """The stubs of a worker of the member on probation."""
+    return scene.by(new_member)
 
 
 @pytest.fixture

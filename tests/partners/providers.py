@@ -1,7 +1,5 @@
 """Sign-in providers of organisations: their set-up by two coordinators, and the sign-in there."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,11 +29,7 @@ def running_provider(scene: Scene, *, spread: bool = False) -> Iterator[Provider
 
 
 def propose(
-    by: Stubs,
-    organization: Organization,
-    issuer: str,
-    client_id: str = "enlace",
-    secret: str = "s",
+    by: Stubs, organization: Organization, issuer: str, client_id: str = "enlace", secret: str = "s"
 ) -> m.SignInProvider:
     return by.ProposeSignInProvider(  # type: ignore[no-any-return]
         organization_id=organization.id,

@@ -3,8 +3,6 @@
 It has a real database, a real gRPC server on a free port, and a clock that tests set.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -67,6 +65,20 @@ PASSWORD = "una clave larga"
 SITE = "https://enlace.example"
 NEIGHBOUR = "Sede vecina"
 EVERYBODY = Eligibility(minimum_age=0, maximum_age=99, takes_dependants=True, maximum_dependants=5)
+
+# Refusals that several test files expect: each is a status and a reason.
+ILLEGAL = ("FAILED_PRECONDITION", "illegal_transition")
+KEY_INVALID = ("UNAUTHENTICATED", "key_invalid")
+NOTHING_TO_CONFIRM = ("FAILED_PRECONDITION", "nothing_to_confirm")
+NOT_ACTIVE = ("PERMISSION_DENIED", "organization_not_active")
+NOT_INDEPENDENT = ("FAILED_PRECONDITION", "not_independent")
+RIGHT_MISSING = ("PERMISSION_DENIED", "right_missing")
+SECOND_PERSON = ("FAILED_PRECONDITION", "second_person_required")
+SESSION_ENDED = ("UNAUTHENTICATED", "session_ended")
+SIGN_IN_FAILED = ("UNAUTHENTICATED", "sign_in_failed")
+STALE_ETAG = ("ABORTED", "stale_etag")
+TOO_MANY_ATTEMPTS = ("RESOURCE_EXHAUSTED", "too_many_attempts")
+UNAVAILABLE = ("UNAVAILABLE", "provider_unavailable")
 
 
 class Stubs:
@@ -439,8 +451,9 @@ class Scene:
             )
         }
 
-    def sweep(self) -> int:
-        """Deletes or updates the rows that are due; returns their number."""
+    def sweep(self, **step: float) -> int:
+        """Deletes or updates the rows that are due after this step; returns their number."""
+        self.advance(**step)
         with self.database.transaction(SYSTEM, timeout=30) as tx:
             return housekeeping.sweeping(self.mail)(tx, self.clock.now())
 

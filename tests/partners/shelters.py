@@ -1,7 +1,5 @@
 """A shelter to which other members refer people, as the facts of referrals describe it."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A worker's own account: changing its password, and the list of its sessions."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 
@@ -10,8 +8,15 @@ import pytest
 from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.members.domain.worker import Role
 from tests.builders import refusal, wrong_fields
-from tests.partners.refusals import SESSION_ENDED, SIGN_IN_FAILED, TOO_MANY_ATTEMPTS
-from tests.partners.scene import EMAIL, PASSWORD, Scene, Stubs
+from tests.partners.scene import (
+    EMAIL,
+    PASSWORD,
+    SESSION_ENDED,
+    SIGN_IN_FAILED,
+    TOO_MANY_ATTEMPTS,
+    Scene,
+    Stubs,
+)
 from tests.partners.test_sessions import sign_in, token_of
 
 NEW_PASSWORD = "otra frase de prueba"
@@ -51,9 +56,7 @@ def test_a_password_change_that_names_no_session_to_continue_ends_all_sessions(
     assert refusal(lambda: token_of(network, secret)) == SESSION_ENDED
 
 
-def test_the_password_may_be_guessed_ten_times_at_an_unlocked_screen(
-    network: Scene,
-) -> None:
+def test_the_password_may_be_guessed_ten_times_at_an_unlocked_screen(network: Scene) -> None:
     me, secret = session_of(network)
     for _ in range(10):
         assert wrong_fields(lambda: change(me, secret, password="una que no es")) == [

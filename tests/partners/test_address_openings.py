@@ -1,7 +1,5 @@
 """Opening the address of a confidential place for a referral."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import pytest

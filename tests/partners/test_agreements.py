@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from chassis.local_time import zone_of
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2
-from services.partners.members.domain.organization import OrganizationType
+from services.partners.members.domain.organization import Organization, OrganizationType
 from services.partners.members.domain.worker import Role
 from tests.partners.scene import NOON, Scene
 from tests.partners.test_membership import APPROVED, PROBATION, record_evidence, verbs
@@ -22,38 +22,39 @@ def days_of_warnings(scene: Scene, id: str) -> list[int]:
 
 
 def test_a_member_is_warned_sixty_thirty_and_seven_days_before_its_agreement_ends(
-    scene: Scene,
+    scene: Scene, new_member: Organization
 ) -> None:
-    member = scene.organization("Nueva", approved=False)
-    scene.approve(member.id, until=NOON.date() + timedelta(days=100))
+    scene.approve(new_member.id, until=NOON.date() + timedelta(days=100))
     for _ in range(101):
         scene.sweep()
         scene.sweep()
         scene.advance(days=1)
-    assert days_of_warnings(scene, member.id) == [60, 30, 7]
-    assert verbs(scene, member.id)[-1] == "agreement_ending", "the agreement holds on its last day"
+    assert days_of_warnings(scene, new_member.id) == [60, 30, 7]
+    assert verbs(scene, new_member.id)[-1] == "agreement_ending", (
+        "the agreement holds on its last day"
+    )
     scene.sweep()
-    assert verbs(scene, member.id)[-1] == "agreement_expired"
-    organization = scene.coordinator.GetOrganization(id=member.id)
+    assert verbs(scene, new_member.id)[-1] == "agreement_expired"
+    organization = scene.coordinator.GetOrganization(id=new_member.id)
     assert (organization.status, list(organization.missing_evidence)) == (
         PROBATION,
         [pb.EVIDENCE_KIND_AGREEMENT],
     )
     scene.sweep()
-    assert verbs(scene, member.id)[-2:] == ["agreement_ending", "agreement_expired"]
+    assert verbs(scene, new_member.id)[-2:] == ["agreement_ending", "agreement_expired"]
 
 
-def test_an_agreement_holds_until_its_last_day_ends_in_the_members_country(scene: Scene) -> None:
-    member = scene.organization("Nueva", approved=False)
-    scene.approve(member.id, until=date(2026, 3, 20))
+def test_an_agreement_holds_until_its_last_day_ends_in_the_members_country(
+    scene: Scene, new_member: Organization
+) -> None:
+    scene.approve(new_member.id, until=date(2026, 3, 20))
     last = datetime(2026, 3, 20, 23, 30, tzinfo=zone_of("NI"))  # in UTC this is the 21st
     scene.clock.set(last.astimezone(UTC))
     scene.sweep()
-    assert "agreement_expired" not in verbs(scene, member.id)
-    assert not scene.coordinator.GetOrganization(id=member.id).missing_evidence
-    scene.advance(minutes=31)
-    scene.sweep()
-    assert verbs(scene, member.id)[-1] == "agreement_expired"
+    assert "agreement_expired" not in verbs(scene, new_member.id)
+    assert not scene.coordinator.GetOrganization(id=new_member.id).missing_evidence
+    scene.sweep(minutes=31)
+    assert verbs(scene, new_member.id)[-1] == "agreement_expired"
 
 
 def test_agreements_that_end_soon_are_listed_for_coordinators_and_auditors(scene: Scene) -> None:
@@ -70,44 +71,42 @@ def test_agreements_that_end_soon_are_listed_for_coordinators_and_auditors(scene
 
 
 def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_approve_again(
-    scene: Scene,
+    scene: Scene, new_member: Organization
 ) -> None:
-    member = scene.organization("Nueva", approved=False)
-    approved = scene.approve(member.id, until=date(2026, 4, 1))
+    approved = scene.approve(new_member.id, until=date(2026, 4, 1))
     scene.sweep()
-    warned = scene.coordinator.GetOrganization(id=member.id)
+    warned = scene.coordinator.GetOrganization(id=new_member.id)
     renewed = record_evidence(scene, warned, pb.EVIDENCE_KIND_AGREEMENT, "2026-09-01")
     assert (approved.status, renewed.status) == (APPROVED, APPROVED)
     scene.clock.set(NOON.replace(month=8, day=1))
     scene.sweep()
-    assert days_of_warnings(scene, member.id) == [18, 31], (
+    assert days_of_warnings(scene, new_member.id) == [18, 31], (
         "the member is warned of the new end, too"
     )
     scene.clock.set(NOON.replace(month=9, day=2))
     scene.sweep()
-    before_renewal = scene.coordinator.GetOrganization(id=member.id)
+    before_renewal = scene.coordinator.GetOrganization(id=new_member.id)
     after = record_evidence(scene, before_renewal, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
     assert (before_renewal.status, after.status) == (PROBATION, PROBATION)
-    assert scene.approve(member.id, until=date(2027, 9, 1)).status == APPROVED
+    assert scene.approve(new_member.id, until=date(2027, 9, 1)).status == APPROVED
 
 
-def test_a_member_on_probation_since_its_agreement_ended_is_shown_no_shelters(scene: Scene) -> None:
+def test_a_member_on_probation_since_its_agreement_ended_is_shown_no_shelters(
+    scene: Scene, new_member: Organization
+) -> None:
     scene.service(
         scene.organization("Casa", type=OrganizationType.SHELTER), "Albergue", confidential=True
     )
-    member = scene.organization("Nueva", approved=False)
-    scene.approve(member.id, until=date(2026, 4, 1))
-    worker = scene.by(scene.stored(member.id))
+    scene.approve(new_member.id, until=date(2026, 4, 1))
+    worker = scene.by(scene.stored(new_member.id))
     assert len(worker.SearchServices().services) == 1
-    scene.advance(days=30)
-    scene.sweep()
+    scene.sweep(days=30)
     assert len(worker.SearchServices().services) == 0
 
 
 def test_the_coordination_sees_the_evidence_and_a_members_people_see_the_end_of_its_agreement(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    member = scene.organization("Puentes")
     scene.vet(member.id)
     for caller, evidence, expire_date in (
         (scene.coordinator, 5, "2027-03-14"),

@@ -13,19 +13,21 @@ from chassis.tokens import SYSTEM, Caller
 from chassis.wire import number
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
+from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from services.partners.members.store import workers
 from services.partners.members.usecases.api_keys import revoke_keys_of
 from services.partners.members.usecases.scopes import scopes_within
 from tests.builders import NOT_FOUND, refusal
-from tests.partners.refusals import (
+from tests.partners.scene import (
     ILLEGAL,
     NOT_ACTIVE,
     NOTHING_TO_CONFIRM,
     RIGHT_MISSING,
     SECOND_PERSON,
+    Scene,
+    Stubs,
 )
-from tests.partners.scene import Scene, Stubs
 from tests.partners.test_invitations import answer
 from tests.rights_table import ROLES, SCOPES
 
@@ -75,8 +77,9 @@ def test_every_scope_is_a_right_of_some_role() -> None:
     assert not scopes_within(frozenset())
 
 
-def test_a_key_is_confirmed_by_a_second_manager_and_not_by_its_maker(scene: Scene) -> None:
-    member = scene.organization("Propia")
+def test_a_key_is_confirmed_by_a_second_manager_and_not_by_its_maker(
+    scene: Scene, member: Organization
+) -> None:
     maker, second = scene.by(member, Role.MANAGER), scene.by(member, Role.MANAGER)
     created = make_key(maker)
     request = pb.ConfirmApiKeyRequest(id=created.api_key.id)
@@ -97,8 +100,9 @@ def test_a_key_is_confirmed_by_a_second_manager_and_not_by_its_maker(scene: Scen
     ]
 
 
-def test_an_unconfirmed_key_is_refused_even_with_a_valid_token(scene: Scene) -> None:
-    member = scene.organization()
+def test_an_unconfirmed_key_is_refused_even_with_a_valid_token(
+    scene: Scene, member: Organization
+) -> None:
     created = make_key(scene.by(member, Role.MANAGER))
     forged = scene.with_token(
         Caller(created.api_key.id, "key", member.id, scopes=frozenset([*OPENING, "directory.read"]))
@@ -106,8 +110,9 @@ def test_an_unconfirmed_key_is_refused_even_with_a_valid_token(scene: Scene) -> 
     assert refusal(forged.ListOrganizations) == NOT_ACTIVE
 
 
-def test_keys_become_invalid_when_their_maker_is_suspended(scene: Scene) -> None:
-    member = scene.organization()
+def test_keys_become_invalid_when_their_maker_is_suspended(
+    scene: Scene, member: Organization
+) -> None:
     maker = scene.worker(member, Role.MANAGER, Role.WORKER)
     other = scene.by(member, Role.MANAGER)
     own_key, other_key = make_key(scene.as_worker(maker)), make_key(other, "directory.read")
@@ -118,10 +123,9 @@ def test_keys_become_invalid_when_their_maker_is_suspended(scene: Scene) -> None
 
 @pytest.mark.parametrize("change", ["make", "take over"])
 def test_no_key_is_made_or_taken_over_while_its_managers_account_ends(
-    scene: Scene, change: str
+    scene: Scene, member: Organization, change: str
 ) -> None:
     """A manager who is being suspended could otherwise go on making keys until one outlives her."""
-    member = scene.organization()
     manager = scene.worker(member, Role.MANAGER, Role.WORKER)
     other_key = make_key(scene.by(member, Role.MANAGER, Role.WORKER)).api_key
     calls: dict[str, Callable[[Stubs], object]] = {
@@ -154,8 +158,9 @@ def test_a_worker_who_has_just_lost_her_role_makes_no_key_with_her_older_token(
     assert refusal(lambda: make_key(scene.as_worker(manager))) == RIGHT_MISSING
 
 
-def test_a_key_that_another_manager_took_over_stays_valid(scene: Scene) -> None:
-    member = scene.organization()
+def test_a_key_that_another_manager_took_over_stays_valid(
+    scene: Scene, member: Organization
+) -> None:
     maker = scene.worker(member, Role.MANAGER, Role.WORKER)
     other = scene.by(member, Role.MANAGER, Role.WORKER)
     created = make_key(scene.as_worker(maker))
@@ -166,9 +171,8 @@ def test_a_key_that_another_manager_took_over_stays_valid(scene: Scene) -> None:
 
 
 def test_a_key_taken_over_by_a_manager_with_fewer_rights_has_to_be_confirmed_again(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    member = scene.organization()
     manager = scene.by(member, Role.MANAGER, Role.WORKER)
     created = make_key(manager)
     assert scene.by(member, Role.MANAGER).TransferApiKey(id=created.api_key.id).unconfirmed
@@ -178,9 +182,8 @@ def test_a_key_taken_over_by_a_manager_with_fewer_rights_has_to_be_confirmed_aga
 
 
 def test_one_manager_cannot_confirm_her_own_key_by_transferring_it_back_and_forth(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    member = scene.organization()
     first, second = scene.by(member, Role.MANAGER), scene.by(member, Role.MANAGER)
     id = make_key(first).api_key.id
     second.TransferApiKey(id=id)
@@ -190,8 +193,9 @@ def test_one_manager_cannot_confirm_her_own_key_by_transferring_it_back_and_fort
     assert key.unconfirmed, "she was the second person for the key that is now hers"
 
 
-def test_a_revoked_key_cannot_be_taken_over_or_confirmed(scene: Scene) -> None:
-    member = scene.organization()
+def test_a_revoked_key_cannot_be_taken_over_or_confirmed(
+    scene: Scene, member: Organization
+) -> None:
     first, second = scene.by(member, Role.MANAGER), scene.by(member, Role.MANAGER)
     id = make_key(first, "directory.read").api_key.id
     first.RevokeApiKey(id=id)

@@ -3,8 +3,6 @@
 Nobody can block it for others, and an application counts only after its mailbox has answered.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest
@@ -13,8 +11,7 @@ from protos.partners.v1.directory_pb2_grpc import DirectoryStub
 from services.partners.members.domain.worker import Role, mailbox_of
 from services.partners.members.usecases.membership import ADDRESS_BUDGET, MAILBOX_BUDGET
 from tests.builders import NOT_FOUND, refusal, refusal_with_delay
-from tests.partners.refusals import TOO_MANY_ATTEMPTS
-from tests.partners.scene import Scene
+from tests.partners.scene import TOO_MANY_ATTEMPTS, Scene
 from tests.partners.test_membership import APPLIED, application, apply, confirm, letters
 
 

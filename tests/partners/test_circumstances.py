@@ -4,8 +4,6 @@ What a service states counts, what it does not state has to be asked, and a circ
 given changes nothing.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,8 +14,8 @@ from protos.partners.v1 import directory_pb2 as pb
 from services.partners.directory.domain.location import Accessibility
 from services.partners.directory.domain.matching import Candidate, Question, Verdict, match
 from services.partners.directory.domain.service import Capacity, Eligibility, Intake
-from services.partners.members.domain.worker import Role
-from tests.partners.scene import Scene
+from services.partners.members.domain.organization import Organization
+from tests.partners.scene import Scene, Stubs
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 FITS, ASK, NO = Verdict.FITS, Verdict.ASK, Verdict.DOES_NOT_FIT
@@ -155,9 +153,9 @@ def test_a_service_that_keeps_its_promises_comes_before_others_that_state_the_sa
     ] == ["b", "c", "a"]
 
 
-def test_the_rpc_judges_circumstances_by_what_a_service_states(scene: Scene) -> None:
-    organization = scene.organization("Casa")
-    manager = scene.by(organization, Role.MANAGER)
+def test_the_rpc_judges_circumstances_by_what_a_service_states(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
     takes = pb.Eligibility(takes_pregnant=True, takes_without_papers=False, maximum_age_of_boys=12)
     service = pb.Service(
         name="Consulta",

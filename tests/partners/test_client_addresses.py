@@ -3,8 +3,6 @@
 For a caller that calls the service itself, they count the caller's own address.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest
@@ -13,8 +11,7 @@ from protos.partners.v1 import members_pb2 as pb
 from protos.partners.v1 import members_pb2_grpc
 from services.gateway.edge.clients import Caller, Clients, current_caller
 from tests.builders import refusal
-from tests.partners.refusals import SIGN_IN_FAILED, TOO_MANY_ATTEMPTS
-from tests.partners.scene import Scene
+from tests.partners.scene import SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, Scene
 
 AT_ONCE = 50  # wrong passwords from one address
 

@@ -3,8 +3,6 @@
 Neither others nor facts from before the figure can put it in doubt.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 
@@ -17,8 +15,7 @@ from facts.envelope import NewerKind
 from protos.partners.v1 import directory_pb2 as pb
 from protos.referrals.v1 import facts_pb2
 from tests.builders import refusal
-from tests.partners.refusals import STALE_ETAG
-from tests.partners.scene import NOON, Scene
+from tests.partners.scene import NOON, STALE_ETAG, Scene
 from tests.partners.shelters import WOMAN, Shelter, consume
 
 FACTS = tuple(facts_pb2.DESCRIPTOR.message_types_by_name)

@@ -4,8 +4,6 @@ Each search and each match uses everything that was committed before it, and not
 the directory is read.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +20,7 @@ from services.partners.directory.store import directory_index, search, search_in
 from services.partners.directory.store.directory_index import DirectoryIndex
 from services.partners.directory.store.search_index import Hit
 from services.partners.directory.usecases.housekeeping import keeping_up
+from services.partners.members.domain.organization import Organization
 from tests.partners.scene import Scene
 from tests.parts.loops import NEVER, OFTEN, eventually, running
 
@@ -43,11 +42,10 @@ def meets(need: str) -> str:
     return f"need_codes = '{{{need}}}', facets = '{{need:MED,need:{need},country:NI,area:NI-CI}}'"
 
 
-def test_a_change_counts_from_the_next_query_on(scene: Scene) -> None:
-    organization = scene.organization("Propia")
-    created = scene.service(organization, "Casa", "MED.PRI")
+def test_a_change_counts_from_the_next_query_on(scene: Scene, member: Organization) -> None:
+    created = scene.service(member, "Casa", "MED.PRI")
     assert found_names(scene) == ["Casa"]
-    scene.suspend(organization.id)
+    scene.suspend(member.id)
     assert found_names(scene) == []
     with scene.database.transaction(SYSTEM) as tx:
         tx.execute(
@@ -98,9 +96,7 @@ def test_a_change_by_an_older_transaction_that_ends_later_is_not_missed(scene: S
     assert (found_names(scene, "MED.DENT"), found_names(scene, "MED.MAT")) == ([], ["Casa"])
 
 
-def test_a_directory_that_is_restored_while_a_process_runs_is_read_again(
-    scene: Scene,
-) -> None:
+def test_a_directory_that_is_restored_while_a_process_runs_is_read_again(scene: Scene) -> None:
     created = scene.service(scene.coalition, "Casa", "MED.PRI")
     assert found_names(scene) == ["Casa"]
     with scene.owner.transaction(SYSTEM) as tx:
@@ -301,9 +297,7 @@ def test_after_very_many_changes_at_once_the_index_is_read_again_and_nothing_is_
     assert (found_names(scene), len(found_names(scene, "MED.DENT"))) == ([], 9)
 
 
-def test_a_service_that_a_process_cannot_read_does_not_hide_other_services(
-    scene: Scene,
-) -> None:
+def test_a_service_that_a_process_cannot_read_does_not_hide_other_services(scene: Scene) -> None:
     scene.service(scene.coalition, "Casa", "MED.PRI")
     newer = scene.service(scene.coalition, "De otra versión", "MED.DENT")
     assert (found_names(scene), found_names(scene, "MED.DENT")) == (["Casa"], ["De otra versión"])

@@ -1,7 +1,5 @@
 """Wrong passwords: the budgets of accounts, addresses and devices, and the waits after them."""
 
-from __future__ import annotations
-
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,8 +16,7 @@ from protos.partners.v1 import members_pb2 as pb
 from protos.partners.v1 import members_pb2_grpc
 from services.partners.sign_in.usecases.sessions import ACCOUNT_BUDGET, ADDRESS_BUDGET
 from tests.builders import refusal, refusal_with_delay
-from tests.partners.refusals import SIGN_IN_FAILED, TOO_MANY_ATTEMPTS
-from tests.partners.scene import EMAIL, PASSWORD, Scene
+from tests.partners.scene import EMAIL, PASSWORD, SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, Scene
 from tests.partners.test_invitations import answer
 from tests.parts.local_stack import until
 
@@ -169,8 +166,7 @@ def test_expired_guesses_addresses_and_devices_are_deleted(network: Scene) -> No
     guesses(network, 3, address="192.0.2.66")
     sign_in(network, PASSWORD, device=PHONE)
     for days, rows in ((1, 2), (30, 1), (150, 0)):  # the address is deleted soon
-        network.advance(days=days)
-        network.sweep()
+        network.sweep(days=days)
         assert len(network.rows("SELECT 1 FROM guesses")) == rows
 
 
@@ -196,9 +192,7 @@ def test_a_right_password_whose_call_ran_out_of_time_does_not_count_as_a_guess(
     assert waits(network) == 300
 
 
-def test_a_call_under_way_counts_as_a_guess_for_as_long_as_it_can_last(
-    network: Scene,
-) -> None:
+def test_a_call_under_way_counts_as_a_guess_for_as_long_as_it_can_last(network: Scene) -> None:
     with network.owner.transaction(SYSTEM) as tx:
         tx.execute("LOCK TABLE workers")
         reserved = "SELECT coalesce(max(cardinality(under_way)), 0) AS n FROM guesses"

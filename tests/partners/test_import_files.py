@@ -4,8 +4,6 @@ The encoding is shown before anything is written, a missing place is an error, a
 bomb does no harm.
 """
 
-from __future__ import annotations
-
 import io
 import zipfile
 from collections.abc import Callable
@@ -226,8 +224,7 @@ def test_an_address_without_a_department_is_an_error_at_its_cell(
         }
     ]
     problem = ("addresses.csv", 2, "D", "state_province", "required")
-    report = scene.import_report(manager, tables(addresses=addresses))
-    assert problem in problems_of_files(report)
+    assert problem in problems_of_files(scene.import_report(manager, tables(addresses=addresses)))
 
 
 def workbook_with_cells(cells: bytes) -> bytes:

@@ -1,7 +1,5 @@
 """Imports of services and places in HSDS, as JSON or as a data package."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """A row of a file identifies a service by the id in the row, and never by a name alone."""
 
-from __future__ import annotations
-
 import pytest
 
 from protos.partners.v1 import open_data_pb2 as pb

@@ -4,8 +4,6 @@ It is accepted at once, carried out exactly once even if processes are killed, c
 and visible only to its own organisation.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -86,6 +84,12 @@ DONE = (pb.IMPORT_STATE_DONE, "", 2)
 CANCELLED = (pb.IMPORT_STATE_CANCELLED, "", 0)
 
 
+@pytest.fixture
+def job(manager: Stubs) -> pb.Import:
+    """An import of two services that nobody has run yet."""
+    return create(manager)
+
+
 def test_an_import_is_accepted_at_once_and_done_later_and_its_report_is_kept(
     scene: Scene, manager: Stubs
 ) -> None:
@@ -126,9 +130,8 @@ def test_the_loop_does_each_import_even_if_its_announcement_is_lost(
 
 
 def test_the_loop_claims_the_import_of_a_dead_process_when_its_lease_ends(
-    scene: Scene, manager: Stubs
+    scene: Scene, manager: Stubs, job: pb.Import
 ) -> None:
-    job = create(manager)
     with scene.database.transaction(SYSTEM) as tx:
         assert imports.claim(tx, "dead", scene.clock.now())
     with running(running_imports(scene.database, scene.keyring, scene.clock, read_again=NEVER)):
@@ -138,9 +141,8 @@ def test_the_loop_claims_the_import_of_a_dead_process_when_its_lease_ends(
 
 
 def test_an_import_that_a_process_gives_back_is_claimed_at_once_by_another(
-    scene: Scene, manager: Stubs
+    scene: Scene, manager: Stubs, job: pb.Import
 ) -> None:
-    job = create(manager)
     with scene.database.transaction(SYSTEM) as tx:
         claimed = imports.claim(tx, "stopping", scene.clock.now())
     assert claimed
@@ -167,15 +169,17 @@ def test_an_import_is_on_the_trail_in_the_name_of_the_worker_who_sent_it(
     ]
 
 
-def test_a_waiting_import_is_cancelled_at_once(scene: Scene, manager: Stubs) -> None:
-    job = create(manager)
+def test_a_waiting_import_is_cancelled_at_once(
+    scene: Scene, manager: Stubs, job: pb.Import
+) -> None:
     assert cancel(manager, job).state == pb.IMPORT_STATE_CANCELLED
     assert not run(scene)
     assert result(scene, manager, job) == CANCELLED
 
 
-def test_an_import_that_is_being_read_can_be_cancelled(scene: Scene, manager: Stubs) -> None:
-    job = create(manager)
+def test_an_import_that_is_being_read_can_be_cancelled(
+    scene: Scene, manager: Stubs, job: pb.Import
+) -> None:
 
     def cancel_and_go_on() -> bool:
         cancel(manager, job)
@@ -199,9 +203,8 @@ def stopped_while_writing(
 
 
 def test_an_import_that_is_cancelled_during_its_writing_writes_nothing(
-    scene: Scene, member: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs, job: pb.Import
 ) -> None:
-    job = create(manager)
     with stopped_while_writing(scene, member, manager, job):
         assert cancel(manager, job).state == pb.IMPORT_STATE_WRITING
     while get(manager, job).end_time.seconds == 0:
@@ -209,16 +212,16 @@ def test_an_import_that_is_cancelled_during_its_writing_writes_nothing(
     assert result(scene, manager, job) == CANCELLED
 
 
-def test_an_import_that_has_ended_cannot_be_cancelled(scene: Scene, manager: Stubs) -> None:
-    job = create(manager)
+def test_an_import_that_has_ended_cannot_be_cancelled(
+    scene: Scene, manager: Stubs, job: pb.Import
+) -> None:
     run(scene)
     assert cancel(manager, job).state == pb.IMPORT_STATE_DONE
 
 
 def test_a_process_killed_before_the_commit_leaves_nothing_and_another_does_the_whole_import(
-    scene: Scene, manager: Stubs
+    scene: Scene, manager: Stubs, job: pb.Import
 ) -> None:
-    job = create(manager)
     arguments = f"{scene.url} {scene.sealing_key.hex()} {scene.clock.now().isoformat()}"
     killed = subprocess.run(
         [sys.executable, "-c", KILLED_PROGRAM],
@@ -236,9 +239,8 @@ def test_a_process_killed_before_the_commit_leaves_nothing_and_another_does_the_
 
 
 def test_a_process_that_lost_its_import_to_another_writes_nothing(
-    scene: Scene, member: Organization, manager: Stubs
+    scene: Scene, member: Organization, manager: Stubs, job: pb.Import
 ) -> None:
-    job = create(manager)
     with stopped_while_writing(scene, member, manager, job) as slow_run:
         scene.rows("UPDATE imports SET claim = 'another' RETURNING id")
     assert (slow_run.result(), count_services(scene)) == (False, 0)
@@ -248,9 +250,8 @@ def test_a_process_that_lost_its_import_to_another_writes_nothing(
 
 
 def test_a_lease_dated_a_day_ahead_by_a_wrong_clock_delays_nobody(
-    scene: Scene, manager: Stubs
+    scene: Scene, manager: Stubs, job: pb.Import
 ) -> None:
-    job = create(manager)
     scene.rows(
         "UPDATE imports SET claim = 'gone', claim_time = %s + interval '1 day' RETURNING id",
         scene.clock.now(),
@@ -260,18 +261,16 @@ def test_a_lease_dated_a_day_ahead_by_a_wrong_clock_delays_nobody(
 
 
 def test_an_import_whose_process_ended_three_times_fails_as_interrupted(
-    scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch, job: pb.Import
 ) -> None:
     monkeypatch.setattr(import_jobs, "read_apart", Mock(side_effect=ReadingInterrupted))
-    job = create(manager)
     assert [run(scene) for _ in range(4)] == [False, False, False, True]
     assert result(scene, manager, job) == (pb.IMPORT_STATE_FAILED, "interrupted", 0)
 
 
 def test_an_import_waits_for_a_dependency_that_is_unavailable(
-    scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch, job: pb.Import
 ) -> None:
-    job = create(manager)
     read_apart = Mock(side_effect=Unavailable("store_unavailable"))
     with monkeypatch.context() as patch:
         patch.setattr(import_jobs, "read_apart", read_apart)
@@ -282,9 +281,8 @@ def test_an_import_waits_for_a_dependency_that_is_unavailable(
 
 
 def test_a_service_that_stops_gives_its_import_back_without_counting_the_attempt(
-    scene: Scene, manager: Stubs
+    scene: Scene, manager: Stubs, job: pb.Import
 ) -> None:
-    job = create(manager)
     assert [run(scene, lambda: False) for _ in range(4)] == [False] * 4
     assert get(manager, job).state == pb.IMPORT_STATE_PENDING
     assert run(scene)
@@ -292,17 +290,16 @@ def test_a_service_that_stops_gives_its_import_back_without_counting_the_attempt
 
 
 def test_the_import_of_a_member_that_was_suspended_meanwhile_is_not_written(
-    scene: Scene, member: Organization, manager: Stubs
+    scene: Scene, member: Organization, job: pb.Import
 ) -> None:
-    job = create(manager)
     scene.suspend(member.id)
     assert run(scene)
     assert result(scene, scene.coordinator, job) == (pb.IMPORT_STATE_FAILED, "not_allowed", 0)
 
 
-def test_the_import_of_another_organisation_is_not_found(scene: Scene, manager: Stubs) -> None:
-    job = create(manager)
-    stranger = scene.by(scene.organization("Otra"), Role.MANAGER)
+def test_the_import_of_another_organisation_is_not_found(
+    scene: Scene, manager: Stubs, job: pb.Import, stranger: Stubs
+) -> None:
     for call in (
         lambda: get(stranger, job),
         lambda: cancel(stranger, job),
@@ -324,9 +321,8 @@ def test_at_most_five_imports_may_wait_and_wrong_fields_are_reported(manager: St
 
 
 def test_the_sealed_parts_of_an_import_are_rewrapped_with_all_others(
-    scene: Scene, manager: Stubs
+    scene: Scene, job: pb.Import
 ) -> None:
-    job = create(manager)
     run(scene)
     newer = Keyring(scene.sealing_key, lambda: {0: scene.sealing_key, 1: b"1" * 32})
     places = [place for place in SEALED if place.table == "imports"]
@@ -339,16 +335,13 @@ def test_the_sealed_parts_of_an_import_are_rewrapped_with_all_others(
 
 
 def test_an_imported_file_is_sealed_and_deleted_after_a_day_and_its_report_after_thirty(
-    scene: Scene, manager: Stubs
+    scene: Scene, manager: Stubs, job: pb.Import
 ) -> None:
-    job = create(manager)
     run(scene)
     (row,) = scene.rows("SELECT file, report FROM imports")
     assert "Asesoría".encode() not in bytes(row["file"]) + bytes(row["report"])
-    scene.advance(days=1)
-    scene.sweep()
+    scene.sweep(days=1)
     assert refusal(lambda: create(manager, b"", source_import_id=job.id)) == NOT_FOUND
     assert get(manager, job).report.created == 2
-    scene.advance(days=29)
-    scene.sweep()
+    scene.sweep(days=29)
     assert not scene.rows("SELECT * FROM imports")

@@ -4,8 +4,6 @@ A file is imported whole or not at all, a second import of the same file changes
 error names its cell.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

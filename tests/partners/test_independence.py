@@ -4,8 +4,6 @@ An account that another one invited, or that shares its mailbox, device or accou
 no second person for it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -27,8 +25,7 @@ from services.partners.sign_in.usecases.second_factors import token_kin
 from tests.builders import refusal
 from tests.partners.providers import confirm as confirm_provider
 from tests.partners.providers import propose as propose_provider
-from tests.partners.refusals import NOT_INDEPENDENT, SESSION_ENDED
-from tests.partners.scene import PASSWORD, Scene, Stubs
+from tests.partners.scene import NOT_INDEPENDENT, PASSWORD, SESSION_ENDED, Scene, Stubs
 from tests.partners.test_api_keys import make_key
 from tests.partners.test_invitations import OWN_PASSWORD, acceptance, invite, letter
 from tests.partners.test_two_people import confirm as confirm_change
@@ -200,32 +197,25 @@ def test_a3_the_device_on_which_an_account_was_first_used_ties_it_to_all_account
     change_rule(scene, first)(scene.signed_in(visitor, device="the office"))
 
 
-def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(scene: Scene) -> None:
-    first_worker = scene.worker(scene.coalition, Role.COORDINATOR)
-    second_worker = scene.worker(scene.organization(), Role.COORDINATOR)
-    with scene.database.transaction(SYSTEM) as tx:
-        for worker in (first_worker, second_worker):
-            sign_in_providers.bind(tx, worker.organization_id, ISSUER, b"ana", worker.id)
-    agree = change_rule(scene, scene.as_worker(first_worker))
-    assert refusal(lambda: agree(scene.as_worker(second_worker))) == NOT_INDEPENDENT
-
-
-def test_two_accounts_once_bound_to_one_account_at_a_provider_stay_one_person(
-    scene: Scene,
+def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(
+    scene: Scene, member: Organization
 ) -> None:
     first_worker = scene.worker(scene.coalition, Role.COORDINATOR)
-    second_worker = scene.worker(scene.organization(), Role.COORDINATOR)
+    second_worker = scene.worker(member, Role.COORDINATOR)
+    agree = change_rule(scene, scene.as_worker(first_worker))
     with scene.database.transaction(SYSTEM) as tx:
         for worker in (first_worker, second_worker):
             sign_in_providers.bind(tx, worker.organization_id, ISSUER, b"ana", worker.id)
+    assert refusal(lambda: agree(scene.as_worker(second_worker))) == NOT_INDEPENDENT
+    with scene.database.transaction(SYSTEM) as tx:
         sign_in_providers.forget_account(tx, first_worker.id)  # she was invited again
         sign_in_providers.forget_accounts_of(tx, second_worker.organization_id)  # it was ended
-    agree = change_rule(scene, scene.as_worker(first_worker))
     assert refusal(lambda: agree(scene.as_worker(second_worker))) == NOT_INDEPENDENT
 
 
-def test_a3_a_manager_confirms_no_key_with_an_account_that_she_invited(scene: Scene) -> None:
-    member = scene.organization("Propia")
+def test_a3_a_manager_confirms_no_key_with_an_account_that_she_invited(
+    scene: Scene, member: Organization
+) -> None:
     maker, honest = (founder(scene, Role.MANAGER, organization=member) for _ in range(2))
     second_account = invited(scene, maker, "otra@ejemplo.org", MANAGER)
     request = pb.ConfirmApiKeyRequest(id=make_key(maker).api_key.id)
@@ -237,9 +227,8 @@ def test_a3_a_manager_confirms_no_key_with_an_account_that_she_invited(scene: Sc
 
 
 def test_a3_a_key_taken_over_needs_a_confirmation_by_somebody_independent_of_its_new_manager(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    member = scene.organization("Propia")
     maker, honest = (founder(scene, Role.MANAGER, organization=member) for _ in range(2))
     second_account = invited(scene, honest, "otra@ejemplo.org", MANAGER)
     id = make_key(maker).api_key.id
@@ -248,9 +237,8 @@ def test_a3_a_key_taken_over_needs_a_confirmation_by_somebody_independent_of_its
 
 
 def test_a_token_names_the_keys_that_its_worker_made_even_if_another_has_taken_them_over(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    member = scene.organization("Propia")
     worker = scene.worker(member, Role.MANAGER)
     id = make_key(scene.as_worker(worker), "referrals.read").api_key.id
     founder(scene, Role.MANAGER, organization=member).TransferApiKey(id=id)
@@ -278,9 +266,7 @@ def test_a_token_that_does_not_state_its_workers_kin_makes_nobody_a_second_perso
     assert refusal(lambda: change_rule(scene, founder(scene))(without_kin)) == NOT_INDEPENDENT
 
 
-def test_an_account_of_unknown_origin_is_no_second_person_for_thirty_days(
-    scene: Scene,
-) -> None:
+def test_an_account_of_unknown_origin_is_no_second_person_for_thirty_days(scene: Scene) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
     scene.rows("DELETE FROM account_origins WHERE worker_id = %s RETURNING 1", worker.id)
     assert token_of(scene, worker.entry.email).alone == "unknown"

@@ -1,7 +1,5 @@
 """Letters of invitations: their secrets, their delivery, and the record of them on the trail."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -10,10 +8,10 @@ from chassis.ids import new_id
 from chassis.tokens import Caller
 from keys.sealing import CannotOpen
 from protos.contract.v1 import contract_pb2
+from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.builders import refusal, wrong_fields
-from tests.partners.refusals import ILLEGAL
-from tests.partners.scene import SITE, Scene, Stubs
+from tests.partners.scene import ILLEGAL, SITE, Scene, Stubs
 from tests.partners.test_invitations import (
     EMAIL,
     OWN_PASSWORD,
@@ -73,21 +71,19 @@ def test_inviting_and_accepting_are_on_the_trail(scene: Scene) -> None:
 
 
 def test_the_coordination_sees_whether_an_organisation_has_a_manager_and_nobody_else_does(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    house = scene.organization()
-    organization = scene.coordinator.GetOrganization(id=house.id)
+    organization = scene.coordinator.GetOrganization(id=member.id)
     assert (organization.HasField("has_manager"), organization.has_manager) == (True, False)
-    manager = scene.by(house, Role.MANAGER)
-    assert scene.coordinator.GetOrganization(id=house.id).has_manager
-    assert not manager.GetOrganization(id=house.id).HasField("has_manager")
+    manager = scene.by(member, Role.MANAGER)
+    assert scene.coordinator.GetOrganization(id=member.id).has_manager
+    assert not manager.GetOrganization(id=member.id).HasField("has_manager")
 
 
 # D22
 def test_without_email_an_invitation_needs_a_link_on_paper_which_is_shown_once(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    member = scene.organization("Casa Nueva")
     worker = scene.worker(member, Role.MANAGER)
     caller = Caller(worker.id, "worker", member.id, frozenset(worker.entry.roles))
     with scene.other_server(paper_url=SITE) as channel:

@@ -4,8 +4,6 @@ The coordinators invite a first manager and nobody else, and only the receiver o
 accept.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -24,8 +22,7 @@ from services.partners.members.domain.invitation import MAX_INVITATIONS, Invitat
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.partners.refusals import ILLEGAL, RIGHT_MISSING, SECOND_PERSON
-from tests.partners.scene import Scene, Stubs
+from tests.partners.scene import ILLEGAL, RIGHT_MISSING, SECOND_PERSON, Scene, Stubs
 
 EMAIL = "directora@ejemplo.org"
 OWN_PASSWORD = "la que solo ella sabe"
@@ -101,8 +98,9 @@ def answer(call: Callable[[], Any]) -> str:
     return "OK"
 
 
-def test_the_first_manager_comes_by_invitation_and_chooses_her_own_password(scene: Scene) -> None:
-    member = scene.organization("Casa Nueva")
+def test_the_first_manager_comes_by_invitation_and_chooses_her_own_password(
+    scene: Scene, member: Organization
+) -> None:
     created = invite(scene.coordinator, member, contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER)
     assert scene.rows("SELECT FROM workers WHERE organization_id = %s", member.id) == [], (
         "there is no account yet, only an invitation"
@@ -123,8 +121,9 @@ def test_the_first_manager_comes_by_invitation_and_chooses_her_own_password(scen
     assert scene.facts(worker.id) == [(1, "enlace.worker.registered.v1")]
 
 
-def test_a_coordinator_invites_only_the_first_manager_to_another_organisation(scene: Scene) -> None:
-    member = scene.organization("Casa Nueva")
+def test_a_coordinator_invites_only_the_first_manager_to_another_organisation(
+    scene: Scene, member: Organization
+) -> None:
     for roles in (
         [contract_pb2.ROLE_WORKER],
         [contract_pb2.ROLE_OPERATOR],
@@ -167,9 +166,8 @@ def test_no_rpc_makes_an_account_with_a_password_that_somebody_else_knows() -> N
 
 
 def test_an_organisation_without_active_managers_can_be_given_a_first_manager_again(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    member = scene.organization()
     scene.by(member, Role.MANAGER).SuspendWorker(id=scene.worker(member, Role.MANAGER).id)
     assert refusal(lambda: invite(scene.coordinator, member)) == MANAGER_EXISTS
     scene.rows(
@@ -178,8 +176,7 @@ def test_an_organisation_without_active_managers_can_be_given_a_first_manager_ag
     invite(scene.coordinator, member)
 
 
-def test_a_suspended_organisation_gets_no_manager(scene: Scene) -> None:
-    member = scene.organization("Casa Nueva")
+def test_a_suspended_organisation_gets_no_manager(scene: Scene, member: Organization) -> None:
     created = invite(scene.coordinator, member)
     scene.suspend(member.id)
     assert refusal(lambda: invite(scene.coordinator, member)) == ILLEGAL
@@ -203,9 +200,9 @@ def test_an_organisation_that_does_not_exist_or_is_not_the_callers_own_is_not_fo
         assert refusal(partial(caller.CreateInvitation, request)) == NOT_FOUND
 
 
-def test_a_manager_invites_her_own_people_and_gives_no_role_in_the_network(scene: Scene) -> None:
-    member = scene.organization()
-    manager = scene.by(member, Role.MANAGER)
+def test_a_manager_invites_her_own_people_and_gives_no_role_in_the_network(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
     for role in (contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR):
         assert (
             refusal(partial(invite, manager, None, contract_pb2.ROLE_WORKER, role)) == RIGHT_MISSING
@@ -258,8 +255,9 @@ def test_only_the_owner_of_a_mailbox_learns_that_its_address_has_an_account(scen
     assert scene.facts(created.id) == [(1, "enlace.invitation.created.v1")]
 
 
-def test_all_invalid_invitation_tokens_get_the_same_answer(scene: Scene) -> None:
-    member = scene.organization("Casa Nueva")
+def test_all_invalid_invitation_tokens_get_the_same_answer(
+    scene: Scene, member: Organization
+) -> None:
     invitations = [invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3)]
     accepted_invitation, replaced_invitation, _ = invitations  # the third expires
     accept(scene, accepted_invitation)
@@ -293,13 +291,13 @@ def test_an_invitation_is_valid_for_72_hours_and_then_deleted(scene: Scene) -> N
     accept(scene, first)
     scene.sweep()
     assert {row["id"] for row in scene.rows("SELECT id FROM invitations")} >= {second.id}
-    scene.advance(minutes=1)
-    scene.sweep()
+    scene.sweep(minutes=1)
     assert scene.rows("SELECT FROM invitations") == []
 
 
-def test_an_invitation_is_revoked_when_its_maker_is_suspended(scene: Scene) -> None:
-    member = scene.organization()
+def test_an_invitation_is_revoked_when_its_maker_is_suspended(
+    scene: Scene, member: Organization
+) -> None:
     maker, manager = scene.worker(member, Role.MANAGER), scene.by(member, Role.MANAGER)
     created = invite(scene.as_worker(maker), None, contract_pb2.ROLE_WORKER)
     other = invite(manager, None, contract_pb2.ROLE_WORKER, email="otra@ejemplo.org")
@@ -309,8 +307,7 @@ def test_an_invitation_is_revoked_when_its_maker_is_suspended(scene: Scene) -> N
     assert refusal(lambda: accept(scene, created)) == INVALID
 
 
-def test_a_newer_invitation_replaces_an_open_one(scene: Scene) -> None:
-    member = scene.organization("Casa Nueva")
+def test_a_newer_invitation_replaces_an_open_one(scene: Scene, member: Organization) -> None:
     older = invite(scene.coordinator, member, email="equivocada@ejemplo.org")
     newer = invite(scene.coordinator, member)
     assert scene.facts(older.id) == [
@@ -331,11 +328,8 @@ def test_a_newer_invitation_replaces_an_open_one(scene: Scene) -> None:
 
 
 def test_a_manager_sees_and_revokes_open_invitations_of_her_own_organisation_only(
-    scene: Scene,
+    scene: Scene, member: Organization, manager: Stubs, stranger: Stubs
 ) -> None:
-    member = scene.organization("Propia")
-    manager = scene.by(member, Role.MANAGER)
-    stranger = scene.by(scene.organization("Ajena"), Role.MANAGER)
     first, second = (
         invite(manager, None, contract_pb2.ROLE_MANAGER, email=f"{name}@ejemplo.org")
         for name in ("equivocada", "correcta")
@@ -418,9 +412,9 @@ def test_an_invalid_invitation_is_refused_with_its_field(
     assert wrong_fields(lambda: invite(scene.coordinator, None, **fields)) == [violation]
 
 
-def test_an_organisation_sends_at_most_twenty_invitations_in_three_days(scene: Scene) -> None:
-    member = scene.organization()
-    manager = scene.by(member, Role.MANAGER)
+def test_an_organisation_sends_at_most_twenty_invitations_in_three_days(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
     with ThreadPoolExecutor(4) as pool:
         calls = [
             partial(invite, manager, None, email=f"p{n}@ejemplo.org")

@@ -1,7 +1,5 @@
 """Invitations of people who have an account, and several invitations at once."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -10,11 +8,11 @@ import pytest
 from chassis.tokens import SYSTEM
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
+from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from services.partners.members.store import provenance
 from tests.builders import refusal
-from tests.partners.refusals import KEY_INVALID, SESSION_ENDED, SIGN_IN_FAILED
-from tests.partners.scene import PASSWORD, Scene
+from tests.partners.scene import KEY_INVALID, PASSWORD, SESSION_ENDED, SIGN_IN_FAILED, Scene, Stubs
 from tests.partners.test_invitations import (
     EMAIL,
     INVALID,
@@ -47,9 +45,8 @@ def test_people_of_an_organisation_that_left_and_came_back_keep_their_addresses(
 
 @pytest.mark.parametrize("suspended", [False, True])
 def test_a_worker_who_forgot_her_password_or_was_suspended_keeps_her_account_when_invited_again(
-    suspended: bool, scene: Scene
+    suspended: bool, scene: Scene, member: Organization
 ) -> None:
-    member = scene.organization("Casa")
     manager, worker = scene.by(member, Role.MANAGER), scene.worker(member, Role.WORKER, email=EMAIL)
     before = scene.nobody.SignIn(email=EMAIL, password=PASSWORD).session_secret
     if suspended:
@@ -69,9 +66,8 @@ def test_a_worker_who_forgot_her_password_or_was_suspended_keeps_her_account_whe
 
 
 def test_an_invitation_from_before_a_suspension_does_not_let_the_worker_in_again(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    member = scene.organization("Casa")
     manager, worker = scene.by(member, Role.MANAGER), scene.worker(member, Role.WORKER, email=EMAIL)
     created = invite(manager, None, contract_pb2.ROLE_WORKER)
     scene.advance(minutes=1)
@@ -80,8 +76,9 @@ def test_an_invitation_from_before_a_suspension_does_not_let_the_worker_in_again
     assert refusal(lambda: accept(scene, created)) == INVALID
 
 
-def test_a_manager_who_is_invited_again_to_another_role_loses_her_keys(scene: Scene) -> None:
-    member = scene.organization("Casa")
+def test_a_manager_who_is_invited_again_to_another_role_loses_her_keys(
+    scene: Scene, member: Organization
+) -> None:
     manager, other = scene.by(member, Role.MANAGER), scene.worker(member, Role.MANAGER, email=EMAIL)
     created = scene.as_worker(other).CreateApiKey(
         label="Sistema", scopes=[contract_pb2.SCOPE_DIRECTORY_READ]
@@ -91,9 +88,9 @@ def test_a_manager_who_is_invited_again_to_another_role_loses_her_keys(scene: Sc
     assert (key.id, key.HasField("revoke_time")) == (created.api_key.id, True)
 
 
-def test_the_open_invitations_of_a_worker_end_with_the_role_that_they_need(scene: Scene) -> None:
-    member = scene.organization("Casa")
-    manager = scene.by(member, Role.MANAGER)
+def test_the_open_invitations_of_a_worker_end_with_the_role_that_they_need(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
     former = scene.as_worker(scene.worker(member, Role.MANAGER, email=EMAIL))
     created = invite(former, None, contract_pb2.ROLE_MANAGER, email="amiga@ejemplo.org")
     accept(scene, invite(manager, None, contract_pb2.ROLE_MANAGER, contract_pb2.ROLE_WORKER))
@@ -104,8 +101,9 @@ def test_the_open_invitations_of_a_worker_end_with_the_role_that_they_need(scene
     assert refusal(lambda: accept(scene, created)) == INVALID
 
 
-def test_a_manager_who_gives_up_her_role_by_her_own_invitation_accepts_it(scene: Scene) -> None:
-    member = scene.organization("Casa")
+def test_a_manager_who_gives_up_her_role_by_her_own_invitation_accepts_it(
+    scene: Scene, member: Organization
+) -> None:
     scene.worker(member, Role.MANAGER)
     manager = scene.as_worker(scene.worker(member, Role.MANAGER, email=EMAIL))
     accept(scene, invite(manager, None, contract_pb2.ROLE_WORKER))
@@ -114,10 +112,8 @@ def test_a_manager_who_gives_up_her_role_by_her_own_invitation_accepts_it(scene:
 
 
 def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than_the_key(
-    scene: Scene,
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
-    member = scene.organization("Casa")
-    manager = scene.by(member, Role.MANAGER)
     other = scene.as_worker(scene.worker(member, Role.MANAGER, Role.WORKER, email=EMAIL))
     people_key, directory_key = (
         other.CreateApiKey(label="Sistema", scopes=[scope])
@@ -134,9 +130,8 @@ def test_a_key_waits_for_a_second_manager_once_its_manager_has_fewer_rights_than
 
 
 def test_a_key_that_its_confirming_manager_took_over_waits_once_she_has_fewer_rights(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    member = scene.organization("Casa")
     manager, maker = scene.by(member, Role.MANAGER), scene.by(member, Role.MANAGER)
     other = scene.as_worker(scene.worker(member, Role.MANAGER, Role.WORKER, email=EMAIL))
     key = maker.CreateApiKey(label="Sistema", scopes=[contract_pb2.SCOPE_PEOPLE_OPEN])
@@ -148,10 +143,8 @@ def test_a_key_that_its_confirming_manager_took_over_waits_once_she_has_fewer_ri
 
 
 def test_an_invitation_that_is_revoked_and_accepted_at_once_is_either_revoked_or_accepted(
-    scene: Scene,
+    scene: Scene, member: Organization, manager: Stubs
 ) -> None:
-    member = scene.organization("Propia")
-    manager = scene.by(member, Role.MANAGER)
     for n in range(5):
         created = invite(manager, None, contract_pb2.ROLE_WORKER, email=f"persona-{n}@ejemplo.org")
         token = letter(scene, created).token
@@ -169,8 +162,9 @@ def test_an_invitation_that_is_revoked_and_accepted_at_once_is_either_revoked_or
         )
 
 
-def test_only_one_of_several_first_managers_invited_at_once_can_accept(scene: Scene) -> None:
-    member = scene.organization("Casa Nueva")
+def test_only_one_of_several_first_managers_invited_at_once_can_accept(
+    scene: Scene, member: Organization
+) -> None:
     with ThreadPoolExecutor(4) as pool:
         created = list(
             pool.map(
@@ -195,12 +189,13 @@ def test_one_link_used_many_times_at_once_opens_one_account(scene: Scene) -> Non
     assert sorted(answers) == ["OK"] + ["invitation_invalid"] * 3
 
 
-def test_the_invitation_of_a_first_manager_is_refused_once_there_is_a_manager(scene: Scene) -> None:
+def test_the_invitation_of_a_first_manager_is_refused_once_there_is_a_manager(
+    scene: Scene, member: Organization
+) -> None:
     """An account may be made in another way while the invitation is open.
 
     Both ways check under the same lock that there is no manager yet.
     """
-    member = scene.organization("Casa Nueva")
     created = invite(scene.coordinator, member)
     scene.worker(member, Role.MANAGER)
     assert refusal(lambda: accept(scene, created)) == MANAGER_EXISTS

@@ -1,7 +1,5 @@
 """Places: their entries, how much each caller sees of them, their hours, and search by place."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -16,8 +14,7 @@ from services.partners.directory.domain.service import Service
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.partners.refusals import RIGHT_MISSING
-from tests.partners.scene import Scene, Stubs
+from tests.partners.scene import RIGHT_MISSING, Scene, Stubs
 from tests.partners.shelters import consume
 
 REFERRAL, ANOTHER = new_id(), new_id()
@@ -280,9 +277,10 @@ def test_errors_in_a_place_are_reported_with_their_fields(manager: Stubs) -> Non
     ]
 
 
-def test_a_place_of_another_organisation_is_not_found(scene: Scene, manager: Stubs) -> None:
+def test_a_place_of_another_organisation_is_not_found(
+    scene: Scene, manager: Stubs, stranger: Stubs
+) -> None:
     created = make(manager, **OFFICE)
-    stranger = scene.by(scene.organization("Ajena"), Role.MANAGER)
     service = scene.service(scene.organization("Tercera"), "Ajeno", "PSS")
     for call in (
         lambda: change(stranger, created, name="Mía"),
@@ -295,12 +293,11 @@ def test_a_place_of_another_organisation_is_not_found(scene: Scene, manager: Stu
 
 
 def test_a_member_on_probation_sees_no_confidential_place(
-    scene: Scene, member: Organization, manager: Stubs
+    member: Organization, manager: Stubs, newcomer: Stubs
 ) -> None:
     created, office = make(manager, **HOUSE), make(manager, **OFFICE)
-    new_member = scene.by(scene.organization("Nueva", approved=False))
-    assert refusal(lambda: get(new_member, created)) == NOT_FOUND
-    (listed,) = new_member.ListLocations(organization_id=member.id).locations
+    assert refusal(lambda: get(newcomer, created)) == NOT_FOUND
+    (listed,) = newcomer.ListLocations(organization_id=member.id).locations
     assert listed.id == office.id
 
 
@@ -407,8 +404,7 @@ def test_a_service_keeps_its_hours_across_the_night_in_which_the_clocks_go_forwa
     scene.clock.set(datetime(2027, 2, 1, 15, tzinfo=UTC))
     hours = [weekly("02:30", "03:00"), weekly("10:00", "11:00")]
     service = make_service(manager, country="US", schedules=hours)
-    scene.advance(days=28)  # the hours ahead now contain the night of 14 March
-    scene.sweep()
+    scene.sweep(days=28)  # the hours ahead now contain the night of 14 March
     assert is_open(partner, service.id) is True
 
 
@@ -420,8 +416,7 @@ def test_hours_stay_known_even_if_nobody_changes_the_entry_for_a_year(
     round_the_clock.holidays = True
     offer(manager, service.id, created, schedules=[round_the_clock])
     for _ in range(12):
-        scene.advance(days=30)
-        scene.sweep()
+        scene.sweep(days=30)
         assert is_open(partner, service.id) is True
 
 

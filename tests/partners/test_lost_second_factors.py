@@ -4,8 +4,6 @@ A colleague who knows her removes her second factor, and thereby gains neither a
 session.
 """
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -14,8 +12,15 @@ import pytest
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role, Worker
 from tests.builders import NOT_FOUND, refusal
-from tests.partners.refusals import ILLEGAL, RIGHT_MISSING, SIGN_IN_FAILED
-from tests.partners.scene import EMAIL, PASSWORD, Scene, Stubs
+from tests.partners.scene import (
+    EMAIL,
+    ILLEGAL,
+    PASSWORD,
+    RIGHT_MISSING,
+    SIGN_IN_FAILED,
+    Scene,
+    Stubs,
+)
 from tests.partners.test_invitations import answer
 from tests.partners.test_passkeys import add_passkey
 from tests.partners.test_password_resets import INVALID, facts_with_letters, link, reset
@@ -39,10 +44,15 @@ def has_second_factor(scene: Scene) -> bool:
     return bool(scene.rows("SELECT FROM second_factors") + scene.rows("SELECT FROM passkeys"))
 
 
+@pytest.fixture
+def worker(scene: Scene, member: Organization) -> Worker:
+    """A worker with a second factor."""
+    return worker_with_second_factor(scene, member)
+
+
 def test_her_manager_lets_her_sign_in_with_only_her_password_again(
-    scene: Scene, member: Organization
+    scene: Scene, member: Organization, worker: Worker
 ) -> None:
-    worker = worker_with_second_factor(scene, member)
     challenge = sign_in(scene).challenge
     scene.rows(
         "INSERT INTO sessions VALUES ('x', %s, %s, %s) RETURNING worker_id",
@@ -92,8 +102,9 @@ def test_one_manager_removes_the_second_factor_of_another(
     assert sign_in(scene).session_secret
 
 
-def test_a_worker_of_another_organisation_is_not_found(scene: Scene, member: Organization) -> None:
-    worker = worker_with_second_factor(scene, member)
+def test_a_worker_of_another_organisation_is_not_found(
+    scene: Scene, member: Organization, worker: Worker
+) -> None:
     for by in (
         scene.by(scene.organization("Otra"), Role.MANAGER),
         scene.coordinator,
@@ -163,9 +174,8 @@ def test_removing_a_second_factor_that_does_not_exist_changes_nothing_and_reveal
 
 
 def test_when_several_managers_remove_a_second_factor_at_once_the_worker_is_notified_once(
-    scene: Scene, member: Organization
+    scene: Scene, member: Organization, worker: Worker
 ) -> None:
-    worker = worker_with_second_factor(scene, member)
     calls = [
         partial(remove_second_factor, scene.by(member, Role.MANAGER), worker) for _ in range(3)
     ]
@@ -175,13 +185,12 @@ def test_when_several_managers_remove_a_second_factor_at_once_the_worker_is_noti
 
 
 def test_a_reset_link_from_before_the_removal_does_not_open_the_account(
-    scene: Scene, member: Organization
+    scene: Scene, member: Organization, worker: Worker
 ) -> None:
     """A thief who reads a worker's mailbox and persuades her manager has to request a new link.
 
     The worker is notified twice before the thief can use it.
     """
-    worker = worker_with_second_factor(scene, member)
     token = link(scene)
     remove_second_factor(scene.by(member, Role.MANAGER), worker)
     assert refusal(lambda: reset(scene, token)) == INVALID
@@ -195,8 +204,7 @@ def test_a_worker_sets_up_a_new_second_factor_if_one_is_required(
     begun = strict.SignIn(email=EMAIL, password=PASSWORD)
     assert (begun.session_secret, bool(begun.set_up_secret)) == ("", True)
     code = App(scene, begun.set_up_secret).code()
-    entered = strict.FinishSignIn(challenge=begun.challenge, code=code)
-    assert len(entered.recovery_codes) == 10
+    assert len(strict.FinishSignIn(challenge=begun.challenge, code=code).recovery_codes) == 10
 
 
 def test_a_repeated_request_has_its_one_effect(scene: Scene, member: Organization) -> None:

@@ -3,8 +3,6 @@
 She ends what she did not create herself.
 """
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 import pytest

@@ -70,6 +70,12 @@ ALL_EVIDENCE = (
 )
 
 
+@pytest.fixture
+def organization() -> Organization:
+    """An approved member."""
+    return member()
+
+
 def test_an_application_and_a_registration_are_published_with_the_entry() -> None:
     applied = Organization.apply("member", ENTRY, NOON)
     assert (applied, applied.facts) == (member(S.APPLIED, version=1), ["applied"])
@@ -171,8 +177,9 @@ def test_only_the_identifying_data_of_a_rejected_applicant_are_kept() -> None:
 # The member's own entry
 
 
-def test_a_change_is_published_once_and_a_change_without_effect_is_not() -> None:
-    organization = member()
+def test_a_change_is_published_once_and_a_change_without_effect_is_not(
+    organization: Organization,
+) -> None:
     organization.change({"name": "Casa Sol"}, LATER)
     assert (organization.entry, organization.facts) == (
         replace(ENTRY, name="Casa Sol"),
@@ -194,9 +201,8 @@ def test_a_change_is_published_once_and_a_change_without_effect_is_not() -> None
     ],
 )
 def test_a_wrong_change_is_refused_and_changes_nothing(
-    changes: dict[str, Any], expected: list[tuple[str, str]]
+    changes: dict[str, Any], expected: list[tuple[str, str]], organization: Organization
 ) -> None:
-    organization = member()
     assert violations_of(lambda: organization.change(changes, LATER)) == expected
     assert organization == member()
 
@@ -210,18 +216,16 @@ def test_a_wrong_change_is_refused_and_changes_nothing(
     ],
 )
 def test_fields_that_others_depend_on_are_not_changed_by_one_person(
-    changes: dict[str, Any],
+    changes: dict[str, Any], organization: Organization
 ) -> None:
-    organization = member()
     act = partial(organization.change, {"name": "x", **changes}, LATER)
     assert conflict_of(act) == "two_people_required"
     assert organization == member()
 
 
-def test_a_change_that_others_depend_on_is_proposed_by_one_person_and_confirmed_by_another() -> (
-    None
-):
-    organization = member()
+def test_a_change_that_others_depend_on_is_proposed_by_one_person_and_confirmed_by_another(
+    organization: Organization,
+) -> None:
     organization.propose({"country": "GT", "hotline_number": "133"}, "first", LATER)
     assert organization.proposal == Proposal(OrganizationType.SHELTER, "GT", "133", "first", LATER)
     assert (organization.entry, organization.facts) == (ENTRY, ["change_proposed"])
@@ -251,8 +255,7 @@ def test_the_new_name_of_a_member_has_a_fact_of_its_own(
     assert organization.facts == [verb]
 
 
-def test_a_department_is_kept_while_the_country_stays() -> None:
-    organization = member()
+def test_a_department_is_kept_while_the_country_stays(organization: Organization) -> None:
     organization.propose({"type": OrganizationType.NGO}, "first", LATER)
     organization.confirm_change(Person("second"), LATER)
     assert organization.entry == replace(ENTRY, type=OrganizationType.NGO)
@@ -293,8 +296,7 @@ def test_nothing_can_be_confirmed_or_dropped_without_a_proposal(
     assert conflict_of(lambda: act(member())) == "nothing_to_confirm"
 
 
-def test_a_proposal_that_is_dropped_is_gone() -> None:
-    organization = member()
+def test_a_proposal_that_is_dropped_is_gone(organization: Organization) -> None:
     organization.propose({"hotline_number": "133"}, "first", LATER)
     organization.drop_change(LATER)
     assert (organization.proposal, organization.entry, organization.facts[1:]) == (
@@ -365,9 +367,8 @@ def test_the_newest_evidence_of_each_kind_counts_and_the_two_newest_references_d
     ],
 )
 def test_evidence_that_cannot_have_been_seen_is_refused(
-    evidence: Evidence, expected: tuple[str, str]
+    evidence: Evidence, expected: tuple[str, str], organization: Organization
 ) -> None:
-    organization = member()
     assert violations_of(lambda: organization.record(evidence, LATER, TODAY)) == [
         (f"evidence.{expected[0]}", expected[1])
     ]

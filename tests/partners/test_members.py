@@ -1,7 +1,5 @@
 """Workers and keys: the right to make keys, refused requests, and the end of access."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 from functools import partial
@@ -10,10 +8,10 @@ import pytest
 
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
+from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.partners.refusals import ILLEGAL, NOT_ACTIVE, RIGHT_MISSING, STALE_ETAG
-from tests.partners.scene import NOON, Scene, Stubs
+from tests.partners.scene import ILLEGAL, NOON, NOT_ACTIVE, RIGHT_MISSING, STALE_ETAG, Scene, Stubs
 from tests.partners.test_invitations import answer
 from tests.rights_table import SCOPES
 
@@ -27,13 +25,12 @@ def test_a_key_cannot_be_made_for_an_organisation_that_is_not_the_callers_own(
     scene: Scene, manager: Stubs
 ) -> None:
     for id in (scene.organization("Ajena").id, "0" * 32, "x"):
-        request = key_request(organization_id=id)
-        assert refusal(partial(manager.CreateApiKey, request)) == NOT_FOUND
+        assert refusal(partial(manager.CreateApiKey, key_request(organization_id=id))) == NOT_FOUND
 
 
-def test_workers_are_listed_by_name_for_their_own_manager(scene: Scene) -> None:
-    member = scene.organization()
-    manager = scene.by(member, Role.MANAGER)  # Xiomara
+def test_workers_are_listed_by_name_for_their_own_manager(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
     for name in ("Zoila", "Álvaro", "berta"):
         scene.worker(member, name=name)
     scene.worker(scene.organization("Ajena"), name="Otra")
@@ -48,8 +45,7 @@ def test_workers_are_listed_by_name_for_their_own_manager(scene: Scene) -> None:
         assert refusal(caller.ListWorkers) == RIGHT_MISSING
 
 
-def test_a_suspended_worker_loses_access_at_once(scene: Scene) -> None:
-    member = scene.organization()
+def test_a_suspended_worker_loses_access_at_once(scene: Scene, member: Organization) -> None:
     worker, manager = scene.worker(member), scene.by(member, Role.MANAGER)
     caller = scene.as_worker(worker)
     caller.ListOrganizations()
@@ -135,11 +131,11 @@ def test_two_live_keys_are_the_limit_and_a_revoked_one_makes_room(scene: Scene) 
     scene.by(member, Role.MANAGER).CreateApiKey(request)  # an expired key does not count
 
 
-def test_a_revoked_key_loses_access_at_once(scene: Scene) -> None:
-    member = scene.organization()
+def test_a_revoked_key_loses_access_at_once(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
     caller = scene.by_key(member, "directory.read")
     caller.ListOrganizations()
-    manager = scene.by(member, Role.MANAGER)
     (key,) = manager.ListApiKeys().api_keys
     manager.RevokeApiKey(id=key.id)
     assert refusal(caller.ListOrganizations) == NOT_ACTIVE
@@ -152,9 +148,9 @@ def test_a_key_of_another_organisation_is_not_found(scene: Scene, manager: Stubs
         assert refusal(partial(manager.RevokeApiKey, id=id)) == NOT_FOUND
 
 
-def test_each_step_of_an_account_or_a_key_is_on_the_trail(scene: Scene) -> None:
-    member = scene.organization()
-    manager = scene.by(member, Role.MANAGER)
+def test_each_step_of_an_account_or_a_key_is_on_the_trail(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
     created = scene.worker(member)
     manager.SuspendWorker(id=created.id)
     key = manager.CreateApiKey(key_request()).api_key

@@ -17,17 +17,20 @@ from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, letters_pb2
 from protos.partners.v1 import locations_pb2 as lo
 from protos.partners.v1 import members_pb2 as m
+from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.partners.refusals import (
+from tests.partners.scene import (
     ILLEGAL,
+    NOON,
     NOT_ACTIVE,
+    PASSWORD,
     SECOND_PERSON,
     SESSION_ENDED,
     SIGN_IN_FAILED,
+    Scene,
 )
-from tests.partners.scene import NOON, PASSWORD, Scene
 from tests.partners.test_invitations import INVALID, accept, invite
 
 APPLIED = pb.ORGANIZATION_STATUS_APPLIED
@@ -293,8 +296,7 @@ def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
     assert not scene.coordinator.GetOrganization(id=applicant.id).HasField("application")
     other = scene.by(scene.organization("Puentes"))
     assert refusal(lambda: other.GetOrganization(id=applicant.id)) == NOT_FOUND
-    scene.advance(days=181)
-    scene.sweep()
+    scene.sweep(days=181)
     assert refusal(lambda: scene.coordinator.GetOrganization(id=applicant.id)) == NOT_FOUND
     assert refusal(
         lambda: scene.coordinator.RejectApplication(id=applicant.id, etag=applicant.etag)
@@ -303,11 +305,9 @@ def test_the_data_of_a_rejected_applicant_are_deleted(scene: Scene) -> None:
 
 def test_an_application_that_nobody_answers_for_ninety_days_is_rejected(scene: Scene) -> None:
     applicant = apply(scene)
-    scene.advance(days=89)
-    scene.sweep()
+    scene.sweep(days=89)
     assert verbs(scene, applicant.id) == ["applied"]
-    scene.advance(days=2)
-    scene.sweep()
+    scene.sweep(days=2)
     organization = scene.coordinator.GetOrganization(id=applicant.id)
     assert (organization.status, organization.rejection_reason) == (
         REJECTED,
@@ -369,11 +369,12 @@ def test_impossible_evidence_is_refused_with_its_field(
     ) == [(f"evidence.{path}", reason)]
 
 
-def test_one_coordinator_does_not_approve_twice_with_two_sessions(scene: Scene) -> None:
-    member = scene.organization("Nueva", approved=False)
+def test_one_coordinator_does_not_approve_twice_with_two_sessions(
+    scene: Scene, new_member: Organization
+) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
     request = pb.ApproveOrganizationRequest(
-        id=member.id, etag=etag_of(scene.vet(member.id)), request_id="una"
+        id=new_member.id, etag=etag_of(scene.vet(new_member.id)), request_id="una"
     )
     request.etag = scene.as_worker(worker).ApproveOrganization(request).etag
     for request_id in ("dos", ""):
@@ -384,10 +385,11 @@ def test_one_coordinator_does_not_approve_twice_with_two_sessions(scene: Scene) 
 
 
 def test_one_of_two_coordinators_who_approve_at_once_has_to_read_the_entry_again(
-    scene: Scene,
+    scene: Scene, new_member: Organization
 ) -> None:
-    member = scene.organization("Nueva", approved=False)
-    request = pb.ApproveOrganizationRequest(id=member.id, etag=etag_of(scene.vet(member.id)))
+    request = pb.ApproveOrganizationRequest(
+        id=new_member.id, etag=etag_of(scene.vet(new_member.id))
+    )
 
     def approve(caller: Any) -> str:
         try:
@@ -401,9 +403,7 @@ def test_one_of_two_coordinators_who_approve_at_once_has_to_read_the_entry_again
 
 
 # D25
-def test_d25_one_reference_or_the_same_reference_twice_is_not_enough(
-    scene: Scene,
-) -> None:
+def test_d25_one_reference_or_the_same_reference_twice_is_not_enough(scene: Scene) -> None:
     applicant = admit(scene, apply(scene))
     for kind, until in (
         (pb.EVIDENCE_KIND_REGISTRATION, ""),
@@ -485,9 +485,7 @@ def test_sessions_and_invitations_end_with_the_membership(scene: Scene) -> None:
     assert refusal(lambda: accept(scene, invitation)) == INVALID
 
 
-def test_the_coordinating_organisation_cannot_leave_whoever_requests_it(
-    scene: Scene,
-) -> None:
+def test_the_coordinating_organisation_cannot_leave_whoever_requests_it(scene: Scene) -> None:
     for caller in (scene.coordinator, scene.by(scene.coalition, Role.MANAGER)):
         request = pb.LeaveOrganizationRequest(id=scene.coalition.id, etag=etag_of(scene.coalition))
         assert refusal(partial(caller.LeaveOrganization, request)) == ILLEGAL

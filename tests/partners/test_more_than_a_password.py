@@ -4,8 +4,6 @@ Operators, coordinators and auditors then cannot sign in with only a password: t
 first, and get no session before that.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -3,8 +3,6 @@
 One coordinator alone can do nothing of this.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import pytest
@@ -16,14 +14,15 @@ from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal
 from tests.partners.providers import propose
-from tests.partners.refusals import (
+from tests.partners.scene import (
     ILLEGAL,
     NOT_INDEPENDENT,
     NOTHING_TO_CONFIRM,
     RIGHT_MISSING,
     SECOND_PERSON,
+    Scene,
+    Stubs,
 )
-from tests.partners.scene import Scene, Stubs
 from tests.partners.test_invitations import EMAIL, INVALID, accept, invite
 
 AUDITOR = contract_pb2.ROLE_AUDITOR
@@ -52,14 +51,13 @@ def suspend(by: Stubs, id: str) -> pb.Worker:
 
 @pytest.mark.parametrize("role", [COORDINATOR, AUDITOR])
 def test_a1_a_network_role_is_given_by_two_coordinators_of_different_organisations(
-    role: contract_pb2.Role.ValueType, scene: Scene, other_coordinator: Stubs
+    role: contract_pb2.Role.ValueType, scene: Scene, other_coordinator: Stubs, second: Stubs
 ) -> None:
     created = invite(scene.coordinator, None, role)
     assert created.unconfirmed
     assert scene.facts(created.id) == [], "no link went out"
-    colleague = scene.by(scene.coalition, Role.COORDINATOR)
     assert refusal(lambda: agree(scene.coordinator, created)) == SECOND_PERSON
-    assert refusal(lambda: agree(colleague, created)) == NOT_INDEPENDENT
+    assert refusal(lambda: agree(second, created)) == NOT_INDEPENDENT
     (listed,) = other_coordinator.ListNetworkRoles().invitations
     assert (listed.id, listed.email, listed.unconfirmed) == (created.id, EMAIL, True)
     scene.advance(hours=71)
@@ -88,16 +86,15 @@ def test_a_waiting_invitation_ends_like_any_other_and_only_waiting_ones_can_be_c
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
 def test_a2_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_network_role(
-    role: Role, scene: Scene, other_coordinator: Stubs
+    role: Role, scene: Scene, other_coordinator: Stubs, second: Stubs
 ) -> None:
     target = scene.worker(scene.coalition, role)
     manager = scene.by(scene.coalition, Role.MANAGER)
     first = scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER)
-    colleague = scene.by(scene.coalition, Role.COORDINATOR)
     assert refusal(lambda: suspend(manager, target.id)) == RIGHT_MISSING
     assert suspend(first, target.id).status == pb.WORKER_STATUS_ACTIVE
     assert refusal(lambda: suspend(first, target.id)) == SECOND_PERSON
-    assert refusal(lambda: suspend(colleague, target.id)) == NOT_INDEPENDENT
+    assert refusal(lambda: suspend(second, target.id)) == NOT_INDEPENDENT
     (listed,) = [
         worker for worker in other_coordinator.ListNetworkRoles().workers if worker.id == target.id
     ]
@@ -146,13 +143,12 @@ def test_a2_nobody_alone_removes_network_roles_by_suspending_their_organisation(
     )
 
 
-def test_an_auditor_whose_organisation_has_left_has_no_network_role_any_more(scene: Scene) -> None:
-    organization = scene.organization("Casa")
-    auditor = scene.worker(organization, Role.AUDITOR)
+def test_an_auditor_whose_organisation_has_left_has_no_network_role_any_more(
+    scene: Scene, member: Organization
+) -> None:
+    auditor = scene.worker(member, Role.AUDITOR)
     before = scene.coordinator.ListNetworkRoles().workers
-    scene.by(organization, Role.MANAGER).LeaveOrganization(
-        id=organization.id, etag=scene.etag(organization.id)
-    )
+    scene.by(member, Role.MANAGER).LeaveOrganization(id=member.id, etag=scene.etag(member.id))
     after = scene.coordinator.ListNetworkRoles().workers
     assert {worker.id for worker in before} - {worker.id for worker in after} == {auditor.id}
 
@@ -187,8 +183,7 @@ def test_a_suspension_that_nobody_agreed_to_within_seven_days_takes_two_coordina
     assert suspend(other_coordinator, target.id).status == pb.WORKER_STATUS_ACTIVE, (
         "the proposal has expired even before the sweep"
     )
-    scene.advance(days=7)
-    scene.sweep()
+    scene.sweep(days=7)
     assert not any(
         worker.suspension_proposed_by_worker_id
         for worker in other_coordinator.ListNetworkRoles().workers

@@ -3,21 +3,18 @@
 The people affected are notified at once, on another channel, and have time to object.
 """
 
-from __future__ import annotations
-
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.builders import refusal
 from tests.partners.providers import confirm, propose, sign_in_through
-from tests.partners.refusals import ILLEGAL, NOTHING_TO_CONFIRM
-from tests.partners.scene import Scene
+from tests.partners.scene import ILLEGAL, NOTHING_TO_CONFIRM, Scene, Stubs
 from tests.partners.test_membership import apply
 from tests.partners.test_password_resets import facts_with_letters
 from tests.parts.provider import Provider
 
 
 def test_a1_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_days_to_object(
-    scene: Scene,
+    scene: Scene, second: Stubs
 ) -> None:
     shelter = scene.organization("Casa Luna")
     managers = [
@@ -25,7 +22,6 @@ def test_a1_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_
     ]
     scene.worker(shelter, Role.WORKER)
     scene.as_worker(managers[0]).SuspendWorker(id=scene.worker(shelter, Role.MANAGER).id)
-    second = scene.by(scene.coalition, Role.COORDINATOR)
     proposed = propose(scene.coordinator, shelter, "https://sso.example")
     letters = facts_with_letters(scene, "provider_proposed")
     assert sorted((fact.worker_id, letter.email) for fact, letter in letters) == sorted(
@@ -60,10 +56,9 @@ def test_no_provider_is_proposed_or_confirmed_while_nobody_of_the_organisation_c
 
 
 def test_a_manager_objects_for_her_own_organisation_only_and_ends_nothing_that_is_in_use(
-    scene: Scene, ministry: Organization, provider: Provider
+    scene: Scene, ministry: Organization, provider: Provider, stranger: Stubs
 ) -> None:
     propose(scene.coordinator, ministry, "https://new.example")
-    stranger = scene.by(scene.organization("Otra"), Role.MANAGER)
     assert refusal(stranger.ObjectToSignInProvider) == NOTHING_TO_CONFIRM
     scene.by(ministry, Role.MANAGER).ObjectToSignInProvider()
     assert sign_in_through(scene, ministry, provider).session_secret

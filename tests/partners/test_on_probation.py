@@ -3,8 +3,6 @@
 The member finds neither the services of shelters nor their organisations nor their places.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -76,17 +74,18 @@ def answers(by: Stubs, shelter: Organization | None) -> list[Message]:
     "make", [shelter_by_its_type, shelter_by_its_beds, shelter_with_more_services]
 )
 def test_c12_a_member_on_probation_finds_no_shelter_in_any_list_or_search_or_by_its_name(
-    scene: Scene, make: Callable[[Scene], Organization]
+    scene: Scene, make: Callable[[Scene], Organization], newcomer: Stubs
 ) -> None:
-    worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
     scene.service(scene.organization("Clínica"), "Consulta", "MED.PRI")
-    before = answers(worker, None)
+    before = answers(newcomer, None)
     shelter = make(scene)
-    assert answers(worker, shelter) == before
+    assert answers(newcomer, shelter) == before
     assert not [
-        text for text in map(str, answers(worker, shelter)) if any(word in text for word in SECRETS)
+        text
+        for text in map(str, answers(newcomer, shelter))
+        if any(word in text for word in SECRETS)
     ]
-    assert refusal(lambda: worker.GetOrganization(id=shelter.id)) == NOT_FOUND
+    assert refusal(lambda: newcomer.GetOrganization(id=shelter.id)) == NOT_FOUND
 
 
 def test_c12_an_approved_member_sees_a_shelter_and_one_back_on_probation_does_not(
@@ -105,20 +104,21 @@ def test_c12_an_approved_member_sees_a_shelter_and_one_back_on_probation_does_no
     assert "Luna" not in str(answers(worker, shelter))
 
 
-def test_c12_open_places_of_a_shelter_are_hidden_too(scene: Scene) -> None:
+def test_c12_open_places_of_a_shelter_are_hidden_too(scene: Scene, newcomer: Stubs) -> None:
     shelter = shelter_with_more_services(scene)
     place = locations_pb2.Location(
         name="Oficina de la Luna", country="NI", department="NI-JI", address="Calle Luna 1"
     )
     created = scene.by(shelter, Role.MANAGER).CreateLocation(location=place)
-    worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
-    assert not worker.ListLocations(organization_id=shelter.id).locations
-    assert refusal(lambda: worker.GetLocation(id=created.id)) == NOT_FOUND
+    assert not newcomer.ListLocations(organization_id=shelter.id).locations
+    assert refusal(lambda: newcomer.GetLocation(id=created.id)) == NOT_FOUND
     partner = scene.by(scene.organization("Miembro"), Role.WORKER)
     assert partner.GetLocation(id=created.id).name == "Oficina de la Luna"
 
 
-def test_c12_a_member_that_offers_more_than_beds_is_shown_without_its_beds(scene: Scene) -> None:
+def test_c12_a_member_that_offers_more_than_beds_is_shown_without_its_beds(
+    scene: Scene, newcomer: Stubs
+) -> None:
     ngo = scene.organization("Mar")
     manager = scene.by(ngo, Role.MANAGER)
     for service in (scene.service(ngo, "Luna de noche"), scene.service(ngo, "Apoyo", "PSS")):
@@ -132,28 +132,26 @@ def test_c12_a_member_that_offers_more_than_beds_is_shown_without_its_beds(scene
                 service_id=service.id, location_id=place.id
             )
         )
-    worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
-    assert worker.GetOrganization(id=ngo.id).name == "Mar"
-    assert [service.name for service in worker.SearchServices(organization_id=ngo.id).services] == [
-        "Apoyo"
-    ]
+    assert newcomer.GetOrganization(id=ngo.id).name == "Mar"
+    assert [
+        service.name for service in newcomer.SearchServices(organization_id=ngo.id).services
+    ] == ["Apoyo"]
     places = locations_pb2.ListLocationsRequest(organization_id=ngo.id)
-    assert [location.name for location in worker.ListLocations(places).locations] == ["Apoyo"]
+    assert [location.name for location in newcomer.ListLocations(places).locations] == ["Apoyo"]
     all_places = manager.ListLocations(places).locations
     [night] = [listed for listed in all_places if listed.name == "Luna de noche"]
-    assert refusal(lambda: worker.GetLocation(id=night.id)) == NOT_FOUND
+    assert refusal(lambda: newcomer.GetLocation(id=night.id)) == NOT_FOUND
     partner = scene.by(scene.organization("Miembro"), Role.WORKER)
     assert len(partner.ListLocations(places).locations) == 2
 
 
 def test_c12_public_services_of_a_shelter_are_shown_to_a_member_on_probation_too(
-    scene: Scene,
+    scene: Scene, newcomer: Stubs
 ) -> None:
     shelter = shelter_by_its_type(scene)
     scene.service(shelter, "Charlas", "INF", public=True)
-    worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
-    assert [service.name for service in worker.SearchServices().services] == ["Charlas"]
-    assert worker.GetOrganization(id=shelter.id).name == "Luna"
+    assert [service.name for service in newcomer.SearchServices().services] == ["Charlas"]
+    assert newcomer.GetOrganization(id=shelter.id).name == "Luna"
 
 
 def test_c12_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(scene: Scene) -> None:
@@ -169,13 +167,12 @@ def test_c12_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(sc
 
 
 def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with_it(
-    scene: Scene,
+    scene: Scene, newcomer: Stubs, second: Stubs
 ) -> None:
     organization = scene.organization("Luna")
     counselling = scene.service(organization, "Luna que escucha", "PSS")
     legal_help = scene.service(organization, "Luna que defiende", "LEG", public=True)
-    worker = scene.by(scene.organization("Nueva", approved=False), Role.WORKER)
-    assert worker.SearchServices(words="luna").total_size == 2
+    assert newcomer.SearchServices(words="luna").total_size == 2
     current = scene.coordinator.GetOrganization(id=organization.id)
     change = pb.Organization(
         id=organization.id, etag=current.etag, type=pb.ORGANIZATION_TYPE_SHELTER
@@ -183,9 +180,8 @@ def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with
     proposed = scene.coordinator.ProposeOrganizationChange(
         organization=change, update_mask=FieldMask(paths=["type"])
     )
-    another = scene.by(scene.coalition, Role.COORDINATOR)
-    another.ConfirmOrganizationChange(id=organization.id, etag=proposed.etag)
-    assert worker.SearchServices(words="luna").total_size == 1
+    second.ConfirmOrganizationChange(id=organization.id, etag=proposed.etag)
+    assert newcomer.SearchServices(words="luna").total_size == 1
     # The referrals service learns this, too: the member on probation still knows the service's id.
     values = {
         service.id: [

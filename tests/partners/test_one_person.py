@@ -3,8 +3,6 @@
 Alone, she achieves only what one person may do, whichever rule of two people she tries to evade.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -176,8 +174,7 @@ class Cheat:
         return str(by.GetOrganization(id=id).etag)
 
     def wait(self, _: Stubs) -> None:
-        self.scene.advance(hours=self.random.randint(1, 9))  # less than thirty days in total
-        self.scene.sweep()
+        self.scene.sweep(hours=self.random.randint(1, 9))  # less than thirty days in total
 
 
 @pytest.mark.parametrize("seed", range(8))

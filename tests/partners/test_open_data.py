@@ -1,7 +1,5 @@
 """Open data: the services that members want to be found, and nothing that reveals the others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,7 +16,7 @@ from services.partners.directory.store import open_data
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.partners.scene import Scene
+from tests.partners.scene import Scene, Stubs
 
 
 def list_public(scene: Scene, **fields: Any) -> pb.ListPublicServicesResponse:
@@ -242,10 +240,10 @@ def test_hidden_data_changes_no_byte_of_the_public_directory(
     assert all_answers(scene) == before
 
 
-def test_the_modification_time_changes_with_everything_that_anybody_may_read(scene: Scene) -> None:
-    house = scene.organization()
-    service = scene.service(house, "Asesoría", "LEG", public=True)
-    manager = scene.by(house, Role.MANAGER)
+def test_the_modification_time_changes_with_everything_that_anybody_may_read(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
+    service = scene.service(member, "Asesoría", "LEG", public=True)
     times = [list_public(scene).services[0].modify_time.ToDatetime()]
     location = manager.CreateLocation(location=l.Location(name="Oficina", department="NI-CI"))
     service_at_location = l.ServiceAtLocation(service_id=service.id, location_id=location.id)
@@ -264,14 +262,14 @@ def test_the_modification_time_changes_with_everything_that_anybody_may_read(sce
 
     def describe(**entry: Any) -> None:
         manager.UpdateOrganization(
-            organization=d.Organization(id=house.id, etag=scene.etag(house.id), **entry),
+            organization=d.Organization(id=member.id, etag=scene.etag(member.id), **entry),
             update_mask=FieldMask(paths=list(entry)),
         )
 
     def go_and_return() -> None:
-        scene.suspend(house.id)
+        scene.suspend(member.id)
         assert list_public(scene).total_size == 0
-        scene.reinstate(house.id)
+        scene.reinstate(member.id)
 
     for change in (
         lambda: manager.SetServiceAtLocation(service_at_location=service_at_location),
@@ -296,11 +294,12 @@ def test_a_service_that_is_not_public_is_not_found(scene: Scene, entry: dict[str
         assert refusal(partial(scene.nobody.GetPublicService, id=id)) == NOT_FOUND
 
 
-def test_each_page_of_a_list_by_name_continues_where_the_page_before_ended(scene: Scene) -> None:
-    house = scene.organization()
+def test_each_page_of_a_list_by_name_continues_where_the_page_before_ended(
+    scene: Scene, member: Organization
+) -> None:
     names = ["Ábaco", "asesoría", "Asesoría", "Escuela", "Zapatería"]
     for name in reversed(names):
-        scene.service(house, name, "LEG", public=True)
+        scene.service(member, name, "LEG", public=True)
     seen, token = list[str](), ""
     while True:
         page = list_public(scene, by_name=True, page_size=2, page_token=token)
@@ -308,18 +307,17 @@ def test_each_page_of_a_list_by_name_continues_where_the_page_before_ended(scene
         assert page.total_size == len(names)
         if not (token := page.next_page_token):
             break
-        scene.service(house, f"Al comienzo {len(seen)}", "LEG")  # not public: changes no page
+        scene.service(member, f"Al comienzo {len(seen)}", "LEG")  # not public: changes no page
     assert sorted(seen) == sorted(names)
     assert [name.casefold() for name in seen] == [name.casefold() for name in names]
     assert not list_public(scene, page_size=2).next_page_token, "numbered pages have no token"
 
 
-def test_a_page_token_of_another_query_is_refused(scene: Scene) -> None:
-    house = scene.organization()
+def test_a_page_token_of_another_query_is_refused(scene: Scene, member: Organization) -> None:
     for name in ("Asesoría", "Escuela", "Consulta"):
-        scene.service(house, name, "LEG", public=True)
+        scene.service(member, name, "LEG", public=True)
     token = list_public(scene, by_name=True, page_size=1).next_page_token
-    signed_in = scene.by(house).SearchServices(page_size=1).next_page_token
+    signed_in = scene.by(member).SearchServices(page_size=1).next_page_token
     for fields in (
         {"words": "asesoria", "page_token": token},
         {"page_token": signed_in},
@@ -331,17 +329,16 @@ def test_a_page_token_of_another_query_is_refused(scene: Scene) -> None:
 
 
 def test_a_department_gets_its_own_and_countrywide_services_and_housing_never_shows_its_place(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    house = scene.organization()
     for name, department, need in (
         ("Chinandega", "NI-CI", "LEG"),
         ("León", "NI-LE", "LEG"),
         ("Todo", "", "LEG"),
         ("Alquiler", "NI-LE", "HOU.RENT"),
     ):
-        scene.service(house, name, need, department=department, public=True)
-    scene.service(house, "Otra tierra", "HOU.RENT", country="CR", department="CR-SJ", public=True)
+        scene.service(member, name, need, department=department, public=True)
+    scene.service(member, "Otra tierra", "HOU.RENT", country="CR", department="CR-SJ", public=True)
 
     def names(department: str) -> set[str]:
         pages = [

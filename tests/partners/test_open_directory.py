@@ -3,8 +3,6 @@
 Two directories that differ only in data that fewer people may see have the same pages.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 
@@ -76,16 +74,15 @@ def test_data_that_fewer_people_may_see_change_no_byte_of_a_public_page(
 
 
 def test_a_member_without_a_public_service_looks_like_one_that_does_not_exist(
-    scene: Scene, client: FlaskClient
+    scene: Scene, client: FlaskClient, new_member: Organization
 ) -> None:
     hidden = scene.organization("Secreta")
-    applicant = scene.organization("Nueva", approved=False)
     inactive = scene.organization("Cerrada")
     hidden_service = scene.service(hidden, "Casa segura", "HOU.SAFE", confidential=True)
-    scene.service(applicant, "Asesoría", "LEG", public=True)
+    scene.service(new_member, "Asesoría", "LEG", public=True)
     closed_service = scene.service(inactive, "Asesoría", "LEG", public=True, active=False)
     unknown = "f" * 32
-    ids = [unknown, hidden.id, applicant.id, inactive.id, hidden_service.id, closed_service.id]
+    ids = [unknown, hidden.id, new_member.id, inactive.id, hidden_service.id, closed_service.id]
     answers = [client.get(f"/services/organizations/{id}") for id in ids]
     assert {answer.status_code for answer in answers} == {404}
     assert len({answer.text.replace(id, "") for answer, id in zip(answers, ids, strict=True)}) == 1

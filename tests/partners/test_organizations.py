@@ -1,7 +1,5 @@
 """Organisations: their entry, their life, who may change them, and their facts."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -14,8 +12,15 @@ from services.partners.members.domain.organization import Organization, Organiza
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.partners.refusals import ILLEGAL, NOT_ACTIVE, RIGHT_MISSING, STALE_ETAG
-from tests.partners.scene import NEIGHBOUR, Scene
+from tests.partners.scene import (
+    ILLEGAL,
+    NEIGHBOUR,
+    NOT_ACTIVE,
+    RIGHT_MISSING,
+    STALE_ETAG,
+    Scene,
+    Stubs,
+)
 from tests.partners.test_invitations import answer
 
 
@@ -131,14 +136,14 @@ def test_all_steps_of_a_membership_are_published_in_order_and_without_a_gap(scen
     )
 
 
-def test_a_step_that_the_state_does_not_allow_is_refused(scene: Scene) -> None:
+def test_a_step_that_the_state_does_not_allow_is_refused(scene: Scene, second: Stubs) -> None:
     created, by = create(scene), scene.coordinator
     for rpc in (by.SuspendOrganization, by.ReinstateOrganization):
         assert refusal(partial(rpc, id=created.id, etag=created.etag)) == ILLEGAL
     approved = scene.approve(created.id)
-    other = scene.by(scene.coalition, Role.COORDINATOR)
-    approve = partial(other.ApproveOrganization, id=created.id, etag=approved.etag)
-    assert refusal(approve) == ILLEGAL
+    assert (
+        refusal(partial(second.ApproveOrganization, id=created.id, etag=approved.etag)) == ILLEGAL
+    )
 
 
 def test_coordinators_cannot_suspend_the_coordinating_organisation(scene: Scene) -> None:
@@ -188,16 +193,17 @@ def test_a_mask_may_name_only_fields_that_can_be_changed(
     assert wrong_fields(lambda: scene.coordinator.UpdateOrganization(request)) == [violation]
 
 
-def test_of_several_changes_of_the_same_version_exactly_one_succeeds(scene: Scene) -> None:
-    organization = scene.organization("Propia")
+def test_of_several_changes_of_the_same_version_exactly_one_succeeds(
+    scene: Scene, member: Organization
+) -> None:
     calls = [
-        partial(scene.coordinator.UpdateOrganization, change_of(organization, name=name))
+        partial(scene.coordinator.UpdateOrganization, change_of(member, name=name))
         for name in ("Uno", "Dos", "Tres", "Cuatro", "Cinco")
     ]
     with ThreadPoolExecutor(5) as pool:
         answers = sorted(pool.map(answer, calls))
     assert answers == ["OK"] + ["stale_etag"] * 4
-    assert [version for version, _ in scene.facts(organization.id)] == [1, 2, 3]
+    assert [version for version, _ in scene.facts(member.id)] == [1, 2, 3]
 
 
 def test_the_list_is_sorted_by_name_without_accents_and_each_page_continues_the_page_before(
@@ -245,9 +251,8 @@ def test_members_that_are_not_active_are_listed_for_the_coordinator_only(scene: 
 
 
 def test_a_suspension_ends_access_at_once_even_for_tokens_that_are_still_valid(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    member = scene.organization()
     worker, key = scene.by(member), scene.by_key(member, "directory.read")
     scene.suspend(member.id)
     for caller in (worker, key):

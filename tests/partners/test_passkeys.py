@@ -3,8 +3,6 @@
 Somebody who knows the password can make a passkey for this site. Each signature is valid once.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +15,15 @@ from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
 from services.partners.sign_in.protocols.passkeys import Site
 from tests.builders import refusal, wrong_fields
-from tests.partners.refusals import SIGN_IN_FAILED, TOO_MANY_ATTEMPTS
-from tests.partners.scene import EMAIL, PASSWORD, SITE, Scene, Stubs
+from tests.partners.scene import (
+    EMAIL,
+    PASSWORD,
+    SIGN_IN_FAILED,
+    SITE,
+    TOO_MANY_ATTEMPTS,
+    Scene,
+    Stubs,
+)
 from tests.partners.test_invitations import answer
 from tests.partners.test_second_factors import finish, turn_on_code
 from tests.partners.test_sessions import sign_in
@@ -266,8 +271,7 @@ def test_somebody_at_an_unlocked_screen_can_neither_add_nor_remove_a_passkey(
 def test_a_removed_passkey_no_longer_signs_in_and_only_its_owner_removes_it(network: Scene) -> None:
     me, phone = with_passkey(network)
     [passkey] = me.GetSecondFactor().passkeys
-    other = network.by(network.organization("Otra"))
-    other.EndPasskey(id=passkey.id, password=PASSWORD)
+    network.by(network.organization("Otra")).EndPasskey(id=passkey.id, password=PASSWORD)
     begun = sign_in(network)
     assert begun.passkey_options
     assert not me.EndPasskey(id=passkey.id, password=PASSWORD).passkeys

@@ -4,8 +4,6 @@ The request reveals nothing about the address, the link goes to one mailbox and 
 does not replace a second factor or undo a suspension.
 """
 
-from __future__ import annotations
-
 import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -28,8 +26,7 @@ from services.partners.sign_in.usecases import sessions
 from services.partners.sign_in.usecases.password_resets import send_links, sending_links
 from tests.builders import refusal, wrong_fields
 from tests.partners.providers import OFFICIAL, sign_in_through
-from tests.partners.refusals import SESSION_ENDED, SIGN_IN_FAILED
-from tests.partners.scene import EMAIL, PASSWORD, Scene
+from tests.partners.scene import EMAIL, PASSWORD, SESSION_ENDED, SIGN_IN_FAILED, Scene
 from tests.partners.test_accounts import change, session_of
 from tests.partners.test_invitations import accept, answer, invite
 from tests.partners.test_passkeys import add_passkey, herself
@@ -91,6 +88,12 @@ def worker_of(scene: Scene, email: str = EMAIL) -> str:
     return str(row["id"])
 
 
+@pytest.fixture
+def token(network: Scene) -> str:
+    """The token of a link that the worker of the network requested."""
+    return link(network)
+
+
 @pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
 def test_the_loop_sends_a_link_for_each_request_even_if_its_announcement_is_lost(
     network: Scene, monkeypatch: pytest.MonkeyPatch, announced: bool, read_again: float
@@ -136,8 +139,7 @@ def test_the_email_may_be_typed_with_capitals_and_spaces(network: Scene) -> None
     assert sign_in(network, password=NEW_PASSWORD).session_secret
 
 
-def test_a_reset_link_is_valid_once_and_for_an_hour(network: Scene) -> None:
-    token = link(network)
+def test_a_reset_link_is_valid_once_and_for_an_hour(network: Scene, token: str) -> None:
     network.advance(minutes=59, seconds=59)
     reset(network, token)
     assert refusal(lambda: reset(network, token, "otra frase de prueba")) == INVALID
@@ -167,8 +169,7 @@ def test_a_newer_reset_link_ends_the_older_one_and_its_email(network: Scene) -> 
     reset(network, second)
 
 
-def test_all_invalid_reset_tokens_get_the_same_answer(network: Scene) -> None:
-    token = link(network)
+def test_all_invalid_reset_tokens_get_the_same_answer(network: Scene, token: str) -> None:
     for wrong_token in (token + "x", token[:-1], token.swapcase(), "x", "\x00", worker_of(network)):
         assert refusal(partial(reset, network, wrong_token)) == INVALID
         # a malformed request is refused before the token is checked
@@ -179,17 +180,15 @@ def test_all_invalid_reset_tokens_get_the_same_answer(network: Scene) -> None:
 
 @pytest.mark.parametrize("password", ["password1234", "xiomaraxiomara", "puentespuentes"])
 def test_a_password_that_is_easily_guessed_is_refused_and_the_link_stays_valid(
-    network: Scene, password: str
+    network: Scene, password: str, token: str
 ) -> None:
-    token = link(network)
     assert wrong_fields(lambda: reset(network, token, password)) == [("password", "too_easy")]
     # only the holder of the link learns more
     assert refusal(lambda: reset(network, token + "x", password)) == INVALID
     reset(network, token)
 
 
-def test_one_link_used_many_times_at_once_changes_one_password(network: Scene) -> None:
-    token = link(network)
+def test_one_link_used_many_times_at_once_changes_one_password(network: Scene, token: str) -> None:
     words = [f"una frase de prueba numero {n}" for n in range(4)]
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(answer, [partial(reset, network, token, word) for word in words]))
@@ -284,8 +283,9 @@ def test_a_sign_in_cannot_be_finished_after_the_worker_changed_her_password_hers
     )
 
 
-def test_a_changed_password_ends_a_reset_link_that_is_on_its_way(network: Scene) -> None:
-    token = link(network)
+def test_a_changed_password_ends_a_reset_link_that_is_on_its_way(
+    network: Scene, token: str
+) -> None:
     me, secret = session_of(network)
     change(me, secret)
     assert refusal(lambda: reset(network, token)) == INVALID
@@ -309,14 +309,13 @@ def test_a_suspended_worker_or_member_gets_no_reset_link_and_cannot_use_one(
 
 
 def test_a_reset_link_is_invalid_once_the_worker_has_accepted_another_invitation(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    organization = scene.organization("Puentes")
-    scene.worker(organization, Role.WORKER, email=EMAIL)
+    scene.worker(member, Role.WORKER, email=EMAIL)
     token = link(scene)
     accept(
         scene,
-        invite(scene.by(organization, Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL),
+        invite(scene.by(member, Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL),
     )
     assert refusal(lambda: reset(scene, token)) == INVALID
 
@@ -340,15 +339,14 @@ def test_an_invited_person_without_an_account_gets_no_reset_link(scene: Scene) -
     assert (run_loop(scene), facts_with_letters(scene)) == (1, [])
 
 
-def test_a_request_does_the_same_whatever_the_email_is(scene: Scene) -> None:
+def test_a_request_does_the_same_whatever_the_email_is(scene: Scene, member: Organization) -> None:
     """Checks that each request takes the same time.
 
     The answer is the same, the rows have the same size, and no account is read.
     """
-    organization = scene.organization("Puentes")
-    scene.worker(organization, Role.WORKER, email="activa@ejemplo.org")
-    suspended = scene.worker(organization, Role.WORKER, email="se-fue@ejemplo.org")
-    scene.by(organization, Role.MANAGER).SuspendWorker(id=suspended.id)
+    scene.worker(member, Role.WORKER, email="activa@ejemplo.org")
+    suspended = scene.worker(member, Role.WORKER, email="se-fue@ejemplo.org")
+    scene.by(member, Role.MANAGER).SuspendWorker(id=suspended.id)
     published_before = len(scene.rows("SELECT FROM outbox"))
     addresses = ("activa@ejemplo.org", "se-fue@ejemplo.org", "nunca@ejemplo.org")
     assert {ask(scene, email).SerializeToString() for email in addresses} == {b""}
@@ -444,8 +442,9 @@ def test_the_link_and_the_address_are_nowhere_but_in_the_sealed_letter(
         assert secret not in captured.out + captured.err
 
 
-def test_the_request_and_the_change_are_on_the_trail_by_ids_alone(network: Scene) -> None:
-    token = link(network)
+def test_the_request_and_the_change_are_on_the_trail_by_ids_alone(
+    network: Scene, token: str
+) -> None:
     ask(network, "nadie@ejemplo.org")
     run_loop(network)
     reset(network, token)
@@ -465,8 +464,7 @@ def test_the_request_and_the_change_are_on_the_trail_by_ids_alone(network: Scene
 def test_expired_reset_links_and_requests_are_deleted(network: Scene) -> None:
     link(network)
     ask(network)
-    network.advance(hours=1)
-    network.sweep()
+    network.sweep(hours=1)
     for table in ("password_resets", "password_reset_requests"):
         assert network.rows(f"SELECT FROM {table}") == []
 

@@ -4,8 +4,6 @@ A figure that was stated after the acceptance already counts her. These tests ch
 shelter's own people see; test_time_steps.py checks what others see.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest
@@ -13,8 +11,7 @@ import pytest
 from chassis.ids import new_id
 from protos.partners.v1 import directory_pb2 as pb
 from tests.builders import refusal
-from tests.partners.refusals import STALE_ETAG
-from tests.partners.scene import Scene
+from tests.partners.scene import STALE_ETAG, Scene
 from tests.partners.shelters import Shelter
 
 
@@ -59,33 +56,30 @@ def test_an_acceptance_takes_a_bed_and_each_exit_gives_it_back(shelter: Shelter,
     assert free(shelter) == 3
 
 
-def test_a_person_who_comes_with_children_takes_a_bed_for_each(shelter: Shelter) -> None:
+@pytest.mark.parametrize(
+    ("people", "steps"),
+    [
+        pytest.param(
+            3,
+            [("accepted", 0), ("completed", 3)],
+            id="a person who comes with children takes a bed for each",
+        ),
+        pytest.param(
+            1,
+            [("accepted", 2), ("completed", 3), ("reopened", 2), ("completed", 3), ("closed", 3)],
+            id="a reopened referral takes a bed again",
+        ),
+        pytest.param(1, [("accepted", 2)] * 3, id="a fact that arrives several times counts once"),
+    ],
+)
+def test_the_steps_of_a_referral_leave_this_many_free_beds(
+    shelter: Shelter, people: int, steps: list[tuple[str, int]]
+) -> None:
     referral_id = new_id()
-    shelter.refer("accepted", referral_id, people=3)
-    assert free(shelter) == 0
-    shelter.refer("completed", referral_id)
-    assert free(shelter) == 3
-
-
-def test_a_reopened_referral_takes_a_bed_again(shelter: Shelter) -> None:
-    referral_id = new_id()
-    for verb, free_beds in (
-        ("accepted", 2),
-        ("completed", 3),
-        ("reopened", 2),
-        ("completed", 3),
-        ("closed", 3),
-    ):
+    for verb, free_beds in steps:
         shelter.scene.advance(minutes=1)
-        shelter.refer(verb, referral_id)
+        shelter.refer(verb, referral_id, people=people)
         assert free(shelter) == free_beds, verb
-
-
-def test_a_fact_that_arrives_several_times_counts_once(shelter: Shelter) -> None:
-    referral_id = new_id()
-    for _ in range(3):
-        shelter.refer("accepted", referral_id)
-    assert free(shelter) == 2
 
 
 def test_a_figure_stated_after_the_arrival_already_counts_the_person(shelter: Shelter) -> None:

@@ -1,7 +1,5 @@
 """The service as a process: its commands, its start without its dependencies, its clean stop."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

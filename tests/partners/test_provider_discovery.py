@@ -3,8 +3,6 @@
 These addresses may be on any hosts; the tests also check which documents are refused.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,8 +23,7 @@ from tests.partners.providers import (
     sign_in_there,
     sign_in_through,
 )
-from tests.partners.refusals import SIGN_IN_FAILED, UNAVAILABLE
-from tests.partners.scene import Scene
+from tests.partners.scene import SIGN_IN_FAILED, UNAVAILABLE, Scene
 from tests.partners.test_sign_in_providers import fails
 from tests.parts.provider import Provider
 

@@ -1,7 +1,5 @@
 """Candidates for a need are ranked together, as judging each one separately would rank them."""
 
-from __future__ import annotations
-
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -117,9 +115,7 @@ def one_by_one(
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_ranking_always_matches_judging_each_candidate_separately(
-    seed: int,
-) -> None:
+def test_the_ranking_always_matches_judging_each_candidate_separately(seed: int) -> None:
     chance, ranking, now = Chance(seed), Ranking(), NOW
     directory = {
         f"s{number}": chance.candidate(f"s{number}")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests import rights_table
 from tests.partners.scene import Scene
@@ -14,10 +15,9 @@ SERVICES = rights_table.services_of("partners")
 
 @pytest.mark.parametrize("descriptor", SERVICES, ids=lambda descriptor: descriptor.name)
 def test_every_rpc_admits_the_callers_that_the_page_of_rights_names(
-    descriptor: Any, scene: Scene
+    descriptor: Any, scene: Scene, member: Organization
 ) -> None:
-    organization = scene.organization()
-    roles = {str(role): scene.by(organization, role) for role in Role}
+    roles = {str(role): scene.by(member, role) for role in Role}
     keys = {}
     for scope in SCOPES:  # an organisation may have two live keys at most
         keys[scope] = scene.by_key(scene.organization(f"Sistema {scope}"), scope)

@@ -1,7 +1,5 @@
 """Opening hours according to RFC 5545: days, hours past midnight, holidays, and overlaps."""
 
-from __future__ import annotations
-
 from datetime import date, datetime, time
 from itertools import pairwise
 from zoneinfo import ZoneInfo

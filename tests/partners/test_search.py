@@ -1,12 +1,11 @@
 """Search: words as people type them, attributes, pages, and services that must not be found."""
 
-from __future__ import annotations
-
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.directory.domain.service import Eligibility, Gender, Intake
+from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import wrong_fields
@@ -121,9 +120,7 @@ def test_a_search_by_age_and_dependants_leaves_out_only_services_that_state_a_no
     assert names(scene, dependants=2) == ["No dicho"]
 
 
-def test_a_search_by_gender_leaves_out_only_services_that_state_other_genders(
-    scene: Scene,
-) -> None:
+def test_a_search_by_gender_leaves_out_only_services_that_state_other_genders(scene: Scene) -> None:
     scene.service(
         scene.coalition,
         "Mujeres",
@@ -194,13 +191,12 @@ def test_even_an_empty_page_states_the_total(scene: Scene) -> None:
 
 
 def test_an_inactive_service_is_found_only_by_its_own_organisation_and_the_coordinator(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    organization = scene.organization("Propia")
-    scene.service(organization, "Cerrado por obras", active=False)
-    scene.service(organization, "Abierto")
-    manager, stranger = scene.by(organization, Role.MANAGER), scene.by(scene.organization("Ajena"))
-    request = pb.SearchServicesRequest(organization_id=organization.id)
+    scene.service(member, "Cerrado por obras", active=False)
+    scene.service(member, "Abierto")
+    manager, stranger = scene.by(member, Role.MANAGER), scene.by(scene.organization("Ajena"))
+    request = pb.SearchServicesRequest(organization_id=member.id)
     for caller, seen in ((manager, 2), (scene.coordinator, 2), (stranger, 1)):
         page = caller.SearchServices(request)
         assert (len(page.services), page.total_size) == (seen, seen)
@@ -209,18 +205,18 @@ def test_an_inactive_service_is_found_only_by_its_own_organisation_and_the_coord
 
 
 def test_the_services_of_a_suspended_member_are_not_found_until_it_is_reinstated(
-    scene: Scene,
+    scene: Scene, member: Organization
 ) -> None:
-    organization = scene.organization("Propia")
-    scene.service(organization, "Casa")
-    scene.suspend(organization.id)
+    scene.service(member, "Casa")
+    scene.suspend(member.id)
     assert names(scene, words="casa") == []
-    scene.reinstate(organization.id)
+    scene.reinstate(member.id)
     assert names(scene, words="casa") == ["Casa"]
 
 
-def test_a_member_on_probation_is_shown_no_shelters_not_even_in_the_count(scene: Scene) -> None:
-    new_member = scene.organization("Nueva", approved=False)
+def test_a_member_on_probation_is_shown_no_shelters_not_even_in_the_count(
+    scene: Scene, new_member: Organization
+) -> None:
     scene.service(scene.coalition, "Casa segura", "HOU.SAFE", confidential=True)
     scene.service(scene.coalition, "Casa abierta", "COM.CMY")
     own_service = scene.service(new_member, "Casa propia", "HOU.EMG")
@@ -250,10 +246,11 @@ def test_a_changed_service_is_found_by_its_new_words_only(scene: Scene) -> None:
     assert names(scene, words="jornada") == names(scene, need_code="MED.PRI") == []
 
 
-def test_a_renamed_organisations_services_are_found_by_its_new_name(scene: Scene) -> None:
-    organization = scene.organization("Antigua")
-    scene.service(organization, "Casa")
-    change = pb.Organization(id=organization.id, etag=etag_of(organization), name="Renovada")
+def test_a_renamed_organisations_services_are_found_by_its_new_name(
+    scene: Scene, member: Organization
+) -> None:
+    scene.service(member, "Casa")
+    change = pb.Organization(id=member.id, etag=etag_of(member), name="Renovada")
     scene.coordinator.UpdateOrganization(organization=change, update_mask=FieldMask(paths=["name"]))
     assert names(scene, words="renobada") == ["Casa"]
     assert names(scene, words="antigua") == []

@@ -3,15 +3,13 @@
 The counts include all found services, and no service that the caller may not see.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
 
 from protos.partners.v1 import directory_pb2 as pb
 from tests.builders import wrong_fields
-from tests.partners.scene import Scene
+from tests.partners.scene import Scene, Stubs
 from tests.partners.scene import Stubs as Caller
 
 
@@ -76,16 +74,15 @@ def test_the_counts_are_narrowed_as_the_search_is(
 
 
 def test_a_member_on_probation_counts_no_shelter_and_another_counts_it_by_department(
-    scene: Scene,
+    scene: Scene, newcomer: Stubs
 ) -> None:
     add_nine_services(scene)
-    new_member = scene.by(scene.organization("Nueva", approved=False))
     member = scene.by(scene.organization())
-    before = counts(new_member)
+    before = counts(newcomer)
     scene.service(scene.coalition, "Casa segura", "HOU.SAFE", department="NI-CI", confidential=True)
     scene.service(scene.coalition, "Albergue", "HOU.EMG", department="NI-RI")
-    assert counts(new_member) == before == {"NI-CI": 5, "NI-LE": 2, "": 1}
-    assert counts(new_member, words="albergue") == counts(new_member, need_code="HOU") == {}
+    assert counts(newcomer) == before == {"NI-CI": 5, "NI-LE": 2, "": 1}
+    assert counts(newcomer, words="albergue") == counts(newcomer, need_code="HOU") == {}
     assert counts(member) == {"NI-CI": 6, "NI-LE": 2, "NI-RI": 1, "": 1}
     near = pb.Near(latitude=12.6, longitude=-87.1, radius_km=500)
     assert counts(member, need_code="HOU", near=near) == {}

@@ -3,8 +3,6 @@
 Pages, order and total are the same as if each service were checked by itself.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +21,7 @@ from services.partners.directory.domain.service import (
 from services.partners.directory.store import services
 from services.partners.directory.store.areas import areas
 from services.partners.directory.store.taxonomy import taxonomy
+from services.partners.members.domain.organization import Organization
 from tests.partners.scene import Scene
 from tests.partners.scene import Stubs as Caller
 
@@ -90,9 +89,8 @@ def add_services_of_a_new_member(scene: Scene) -> None:
     "add_hidden_services", [add_shelters, add_closed_services, add_services_of_a_new_member]
 )
 def test_hidden_services_change_no_byte_of_an_answer(
-    scene: Scene, add_hidden_services: Callable[[Scene], None]
+    scene: Scene, add_hidden_services: Callable[[Scene], None], new_member: Organization
 ) -> None:
-    new_member = scene.organization("Nueva", approved=False)
     for number in range(5):
         scene.service(
             scene.organization(f"Otra {number}"),

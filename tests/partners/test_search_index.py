@@ -4,8 +4,6 @@ After any additions, changes and deletions, the hits, their order and their page
 each service were checked by itself.
 """
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass, replace
 

@@ -3,11 +3,10 @@
 Each code is valid once, ten guesses are allowed, and spare codes serve when the phone is lost.
 """
 
-from __future__ import annotations
-
 import base64
 from functools import partial
 
+import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
@@ -20,8 +19,16 @@ from services.partners.__main__ import SEALED
 from services.partners.sign_in.domain.second_factor import SecondFactor
 from services.partners.sign_in.store import second_factors
 from tests.builders import refusal, wrong_fields
-from tests.partners.refusals import ILLEGAL, SESSION_ENDED, SIGN_IN_FAILED, TOO_MANY_ATTEMPTS
-from tests.partners.scene import EMAIL, PASSWORD, Scene, Stubs
+from tests.partners.scene import (
+    EMAIL,
+    ILLEGAL,
+    PASSWORD,
+    SESSION_ENDED,
+    SIGN_IN_FAILED,
+    TOO_MANY_ATTEMPTS,
+    Scene,
+    Stubs,
+)
 from tests.partners.test_accounts import session_of
 from tests.partners.test_sessions import sign_in, token_of
 
@@ -65,6 +72,12 @@ def finish(scene: Scene, challenge: str, code: str) -> members_pb2.SignInRespons
     )
 
 
+@pytest.fixture
+def app(network: Scene) -> App:
+    """The app on the phone of a worker who has to enter a code."""
+    return turn_on_code(network)[0]
+
+
 def test_a_code_is_valid_one_step_early_or_late_and_never_twice() -> None:
     assert SecondFactor("w").steps(100) == [99, 100, 101]
     assert SecondFactor("w", last_step=100).steps(100) == [101]
@@ -80,8 +93,7 @@ def test_no_code_is_asked_for_until_a_first_code_was_right(network: Scene) -> No
     assert sign_in(network).session_secret
 
 
-def test_the_password_alone_opens_no_session_and_reveals_nothing(network: Scene) -> None:
-    app, _ = turn_on_code(network)
+def test_the_password_alone_opens_no_session_and_reveals_nothing(network: Scene, app: App) -> None:
     answer = sign_in(network)
     assert [field.name for field, _ in answer.ListFields()] == ["challenge", "asks_code"]
     assert refusal(lambda: token_of(network, answer.challenge)) == SESSION_ENDED
@@ -119,9 +131,8 @@ def test_a_code_a_challenge_and_a_spare_code_are_valid_once(network: Scene) -> N
 
 
 def test_a_challenge_expires_after_five_minutes_and_a_mistyped_code_does_not_end_it(
-    network: Scene,
+    network: Scene, app: App
 ) -> None:
-    app, _ = turn_on_code(network)
     challenge = sign_in(network).challenge
     assert refusal(lambda: finish(network, challenge, "1")) == SIGN_IN_FAILED
     network.advance(minutes=4)
@@ -132,9 +143,8 @@ def test_a_challenge_expires_after_five_minutes_and_a_mistyped_code_does_not_end
 
 
 def test_somebody_who_knows_the_password_may_guess_ten_codes_and_then_has_to_wait(
-    network: Scene,
+    network: Scene, app: App
 ) -> None:
-    app, _ = turn_on_code(network)
     challenge = sign_in(network).challenge
     for guess in range(10):
         assert refusal(partial(finish, network, challenge, f"x{guess}")) == SIGN_IN_FAILED
@@ -183,9 +193,8 @@ def test_no_secret_and_no_code_is_stored_or_published_in_clear(network: Scene) -
 
 
 def test_an_account_that_is_suspended_before_the_code_is_given_cannot_be_entered(
-    network: Scene,
+    network: Scene, app: App
 ) -> None:
-    app, _ = turn_on_code(network)
     challenge = sign_in(network).challenge
     network.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
     assert refusal(lambda: finish(network, challenge, app.code())) == SIGN_IN_FAILED

@@ -1,7 +1,5 @@
 """Services: their entry, their room, and who may see and change them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,12 +19,11 @@ from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2
 from services.partners.directory.domain.service import Eligibility, Service
 from services.partners.directory.usecases.housekeeping import sweep
-from services.partners.members.domain.organization import OrganizationType
+from services.partners.members.domain.organization import Organization, OrganizationType
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.partners.refusals import RIGHT_MISSING, STALE_ETAG
-from tests.partners.scene import MIGRATIONS, NOON, Scene, Stubs
+from tests.partners.scene import MIGRATIONS, NOON, RIGHT_MISSING, STALE_ETAG, Scene, Stubs
 from tests.partners.test_invitations import answer
 
 UNKNOWN: Any = 77  # a value of an enum that a newer caller may know
@@ -156,19 +153,19 @@ def test_a_confidential_service_never_has_a_phone(scene: Scene) -> None:
     service = entry(confidential=True, phone="+50520000101")
     created = scene.coordinator.CreateService(service=service)
     assert (created.confidential, created.phone) == (True, "")
-    changed = scene.coordinator.UpdateService(change_of(created, phone="+50520000101"))
-    assert changed.phone == ""
+    assert scene.coordinator.UpdateService(change_of(created, phone="+50520000101")).phone == ""
     # The former public data are deleted with the change, not only hidden.
     created = scene.coordinator.CreateService(service=entry(phone="+50520000101"))
     scene.coordinator.UpdateService(change_of(created, confidential=True))
     assert scene.rows("SELECT phone FROM services WHERE id = %s", created.id) == [{"phone": ""}]
 
 
-def test_fields_are_changed_by_their_mask_and_others_stay(scene: Scene) -> None:
-    organization = scene.organization()
-    created = scene.service(organization, "Albergue")
+def test_fields_are_changed_by_their_mask_and_others_stay(
+    scene: Scene, member: Organization
+) -> None:
+    created = scene.service(member, "Albergue")
     request = change_of(created, name="Casa", eligibility=pb.Eligibility(minimum_age=18))
-    changed = scene.by(organization, Role.MANAGER).UpdateService(request)
+    changed = scene.by(member, Role.MANAGER).UpdateService(request)
     assert (changed.name, changed.eligibility, list(changed.need_codes)) == (
         "Casa",
         pb.Eligibility(minimum_age=18),
@@ -233,9 +230,8 @@ def test_after_an_update_entries_without_a_country_are_in_that_of_their_organisa
     assert [service.id for service in response.services] == [house.id]
 
 
-def test_a_service_that_a_caller_may_not_change_is_not_found(scene: Scene) -> None:
+def test_a_service_that_a_caller_may_not_change_is_not_found(scene: Scene, stranger: Stubs) -> None:
     created = scene.service(scene.organization("Ajena"))
-    stranger = scene.by(scene.organization("Propia"), Role.MANAGER)
     change = change_of(created, name="Tomado")
     assert refusal(lambda: stranger.UpdateService(change)) == NOT_FOUND
     closed_room = pb.Capacity(intake=pb.INTAKE_CLOSED)
@@ -254,13 +250,14 @@ def test_a_confirmed_entry_is_fresh_as_of_the_servers_time(scene: Scene) -> None
     assert confirmed.assured_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(seconds=40)
 
 
-def test_any_worker_states_the_room_and_the_server_sets_its_time(scene: Scene) -> None:
-    organization = scene.organization()
-    created = scene.service(organization, "Consulta", "MED.PRI")
+def test_any_worker_states_the_room_and_the_server_sets_its_time(
+    scene: Scene, member: Organization
+) -> None:
+    created = scene.service(member, "Consulta", "MED.PRI")
     scene.advance(seconds=30)
     room = pb.Capacity(intake=pb.INTAKE_OPEN, available=0, maximum=4)
     room.update_time.FromDatetime(NOON - timedelta(days=9))
-    stored = scene.by(organization, Role.WORKER).SetCapacity(id=created.id, capacity=room).capacity
+    stored = scene.by(member, Role.WORKER).SetCapacity(id=created.id, capacity=room).capacity
     assert (stored.available, stored.maximum, stored.unit) == (0, 4, pb.CAPACITY_UNIT_BEDS)
     assert stored.update_time.ToDatetime(tzinfo=UTC) == NOON + timedelta(seconds=30)
     assert scene.facts(created.id)[-1] == (2, "enlace.service.capacity_changed.v1")
@@ -268,7 +265,7 @@ def test_any_worker_states_the_room_and_the_server_sets_its_time(scene: Scene) -
     assert (fact.intake_code, list(fact.need_codes), fact.organization_id) == (
         "OPEN",
         ["MED.PRI"],
-        organization.id,
+        member.id,
     )
 
 
@@ -348,10 +345,11 @@ def test_of_several_changes_of_the_same_version_exactly_one_succeeds(scene: Scen
         assert sorted(pool.map(answer, calls)) == ["OK"] + ["stale_etag"] * 3
 
 
-def test_a_new_name_of_an_organisation_is_shown_with_its_services(scene: Scene) -> None:
-    organization = scene.organization("Antes")
-    created = scene.service(organization)
-    change = pb.Organization(id=organization.id, etag=etag_of(organization), name="Después")
+def test_a_new_name_of_an_organisation_is_shown_with_its_services(
+    scene: Scene, member: Organization
+) -> None:
+    created = scene.service(member)
+    change = pb.Organization(id=member.id, etag=etag_of(member), name="Después")
     scene.coordinator.UpdateOrganization(organization=change, update_mask=FieldMask(paths=["name"]))
     read = scene.coordinator.GetService(id=created.id)
     assert read.organization_name == "Después"
@@ -386,8 +384,9 @@ def test_at_most_two_hundred_ids_are_fetched_at_once(scene: Scene) -> None:
     ) == [("service_ids", "too_long")]
 
 
-def test_a_member_on_probation_sees_no_shelter_but_its_own(scene: Scene) -> None:
-    new_member = scene.organization("Nueva", approved=False)
+def test_a_member_on_probation_sees_no_shelter_but_its_own(
+    scene: Scene, new_member: Organization
+) -> None:
     shelter = scene.service(scene.coalition, "Casa", "HOU.TRANS", confidential=True)
     clinic = scene.service(scene.coalition, "Consulta", "MED.PRI")
     own_service = scene.service(new_member, "Albergue propio")

@@ -3,8 +3,6 @@
 The tests check what has to be proved, for how long that is valid, and how little a stranger learns.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 import pytest
@@ -17,8 +15,15 @@ from services.partners.members.domain.worker import Role
 from services.partners.members.usecases import passwords
 from services.partners.sign_in.usecases import sessions
 from tests.builders import refusal, wrong_fields
-from tests.partners.refusals import KEY_INVALID, RIGHT_MISSING, SESSION_ENDED, SIGN_IN_FAILED
-from tests.partners.scene import EMAIL, PASSWORD, Scene
+from tests.partners.scene import (
+    EMAIL,
+    KEY_INVALID,
+    PASSWORD,
+    RIGHT_MISSING,
+    SESSION_ENDED,
+    SIGN_IN_FAILED,
+    Scene,
+)
 
 
 def sign_in(scene: Scene, email: str = EMAIL, password: str = PASSWORD) -> pb.SignInResponse:
@@ -189,9 +194,7 @@ def test_a_busy_session_is_written_at_most_twice_a_minute(network: Scene) -> Non
     assert len(seen) == 3  # at the start, after 30 s, after 60 s
 
 
-def test_an_ended_session_stays_ended_and_ending_it_again_changes_nothing(
-    network: Scene,
-) -> None:
+def test_an_ended_session_stays_ended_and_ending_it_again_changes_nothing(network: Scene) -> None:
     secret = sign_in(network).session_secret
     for _ in range(2):
         network.nobody.EndSession(session_secret=secret)

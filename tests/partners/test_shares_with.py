@@ -3,8 +3,6 @@
 One rule applies to all of them.
 """
 
-from __future__ import annotations
-
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 

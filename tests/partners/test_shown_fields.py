@@ -1,7 +1,5 @@
 """Changes of fields in the directory, who sees a field, and what is searched."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

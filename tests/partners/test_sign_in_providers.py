@@ -3,8 +3,6 @@
 The provider is trusted only about its own workers, and only with proof.
 """
 
-from __future__ import annotations
-
 import base64
 import hmac
 import json
@@ -41,15 +39,17 @@ from tests.partners.providers import (
     sign_in_there,
     sign_in_through,
 )
-from tests.partners.refusals import (
+from tests.partners.scene import (
     ILLEGAL,
     NOTHING_TO_CONFIRM,
     SECOND_PERSON,
     SIGN_IN_FAILED,
+    SITE,
     STALE_ETAG,
     UNAVAILABLE,
+    Scene,
+    Stubs,
 )
-from tests.partners.scene import SITE, Scene
 from tests.partners.test_invitations import answer
 from tests.parts.provider import Person, Provider, rsa_key
 
@@ -178,8 +178,7 @@ def test_a_sign_in_has_to_be_finished_within_ten_minutes_and_is_then_deleted(
     scene.advance(minutes=10)
     assert refusal(lambda: finish(scene, *signed_in)) == SIGN_IN_FAILED
     begin(scene, ministry)
-    scene.advance(minutes=11)
-    scene.sweep()
+    scene.sweep(minutes=11)
     assert not scene.rows("SELECT * FROM provider_questions")
 
 
@@ -295,7 +294,9 @@ def test_a_new_key_of_a_provider_is_trusted_but_not_read_right_after_the_last_re
     assert sign_in_through(scene, ministry, provider).session_secret
 
 
-def test_one_coordinator_alone_sets_up_no_provider(scene: Scene, provider: Provider) -> None:
+def test_one_coordinator_alone_sets_up_no_provider(
+    scene: Scene, provider: Provider, second: Stubs
+) -> None:
     ministry = scene.organization("Ministerio")
     scene.worker(ministry, Role.WORKER, email=OFFICIAL)
     proposed = propose(scene.coordinator, ministry, provider.issuer, secret=provider.client.secret)
@@ -303,7 +304,6 @@ def test_one_coordinator_alone_sets_up_no_provider(scene: Scene, provider: Provi
     assert proposed.proposal.issuer == provider.issuer
     assert refusal(lambda: confirm(scene.coordinator, proposed)) == SECOND_PERSON
     assert refusal(lambda: begin(scene, ministry)) == NOT_FOUND
-    second = scene.by(scene.coalition, Role.COORDINATOR)
     again = propose_long_ago(scene, ministry, provider.issuer, "otro", provider.client.secret)
     # she agrees to the version that she saw
     assert refusal(lambda: confirm(second, proposed)) == STALE_ETAG

@@ -3,8 +3,6 @@
 Therefore a stolen session gives no lasting access.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -24,8 +22,17 @@ from services.partners.members.domain.worker import Role, Worker
 from services.partners.members.usecases import lasting
 from tests.builders import refusal, refusal_with_delay, wrong_fields
 from tests.partners.providers import propose, sign_in_through
-from tests.partners.refusals import RIGHT_MISSING, SESSION_ENDED, TOO_MANY_ATTEMPTS, UNAVAILABLE
-from tests.partners.scene import EMAIL, PASSWORD, SITE, Scene, Stubs
+from tests.partners.scene import (
+    EMAIL,
+    PASSWORD,
+    RIGHT_MISSING,
+    SESSION_ENDED,
+    SITE,
+    TOO_MANY_ATTEMPTS,
+    UNAVAILABLE,
+    Scene,
+    Stubs,
+)
 from tests.partners.test_accounts import change
 from tests.partners.test_invitations import answer
 from tests.partners.test_passkeys import add_passkey, by_device

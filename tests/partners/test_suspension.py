@@ -3,8 +3,6 @@
 One coordinator alone can suspend a member for a day.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -18,14 +16,15 @@ from protos.partners.v1 import members_pb2 as m
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.partners.refusals import (
+from tests.partners.scene import (
     ILLEGAL,
     NOT_INDEPENDENT,
     RIGHT_MISSING,
     SECOND_PERSON,
     STALE_ETAG,
+    Scene,
+    Stubs,
 )
-from tests.partners.scene import Scene, Stubs
 from tests.partners.test_invitations import answer
 from tests.partners.test_membership import verbs as verbs_of
 from tests.partners.test_password_resets import facts_with_letters
@@ -75,7 +74,7 @@ def second_coordinator(scene: Scene) -> Stubs:
 
 
 def test_d24_one_coordinator_only_proposes_and_a_second_of_another_member_suspends(
-    scene: Scene, member: Organization, second_coordinator: Stubs
+    scene: Scene, member: Organization, second_coordinator: Stubs, second: Stubs
 ) -> None:
     worker = scene.by(member)
     proposed = suspend(scene, scene.coordinator, member)
@@ -85,9 +84,8 @@ def test_d24_one_coordinator_only_proposes_and_a_second_of_another_member_suspen
         True,
     )
     assert proposed.suspension.HasField("expire_time")
-    colleague = scene.by(scene.coalition, Role.COORDINATOR)
     assert refusal(lambda: suspend(scene, scene.coordinator, member)) == SECOND_PERSON
-    assert refusal(lambda: suspend(scene, colleague, member)) == NOT_INDEPENDENT
+    assert refusal(lambda: suspend(scene, second, member)) == NOT_INDEPENDENT
     suspended = suspend(scene, second_coordinator, member, pb.SUSPENSION_REASON_UNSPECIFIED)
     assert (suspended.status, suspended.suspension.reason, works(worker)) == (
         SUSPENDED,
@@ -161,8 +159,7 @@ def test_d24_no_member_sees_that_a_suspension_or_the_end_of_a_membership_is_prop
     assert int(changed.etag[1:]) == int(before[0].etag[1:]) + 1, "a gap would show the proposals"
     before = seen()
     assert before[0] == changed
-    scene.advance(days=7)
-    scene.sweep()
+    scene.sweep(days=7)
     assert verbs(scene, front)[-1] == "suspension_dropped"
     assert seen() == before
 
@@ -171,8 +168,7 @@ def test_d24_a_proposal_that_nobody_confirms_is_dropped_after_seven_days(
     scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     suspend(scene, scene.coordinator, member)
-    scene.advance(days=7)
-    scene.sweep()
+    scene.sweep(days=7)
     assert verbs(scene, member)[-1] == "suspension_dropped"
     assert suspend(scene, second_coordinator, member).status == APPROVED, (
         "the other coordinator makes a new proposal"
@@ -187,11 +183,9 @@ def test_d24_one_coordinator_alone_can_suspend_a_member_at_once_and_for_a_day(
     manager = scene.worker(member, Role.MANAGER, email="jefa@casa.example")
     suspended = suspend(scene, scene.coordinator, member, pb.SUSPENSION_REASON_FRONT, hold=True)
     assert (suspended.status, works(worker), works(key)) == (SUSPENDED, False, False)
-    scene.advance(hours=24, seconds=-1)
-    scene.sweep()
+    scene.sweep(hours=24, seconds=-1)
     assert not works(worker)
-    scene.advance(seconds=1)
-    scene.sweep()
+    scene.sweep(seconds=1)
     assert (works(worker), works(key)) == (True, True)
     assert verbs(scene, member)[-2:] == ["held", "hold_ended"]
     letters = [
@@ -209,8 +203,7 @@ def test_d24_a_hold_that_a_second_coordinator_confirms_is_a_suspension(
     suspend(scene, scene.coordinator, member, hold=True)
     assert refusal(lambda: suspend(scene, scene.coordinator, member)) == SECOND_PERSON
     assert suspend(scene, second_coordinator, member).status == SUSPENDED
-    scene.advance(days=30)
-    scene.sweep()
+    scene.sweep(days=30)
     assert scene.coordinator.GetOrganization(id=member.id).status == SUSPENDED
     assert verbs(scene, member)[-2:] == ["held", "suspension_confirmed"]
     for fact in ("member_held", "member_suspended"):
@@ -230,15 +223,13 @@ def test_d24_nobody_suspends_a_member_alone_by_one_hold_after_another(
     scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     suspend(scene, scene.coordinator, member, hold=True)
-    scene.advance(hours=24)
-    scene.sweep()
+    scene.sweep(hours=24)
     for by in (scene.coordinator, scene.by(scene.coalition, Role.COORDINATOR)):
         assert refusal(partial(suspend, scene, by, member, hold=True)) == HELD_LATELY
     assert suspend(scene, second_coordinator, member, hold=True).status == SUSPENDED, (
         "an independent coordinator may hold the member"
     )
-    scene.advance(hours=24)
-    scene.sweep()
+    scene.sweep(hours=24)
     scene.advance(days=29)
     assert suspend(scene, scene.coordinator, member, hold=True).status == SUSPENDED
 
@@ -278,8 +269,7 @@ def test_d24_in_a_network_without_a_second_coordinator_a_member_can_still_be_hel
     assert refusal(lambda: leave(scene, scene.coordinator, member)) == NO_SECOND
     assert suspend(scene, scene.coordinator, member, hold=True).status == SUSPENDED
     assert refusal(lambda: reinstate(scene, scene.coordinator, member)) == NO_SECOND
-    scene.advance(hours=24)
-    scene.sweep()
+    scene.sweep(hours=24)
     assert scene.coordinator.GetOrganization(id=member.id).status == APPROVED
 
 
@@ -301,8 +291,7 @@ def test_d24_the_reason_is_shown_to_the_coordination_only_and_is_in_no_fact(
     suspend(scene, scene.coordinator, member, pb.SUSPENSION_REASON_FRONT)
     assert not manager.GetOrganization(id=member.id).HasField("suspension")
     for by in (second_coordinator, auditor):
-        suspension = by.GetOrganization(id=member.id).suspension
-        assert suspension.reason == pb.SUSPENSION_REASON_FRONT
+        assert by.GetOrganization(id=member.id).suspension.reason == pb.SUSPENSION_REASON_FRONT
     assert scene.rows("SELECT detail_codes FROM audit WHERE action = 'organization_suspend'") == [
         {"detail_codes": ["FRONT", "proposed"]}
     ]
@@ -311,9 +300,8 @@ def test_d24_the_reason_is_shown_to_the_coordination_only_and_is_in_no_fact(
 
 
 def test_d24_the_effects_of_a_suspension_are_counted_beforehand(
-    scene: Scene, member: Organization, second_coordinator: Stubs
+    scene: Scene, member: Organization, manager: Stubs, second_coordinator: Stubs
 ) -> None:
-    manager = scene.by(member, Role.MANAGER)
     scene.by(member)
     scene.by_key(member, "directory.read")
     service = scene.service(member)
@@ -414,12 +402,10 @@ def test_d24_a_step_that_nobody_agreed_to_within_seven_days_takes_two_coordinato
     assert take(second_coordinator).status == before, (
         "the proposal has expired even before the sweep"
     )
-    scene.advance(days=7)
-    scene.sweep()
+    scene.sweep(days=7)
     assert not second_coordinator.ListOrganizations(waits_for_second=True).organizations
     take(second_coordinator)
-    scene.advance(days=7, seconds=-1)
-    scene.sweep()
+    scene.sweep(days=7, seconds=-1)
     assert take(scene.coordinator).status == after
 
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.suspension import (
     Coordinator,
     FirstCoordinator,
@@ -27,8 +28,15 @@ from tests.partners.test_member_rules import (
 )
 
 
-def test_one_coordinator_proposes_a_suspension_and_one_of_another_member_confirms_it() -> None:
-    organization = member()
+@pytest.fixture
+def organization() -> Organization:
+    """An approved member."""
+    return member()
+
+
+def test_one_coordinator_proposes_a_suspension_and_one_of_another_member_confirms_it(
+    organization: Organization,
+) -> None:
     organization.suspend(FIRST, SuspensionReason.HARM, LATER)
     first = FirstCoordinator("first", "coalition", LATER)
     assert organization.suspension == Suspension(SuspensionReason.HARM, first, LATER + 7 * DAY)
@@ -50,9 +58,8 @@ def test_one_coordinator_proposes_a_suspension_and_one_of_another_member_confirm
     ("confirmer", "reason"), [(FIRST, "second_person_required"), (COLLEAGUE, "not_independent")]
 )
 def test_a_proposal_cannot_be_confirmed_by_its_maker_or_a_colleague(
-    confirmer: Coordinator, reason: str
+    confirmer: Coordinator, reason: str, organization: Organization
 ) -> None:
-    organization = member()
     organization.suspend(FIRST, SuspensionReason.HARM, LATER)
     before = deepcopy(organization)
     assert conflict_of(lambda: organization.suspend(confirmer, None, LATER + HOUR)) == reason
@@ -65,8 +72,7 @@ def test_a_suspension_needs_a_reason_and_cannot_be_proposed_where_nobody_could_a
     assert conflict_of(alone) == "no_second_coordinator"
 
 
-def test_agreeing_to_an_expired_proposal_makes_a_new_proposal() -> None:
-    organization = member()
+def test_agreeing_to_an_expired_proposal_makes_a_new_proposal(organization: Organization) -> None:
     organization.suspend(FIRST, SuspensionReason.HARM, NOON)
     organization.suspend(SECOND, None, NOON + 7 * DAY)  # a new proposal, for the same reason
     first = FirstCoordinator("second", "ministry", NOON + 7 * DAY)
@@ -74,8 +80,7 @@ def test_agreeing_to_an_expired_proposal_makes_a_new_proposal() -> None:
     assert organization.status is S.APPROVED
 
 
-def test_one_coordinator_alone_can_suspend_a_member_for_a_day() -> None:
-    organization = member()
+def test_one_coordinator_alone_can_suspend_a_member_for_a_day(organization: Organization) -> None:
     organization.suspend(ALONE, SuspensionReason.FRONT, NOON, hold=True)
     suspension = Suspension(
         SuspensionReason.FRONT, FirstCoordinator("first", "coalition", NOON), NOON + DAY
@@ -96,8 +101,9 @@ def test_one_coordinator_alone_can_suspend_a_member_for_a_day() -> None:
     assert organization.facts == ["held", "hold_ended"]
 
 
-def test_a_second_coordinator_turns_a_hold_into_a_suspension_within_a_day() -> None:
-    organization = member()
+def test_a_second_coordinator_turns_a_hold_into_a_suspension_within_a_day(
+    organization: Organization,
+) -> None:
     organization.suspend(FIRST, SuspensionReason.FRONT, NOON, hold=True)
     copy = deepcopy(organization)
     organization.suspend(SECOND, None, NOON + DAY - HOUR)
@@ -109,15 +115,17 @@ def test_a_second_coordinator_turns_a_hold_into_a_suspension_within_a_day() -> N
     assert conflict_of(lambda: copy.suspend(SECOND, None, NOON + DAY)) == "illegal_transition"
 
 
-def test_a_hold_by_a_second_coordinator_confirms_the_proposed_suspension() -> None:
-    organization = member()
+def test_a_hold_by_a_second_coordinator_confirms_the_proposed_suspension(
+    organization: Organization,
+) -> None:
     organization.suspend(FIRST, SuspensionReason.FRONT, NOON)
     organization.suspend(SECOND, None, NOON + HOUR, hold=True)
     assert (organization.stop, organization.facts[1:]) == ("suspended", ["suspended"])
 
 
-def test_the_proposer_of_a_suspension_may_hold_the_member_for_the_same_reason() -> None:
-    organization = member()
+def test_the_proposer_of_a_suspension_may_hold_the_member_for_the_same_reason(
+    organization: Organization,
+) -> None:
     organization.suspend(FIRST, SuspensionReason.FRONT, NOON)
     organization.suspend(FIRST, None, NOON + HOUR, hold=True)
     assert (organization.stop, organization.suspension) == (
@@ -146,8 +154,7 @@ def test_nobody_can_hold_a_member_day_after_day() -> None:
     assert organization.stop == "held"
 
 
-def test_two_coordinators_reinstate_a_member() -> None:
-    organization = member()
+def test_two_coordinators_reinstate_a_member(organization: Organization) -> None:
     organization.suspend(FIRST, SuspensionReason.HARM, NOON)
     organization.suspend(SECOND, None, NOON)
     organization.reinstate(FIRST, LATER, TODAY)
@@ -167,8 +174,9 @@ def test_two_coordinators_reinstate_a_member() -> None:
     ) == (S.APPROVED, None, None, None, ["reinstatement_proposed", "reinstated"])
 
 
-def test_the_author_of_a_hold_that_was_ended_early_is_remembered() -> None:
-    organization = member()
+def test_the_author_of_a_hold_that_was_ended_early_is_remembered(
+    organization: Organization,
+) -> None:
     organization.suspend(FIRST, SuspensionReason.HARM, NOON, hold=True)
     organization.reinstate(FIRST, NOON, TODAY)
     organization.reinstate(SECOND, NOON, TODAY)
@@ -189,8 +197,7 @@ def test_a_member_that_comes_back_after_the_end_of_its_agreement_is_on_probation
     )
 
 
-def test_a_proposal_to_which_nobody_agreed_in_time_is_dropped() -> None:
-    organization = member()
+def test_a_proposal_to_which_nobody_agreed_in_time_is_dropped(organization: Organization) -> None:
     organization.suspend(FIRST, SuspensionReason.HARM, NOON)
     organization.end_expired_proposals(NOON + 7 * DAY - HOUR, TODAY)
     assert organization.facts == ["suspension_proposed"]
@@ -202,8 +209,9 @@ def test_a_proposal_to_which_nobody_agreed_in_time_is_dropped() -> None:
     )
 
 
-def test_a_suspension_by_two_coordinators_does_not_end_by_itself() -> None:
-    organization = member()
+def test_a_suspension_by_two_coordinators_does_not_end_by_itself(
+    organization: Organization,
+) -> None:
     organization.suspend(FIRST, SuspensionReason.HARM, NOON)
     organization.suspend(SECOND, None, NOON)
     organization.end_expired_proposals(NOON + 365 * DAY, TODAY)
@@ -222,8 +230,7 @@ def test_a_manager_alone_ends_her_organisations_membership_and_all_its_proposals
     assert organization == member(S.LEFT, version=3, update_time=LATER)
 
 
-def test_it_takes_two_coordinators_to_end_a_membership() -> None:
-    organization = member()
+def test_it_takes_two_coordinators_to_end_a_membership(organization: Organization) -> None:
     organization.leave(LATER, FIRST)
     assert (organization.status, organization.leaving) == (
         S.APPROVED,

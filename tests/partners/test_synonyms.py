@@ -3,8 +3,6 @@
 The first tests check the data, the others the search in the real database.
 """
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from dataclasses import replace

@@ -3,8 +3,6 @@
 The shelter's own people see a change at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, ItemsView
 from datetime import datetime, timedelta
 
@@ -22,8 +20,7 @@ from services.partners.members.domain.organization import OrganizationType
 from services.partners.members.domain.worker import Role
 from services.partners.network.domain.time_step import STEP
 from tests.builders import refusal, wrong_fields
-from tests.partners.refusals import STALE_ETAG
-from tests.partners.scene import NOON, Scene, Stubs
+from tests.partners.scene import NOON, STALE_ETAG, Scene, Stubs
 from tests.partners.shelters import WOMAN, Shelter
 
 HOUR = timedelta(hours=1)
@@ -167,9 +164,7 @@ def test_c12_a_process_that_reads_the_directory_in_the_middle_of_a_step_answers_
             assert len(content.search.slots_with("room", True)) == with_room
 
 
-def test_a_query_reads_no_list_of_waiting_shelters_before_the_step_ends(
-    shelters: Shelters,
-) -> None:
+def test_a_query_reads_no_list_of_waiting_shelters_before_the_step_ends(shelters: Shelters) -> None:
     """Checks a cost that matters when thousands of shelters wait for the end of a step."""
 
     class Counted(dict[str, datetime]):
@@ -282,9 +277,7 @@ def test_c12_others_do_not_see_at_once_that_the_room_of_a_shelters_other_service
     assert shelters.reader.GetService(id=advice.id).capacity.available == 3
 
 
-def test_c12_a_coordinator_updates_an_entry_with_the_etag_that_she_sees(
-    shelters: Shelters,
-) -> None:
+def test_c12_a_coordinator_updates_an_entry_with_the_etag_that_she_sees(shelters: Shelters) -> None:
     coordinator = shelters.scene.coordinator
     seen = shelters.shown(coordinator)
     shelters.refer("accepted")

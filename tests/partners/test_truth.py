@@ -3,8 +3,6 @@
 It depends on the promises that were kept and on the age of the figure.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -37,20 +35,33 @@ def promises(shelter: Shelter) -> tuple[int, int]:
     return score.kept, score.broken
 
 
-def test_a_shelter_that_stated_room_and_accepts_has_kept_a_promise_once(shelter: Shelter) -> None:
+@pytest.mark.parametrize(
+    ("verb", "reason_code", "expected"),
+    [
+        ("accepted", "", (1, 0)),
+        # after the first decline the figure is in doubt, so it is no promise
+        ("declined", "no_capacity", (0, 1)),
+        ("declined", "not_eligible", (0, 0)),
+    ],
+    ids=[
+        "accepting after stating room keeps a promise once",
+        "declining for lack of room breaks a promise once",
+        "declining for another reason breaks no promise",
+    ],
+)
+def test_an_answer_to_a_referral_keeps_or_breaks_at_most_one_promise(
+    shelter: Shelter, verb: str, reason_code: str, expected: tuple[int, int]
+) -> None:
     referral_id = new_id()
     for _ in range(2):
-        shelter.refer("accepted", referral_id)
-        assert promises(shelter) == (1, 0)
+        shelter.refer(verb, referral_id, reason_code=reason_code)
+        assert promises(shelter) == expected
 
 
-def test_a_shelter_that_stated_room_and_declines_for_lack_of_room_has_broken_a_promise(
-    shelter: Shelter,
-) -> None:
-    # after the first decline the figure is in doubt, so it is no promise
-    for _ in range(2):
-        shelter.refer("declined")
-        assert promises(shelter) == (0, 1)
+def test_no_shelter_improves_its_record_by_referring_to_itself(shelter: Shelter) -> None:
+    for _ in range(5):
+        shelter.refer("accepted", sender_organization_id=shelter.organization.id)
+    assert promises(shelter) == (0, 0)
 
 
 def test_a_refused_enquiry_breaks_a_promise_and_a_yes_makes_a_promise_for_a_day(
@@ -69,21 +80,9 @@ def test_a_refused_enquiry_breaks_a_promise_and_a_yes_makes_a_promise_for_a_day(
     assert promises(shelter) == (1, 1)
 
 
-def test_no_shelter_improves_its_record_by_referring_to_itself(shelter: Shelter) -> None:
-    for _ in range(5):
-        shelter.refer("accepted", sender_organization_id=shelter.organization.id)
-    assert promises(shelter) == (0, 0)
-
-
-def test_declining_for_another_reason_breaks_no_promise(shelter: Shelter) -> None:
-    shelter.refer("declined", reason_code="not_eligible")
-    assert promises(shelter) == (0, 0)
-
-
 def test_promises_are_forgotten_after_half_a_year(shelter: Shelter) -> None:
     shelter.refer("declined")
-    shelter.scene.advance(days=184)
-    shelter.scene.sweep()
+    shelter.scene.sweep(days=184)
     assert promises(shelter) == (0, 0)
 
 

@@ -13,8 +13,14 @@ from services.partners.members.domain.organization import Organization, Organiza
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import refusal, wrong_fields
-from tests.partners.refusals import NOTHING_TO_CONFIRM, RIGHT_MISSING, SECOND_PERSON, STALE_ETAG
-from tests.partners.scene import Scene, Stubs
+from tests.partners.scene import (
+    NOTHING_TO_CONFIRM,
+    RIGHT_MISSING,
+    SECOND_PERSON,
+    STALE_ETAG,
+    Scene,
+    Stubs,
+)
 from tests.partners.test_password_resets import facts_with_letters
 
 NETWORK: list[tuple[str, object]] = [
@@ -82,12 +88,11 @@ def test_unchanged_fields_may_be_sent_along(scene: Scene) -> None:
 
 
 def test_the_public_number_changes_once_another_person_has_confirmed_the_proposal(
-    scene: Scene,
+    scene: Scene, second: Stubs
 ) -> None:
     line = scene.organization(
         "Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133"
     )
-    second = scene.by(scene.coalition, Role.COORDINATOR)
     proposed = propose(scene.coordinator, line, hotline_number="134")
     assert (proposed.hotline_number, proposed.proposal.hotline_number) == ("133", "134")
     assert public_numbers(scene) == [("NI", "133")]
@@ -102,17 +107,18 @@ def test_the_public_number_changes_once_another_person_has_confirmed_the_proposa
     ]
 
 
-def test_a_confirmation_counts_only_for_the_version_that_was_seen(scene: Scene) -> None:
-    member = scene.organization("Propia")
-    second = scene.by(scene.coalition, Role.COORDINATOR)
+def test_a_confirmation_counts_only_for_the_version_that_was_seen(
+    scene: Scene, member: Organization, second: Stubs
+) -> None:
     organization = propose(scene.coordinator, member, type=pb.ORGANIZATION_TYPE_SHELTER)
     propose(scene.coordinator, organization, type=pb.ORGANIZATION_TYPE_HOTLINE)
     assert refusal(lambda: confirm(second, organization)) == STALE_ETAG
 
 
-def test_a_newer_proposal_belongs_to_its_maker_and_a_dropped_one_is_gone(scene: Scene) -> None:
+def test_a_newer_proposal_belongs_to_its_maker_and_a_dropped_one_is_gone(
+    scene: Scene, second: Stubs
+) -> None:
     member = scene.organization("Propia", department="")
-    second = scene.by(scene.coalition, Role.COORDINATOR)
     newer = propose(second, propose(scene.coordinator, member, country="CR"), country="SV")
     assert refusal(lambda: confirm(second, newer)) == SECOND_PERSON
     dropped = second.DropOrganizationChange(id=newer.id, etag=newer.etag)

@@ -332,7 +332,7 @@ def _clocks() -> list[str]:
         ),
         "`replace` starts when a referral comes back without help, and concerns its sender alone."
         " It stops when another referral based on it is sent, continues if that referral is"
-        " entered in error, and ends when the need is closed explicitly.",
+        " entered in error, and ends when the need is closed.",
         (
             "`draft` reminds the sender alone to send the draft or enter it in error. At 150 per"
             " cent the offer taken for the draft is released."
@@ -348,28 +348,22 @@ def _clocks() -> list[str]:
         " They run until the first contact, even while another service is being found and in the"
         " draft that follows; they send no notifications, and a coordinator does not see them.",
         (
-            f"`deletion`: within {_span(DELETION)} of a withdrawal the receiver confirms that it"
-            " has deleted everything; until then it is the receiver's turn."
+            f"`deletion`: within {_span(DELETION)} of a withdrawal the receiver, also of a closed"
+            " or withdrawn referral, confirms that it has deleted everything."
         ),
         "When a member is suspended, leaves or is reinstated, the other side of each live referral"
-        " is notified once (`side_out`, `side_back`); the referral itself does not change.",
+        " is notified once (`side_out`, `side_back`).",
         "An override opens her first name and her safe-contact plan until a second person has"
         " confirmed it; after that, it opens what is needed to act."
         f" It opens nothing after {_span(OVERRIDE_CONFIRM)} without that confirmation"
         " (`override_confirm`), and nothing after"
         f" {_span(OVERRIDE_END)} (`override_end`) unless a consent replaced it.",
-        (
-            "The first contact for `immediate` is meant for the same day: the deadline is 12 hours,"
-            " so that it can be met even after a call at 23:50."
-        ),
-        (
-            "Working days are those of the person's country; Saturdays, Sundays and public holidays"
-            " do not count."
-        ),
+        "The 12 hours to the first contact for `immediate` can be met after a call at 23:50.",
+        "Working days are those of the person's country, without weekends and public holidays.",
         f"Each deadline fires once at {', '.join(str(level) for level in LEVELS[:-1])} and"
         f" {LEVELS[-1]} per cent:"
         " `clock_reminded`, `clock_breached`, `clock_escalated`."
-        " If several levels passed while the service was down, only the highest fires.",
+        " After an outage, only the highest passed level fires.",
         (
             f"At {EXPIRE_PERCENT} per cent of `decide` the referral expires:"
             " its receiver's access ends, both desks are notified, and it becomes an open need of"

@@ -18,6 +18,7 @@ from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.domain.lifecycle import (
     CAME_BACK,
     LIVE,
+    TO_DELETE,
     WAITS_FOR_RECEIVER,
     WAITS_FOR_SENDER,
     State,
@@ -46,7 +47,7 @@ def is_open_need(row: dict[str, Any], filter_: Filter) -> bool:
 
 def side_to_act(row: dict[str, Any], filter_: Filter) -> str:
     """Returns the side whose turn it is."""
-    is_deleting = row["state"] == "consent_withdrawn" and row["next_due_time"] is not None
+    is_deleting = State(row["state"]) in TO_DELETE and row["next_due_time"] is not None
     if State(row["state"]) in WAITS_FOR_SENDER or is_open_need(row, filter_):
         return "sender"
     return "receiver" if State(row["state"]) in WAITS_FOR_RECEIVER or is_deleting else ""
@@ -74,7 +75,7 @@ def waits_for_other_side(row: dict[str, Any], filter_: Filter) -> bool:
 MATCHES: dict[str, Callable[[dict[str, Any], Filter], bool]] = {
     "live": lambda row, _: (
         State(row["state"]) in LIVE
-        or (row["state"] == "consent_withdrawn" and row["next_due_time"] is not None)
+        or (State(row["state"]) in TO_DELETE and row["next_due_time"] is not None)
     ),
     "waiting_for_me": waits_for_own_side,
     "waiting_for_other": waits_for_other_side,
@@ -113,7 +114,7 @@ def rows_of_every_state(service: Service) -> list[dict[str, Any]]:
         for number in range(600):
             state = random_source.choice(list(State))
             has_deadline = state in LIVE or (
-                state in CAME_BACK | {State.CONSENT_WITHDRAWN} and random_source.random() < 0.5
+                state in CAME_BACK | TO_DELETE and random_source.random() < 0.5
             )
             is_unsent = state is State.DRAFT or (
                 state is State.ENTERED_IN_ERROR and random_source.random() < 0.5

@@ -30,6 +30,7 @@ from services.referrals.referrals.domain.lifecycle import (
     CAME_BACK,
     LIVE,
     REFER_AGAIN,
+    TO_DELETE,
     TRANSITIONS,
     WAITS_FOR_RECEIVER,
     WAITS_FOR_SENDER,
@@ -231,7 +232,7 @@ def test_exactly_the_allowed_steps_are_offered(side: Side | None) -> None:
         offered_verbs = {
             t.verb for t in TRANSITIONS if t.offered and state in t.sources and side in t.sides
         }
-        if state is State.CONSENT_WITHDRAWN:  # a deletion is expected
+        if state in TO_DELETE:  # a deletion is expected
             offered_verbs -= {"enter_in_error"}
         assert set(referral.allowed_verbs(ACTORS[side], NOON)) == offered_verbs
 
@@ -280,7 +281,7 @@ def test_everybody_sees_the_same_turn_except_the_receiver_of_a_returned_referral
     for state in State:
         if state in WAITS_FOR_SENDER or (state in CAME_BACK and side is not Side.RECEIVER):
             turn = Side.SENDER
-        elif state in WAITS_FOR_RECEIVER or state is State.CONSENT_WITHDRAWN:
+        elif state in WAITS_FOR_RECEIVER or state in TO_DELETE:
             turn = Side.RECEIVER
         else:
             turn = None

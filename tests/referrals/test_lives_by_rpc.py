@@ -30,7 +30,7 @@ IN_PLACE = {  # steps that keep the state
     "amend": (LIVE.replace(" completed", ""), {Side.SENDER}),
     "assign": ("accepted in_progress completed", {Side.RECEIVER}),
     "close_need": ("declined not_delivered rerouted", SENDING),
-    "confirm_deletion": ("consent_withdrawn", {Side.RECEIVER}),
+    "confirm_deletion": ("closed withdrawn consent_withdrawn", {Side.RECEIVER}),
 }
 MODEL = STEPS | {verb: (sources, "", by) for verb, (sources, by) in IN_PLACE.items()}
 FORWARD = ["send", "acknowledge", "accept", "start", "complete"]
@@ -195,9 +195,13 @@ class LifeByRpc(RuleBasedStateMachine):
         # The consent is withdrawn only once in ten times, so that most lives continue.
         if often or self.state in ("draft", "consent_withdrawn"):
             return
+        is_first = not self.story.ngo.GetReceipt(id=self.receipt_id).HasField("withdraw_time")
         self.story.ngo.WithdrawReceipt(id=self.receipt_id)
         if self.state in LIVE.split():
             self.state, self.deletion_expected = "consent_withdrawn", True
+            self.note_event()
+        elif self.state in ("closed", "withdrawn") and is_first:
+            self.deletion_expected = True
             self.note_event()
         self.read()
 

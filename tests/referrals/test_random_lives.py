@@ -211,15 +211,17 @@ class Life(RuleBasedStateMachine):
     def withdraw_the_consent(self) -> None:
         if self.now > NOON + timedelta(days=4):  # otherwise few lives would reach late states
             live = self.state in LIVE
+            asks = self.state in ("closed", "withdrawn") and self.referral.deletion is None
             self.referral.withdraw_consent(ACTORS[Side.PERSON], self.now, DAYS)
-            self.version += live or self.state == "draft" or self.need_is_open
+            self.version += live or self.state == "draft" or self.need_is_open or asks
+            self.deletion_due |= asks
             if live or self.state == "draft":
                 self.state, self.deletion_due = "consent_withdrawn", live
             self.need_is_open = False
 
     @rule(side=st.sampled_from([Side.RECEIVER, *ACTORS]))
     def confirm_the_deletion(self, side: Side | None) -> None:
-        possible = self.deletion_due and self.state == "consent_withdrawn" and side is Side.RECEIVER
+        possible = self.deletion_due and side is Side.RECEIVER
         if self.succeeds(STEPS["confirm_deletion"], side, possible):
             self.deletion_due = False
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,20 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2, people_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.line.usecases import callbacks
+from services.referrals.network.domain.deadline import DELETION
 from tests.builders import NOT_FOUND, NOTHING_UNSAFE, refusal
-from tests.referrals.conftest import SERVICE, Service, Story, credentials, read, update_contact
+from tests.referrals.conftest import (
+    SERVICE,
+    Service,
+    Story,
+    credentials,
+    history,
+    read,
+    update_contact,
+)
 from tests.referrals.test_any_line import read_contact
 from tests.referrals.test_callbacks import PHONE, arrange_call, owed_calls
+from tests.referrals.test_contacts import completed
 from tests.referrals.test_trail import last_sequence
 
 TABLES = "referrals referral_events receipts enquiries callbacks contacts plans outbox".split()
@@ -158,3 +169,70 @@ def test_only_the_files_organisation_withdraws_everything(asked: Asked) -> None:
         act = partial(client.WithdrawAllReceipts, id=asked.person.id)
         assert refusal(act) == NOT_FOUND
     assert read(story.ngo, asked.sent.id).state == pb.STATE_SENT
+
+
+@pytest.mark.parametrize("end", ["closed", "withdrawn"])
+@pytest.mark.parametrize("everything", [True, False], ids=["everything", "one consent"])
+def test_a_receiver_whose_referral_ended_before_is_asked_to_delete_what_it_holds(
+    end: str, everything: bool, story: Story
+) -> None:
+    ended = ended_referral(story, end)
+    if everything:
+        story.ngo.WithdrawAllReceipts(id=ended.person_id)
+    else:
+        story.ngo.WithdrawReceipt(id=ended.receipt_id)
+    mine = pb.ReferralFilter(
+        box=pb.BOX_INBOX, live=True, waiting_for_me=True, person_id=ended.person_id
+    )
+    [listed] = story.shelter.ListReferrals(filter=mine).referrals
+    assert (listed.state, listed.turn) == (ended.state, pb.TURN_RECEIVER), "it keeps its state"
+    assert (listed.main_step, list(listed.allowed_verbs)) == (
+        "confirm_deletion",
+        ["confirm_deletion"],
+    )
+    assert listed.next_due_time.ToDatetime(tzinfo=UTC) - story.service.clock.now() == DELETION
+    assert history(story.ngo, ended.id)[-1].verb == "consent_withdrawn"
+    confirmed = story.shelter.ConfirmDeletion(id=ended.id, etag=listed.etag)
+    assert not story.shelter.ListReferrals(filter=mine).referrals
+    assert (confirmed.state, confirmed.turn) == (ended.state, pb.TURN_UNSPECIFIED)
+    version = read(story.ngo, ended.id).etag
+    story.ngo.WithdrawAllReceipts(id=ended.person_id)
+    assert read(story.ngo, ended.id).etag == version, "the receiver is asked once"
+
+
+def test_a_receiver_that_sent_the_person_back_is_not_asked_to_delete(story: Story) -> None:
+    """Its referral is over and does not change any more, so that it learns nothing new of her."""
+    declined = story.decline(story.sent())
+    before = read(story.shelter, declined.id)
+    story.ngo.WithdrawAllReceipts(id=declined.person_id)
+    assert read(story.shelter, declined.id) == before
+
+
+def test_a_caller_sees_that_those_who_helped_her_before_are_asked_to_delete(line: Story) -> None:
+    created = line.contact()
+    person = line.person()
+    update_contact(line.ngo, read_contact(line.ngo, created.contact), person_id=person.id)
+    closed = ended_referral(line, "closed", person=person)
+    status = line.service.public().WithdrawConsentByReference(**credentials(created))
+    [item] = status.items
+    assert item.status_code != c.REFERENCE_STATE_STOPPED, "help came before"
+    assert item.HasField("deletion_due_time")
+    deletion = read(line.shelter, closed.id)
+    line.shelter.ConfirmDeletion(id=closed.id, etag=deletion.etag)
+    [item] = line.service.public().GetReferenceStatus(**credentials(created)).items
+    assert item.HasField("deletion_confirm_time")
+
+
+def ended_referral(story: Story, end: str, **values: Any) -> pb.Referral:
+    """Sends a referral that ends before its consent does."""
+    if end == "withdrawn":
+        sent = story.sent(**values)
+        withdrawn: pb.Referral = story.ngo.WithdrawReferral(
+            id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+        )
+        return withdrawn
+    done = completed(story, story.sent(**values))
+    closed: pb.Referral = story.ngo.CloseReferral(
+        id=done.id, etag=done.etag, help_came_code=pb.HELP_CAME_YES
+    )
+    return closed

@@ -298,7 +298,8 @@ class PeopleServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawReceipt(self, request, context):
-        """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once.
+        """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once. A
+        closed or withdrawn referral keeps its state, and its receiver has to confirm the deletion too.
         Callers: the file's organisation, or the recipient if the person told it so. When the last
         consent that opens anything is withdrawn, the file's plans end, and its organisation's
         enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A second

@@ -538,7 +538,7 @@ class ReferralsServicer:
 
     def ConfirmDeletion(self, request, context):
         """Records that the receiver holds no more data about a person who withdrew her consent; the state
-        stays (consent_withdrawn), and its deadline stops. Callers: the receiver.
+        stays, and the deadline stops. Callers: the receiver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

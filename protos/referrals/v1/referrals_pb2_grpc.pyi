@@ -213,7 +213,7 @@ class ReferralsStub:
     """
     ConfirmDeletion: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmDeletionRequest, _referrals_pb2.Referral]
     """Records that the receiver holds no more data about a person who withdrew her consent; the state
-    stays (consent_withdrawn), and its deadline stops. Callers: the receiver.
+    stays, and the deadline stops. Callers: the receiver.
     """
     RerouteReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.RerouteReferralRequest, _referrals_pb2.Referral]
     """Asks another service instead: sent | acknowledged | info_requested | accepted | waitlisted |
@@ -415,7 +415,7 @@ class ReferralsAsyncStub(ReferralsStub):
     """
     ConfirmDeletion: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ConfirmDeletionRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Records that the receiver holds no more data about a person who withdrew her consent; the state
-    stays (consent_withdrawn), and its deadline stops. Callers: the receiver.
+    stays, and the deadline stops. Callers: the receiver.
     """
     RerouteReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.RerouteReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Asks another service instead: sent | acknowledged | info_requested | accepted | waitlisted |
@@ -818,7 +818,7 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Records that the receiver holds no more data about a person who withdrew her consent; the state
-        stays (consent_withdrawn), and its deadline stops. Callers: the receiver.
+        stays, and the deadline stops. Callers: the receiver.
         """
 
     @_abc_1.abstractmethod

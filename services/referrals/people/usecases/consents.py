@@ -19,6 +19,7 @@ from services.referrals.line.store import callbacks as callback_book
 from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.deadline import OVERRIDE_END
 from services.referrals.plans.usecases.plans import Plans
+from services.referrals.referrals.domain.lifecycle import ENDED_BEFORE, LIVE
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import referrals
@@ -195,7 +196,9 @@ class Consents:
             contact_ids = ids_of(tx, person_id).sole_contact_ids
             cancel_waiting(tx, now, contact_ids, [person_id], receipt.organization_id)
         for ended_receipt in ended_receipts:
-            referral_ids = referrals.live_of_person(tx, person_id, ended_receipt.id)
+            referral_ids = referrals.live_of_person(
+                tx, person_id, ended_receipt.id, LIVE | ENDED_BEFORE
+            )
             self._lives.withdraw_consent(tx, actor, now, referral_ids)
             self._end_emergencies(tx, now, person_id, ended_receipt.recipient_organization_id)
         if was_last:
@@ -278,7 +281,7 @@ class Consents:
             [
                 referral.id
                 for referral in referrals.of_people(tx, [person_id])
-                if referral.is_asked_for
+                if referral.ends_with_consent
             ],
         )
         self._plans.close_on_withdrawal(tx, person_id, now)

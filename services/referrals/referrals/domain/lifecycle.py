@@ -96,6 +96,13 @@ CAME_BACK = frozenset({S.DECLINED, S.EXPIRED, S.NOT_DELIVERED, S.REROUTED})
 
 The need stays open until another referral is sent, or a worker closes the need explicitly.
 """
+ENDED_BEFORE = frozenset({S.CLOSED, S.WITHDRAWN})
+"""End states in which the receiver may still hold data when the person withdraws her consent.
+
+A referral that came back is over for its receiver, and does not change for it any more.
+"""
+TO_DELETE = ENDED_BEFORE | {S.CONSENT_WITHDRAWN}
+"""States in which the receiver may have to delete data, and in which no other deadline runs."""
 REFER_AGAIN = "refer_again"
 """The sender's main step for a referral that came back, while its need is open.
 
@@ -260,9 +267,7 @@ def no_deletion_is_expected(referral: "ReferralRecord", actor: "Actor", now: dat
     The person's consent was withdrawn; a correction of the record must not spare the receiver the
     confirmation.
     """
-    _require(
-        referral.state is not S.CONSENT_WITHDRAWN or not referral.unstopped_deadlines(K.DELETION)
-    )
+    _require(referral.state not in TO_DELETE or not referral.unstopped_deadlines(K.DELETION))
 
 
 # The effects.
@@ -441,7 +446,7 @@ TRANSITIONS: tuple[Step, ...] = (
         carries=(Field("urgency", None), Field("urgency_reason_code"), NOTE),
     ),
     Step(
-        "remind", "reminded", LIVE | CAME_BACK | {S.CONSENT_WITHDRAWN}, None,
+        "remind", "reminded", LIVE | CAME_BACK | TO_DELETE, None,
         frozenset({Side.COORDINATOR}),
         guards=(someone_is_expected_to_act, not_reminded_recently), effects=(note_reminder,),
         decides=False,
@@ -457,7 +462,7 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     # The receiver has no access in Enlace any more, but only it can destroy its records elsewhere.
     Step(
-        "confirm_deletion", "deletion_confirmed", frozenset({S.CONSENT_WITHDRAWN}), None, _RECEIVER,
+        "confirm_deletion", "deletion_confirmed", TO_DELETE, None, _RECEIVER,
         carries=(NOTE,), guards=(deletion_is_expected,), stops=(K.DELETION,), main=True,
     ),
     Step(

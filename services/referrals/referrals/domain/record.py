@@ -22,10 +22,12 @@ from services.referrals.network.domain.deadline import (
 from services.referrals.referrals.domain.lifecycle import (
     BY_VERB,
     CAME_BACK,
+    ENDED_BEFORE,
     LIVE,
     NOT_NOW,
     OFFERED_IN,
     REFER_AGAIN,
+    TO_DELETE,
     WAITS_FOR_RECEIVER,
     WAITS_FOR_SENDER,
     Side,
@@ -193,6 +195,19 @@ class ReferralRecord:
         """Returns whether the referral is live, a draft, or came back and its need is open."""
         return self.state in LIVE or self.state is State.DRAFT or self.need_is_open
 
+    @property
+    def ends_with_consent(self) -> bool:
+        """Returns whether the referral changes when the person withdraws her consent.
+
+        It is asked for, or its receiver, another organisation than the sender, may hold data since
+        an earlier end and was not asked yet to delete them.
+        """
+        return self.is_asked_for or (
+            self.state in ENDED_BEFORE
+            and self.deletion is None
+            and self.receiver_organization_id != self.sender_organization_id
+        )
+
     def is_out(self, side: Side) -> bool:
         """Returns whether this side is suspended or has left, as the other side was last told."""
         organization_id = (
@@ -265,9 +280,7 @@ class ReferralRecord:
         """Returns the side that has to act, as far as this actor may know; None if no side has."""
         if self.state in WAITS_FOR_SENDER or self.shows_open_need(actor):
             return Side.SENDER
-        if self.state is State.CONSENT_WITHDRAWN and self.unstopped_deadlines(
-            DeadlineKind.DELETION
-        ):
+        if self.state in TO_DELETE and self.unstopped_deadlines(DeadlineKind.DELETION):
             return Side.RECEIVER
         return Side.RECEIVER if self.state in WAITS_FOR_RECEIVER else None
 

@@ -270,7 +270,8 @@ class Referral(ReferralWithDeadlines):
         """Ends the referral because the person withdrew her consent.
 
         She may have withdrawn it through any worker, or with her reference. A draft ends as well,
-        but no receiver has to delete data. If the referral came back, its open need is closed.
+        but no receiver has to delete data. If the referral came back, its open need is closed. If
+        it ended before, it keeps its state, and the receiver has to delete data.
         """
         step = BY_VERB["withdraw_consent"]
         if self.need_is_open:
@@ -280,6 +281,8 @@ class Referral(ReferralWithDeadlines):
             self._move(replace(step, starts=()), actor, now, calendar)
         elif self.state in step.sources:
             self._move(step, actor, now, calendar)
+        elif self.ends_with_consent:
+            self._move(replace(step, target=None), actor, now, calendar)
 
     def reroute(
         self,

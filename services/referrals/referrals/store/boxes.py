@@ -15,6 +15,7 @@ from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.domain.lifecycle import (
     CAME_BACK,
     LIVE,
+    TO_DELETE,
     WAITS_FOR_RECEIVER,
     WAITS_FOR_SENDER,
     State,
@@ -39,8 +40,8 @@ _STRANDED = (
     f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT_IDS}"
     f" OR sender_organization_id IN {_OUT_IDS}))"
 )
-# In this state only the deletion deadline can run.
-_TO_DELETE = "(state = 'consent_withdrawn' AND next_due_time IS NOT NULL)"
+# In these states only the deletion deadline can run.
+_TO_DELETE = f"(state IN ({_words(TO_DELETE)}) AND next_due_time IS NOT NULL)"
 # The condition for referrals with something left to do, written as in their partial indexes. Most
 # queries of the site are for these referrals, which are a small part of all referrals.
 _OPEN_STATES = LIVE | {State.DRAFT}

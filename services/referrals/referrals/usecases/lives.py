@@ -193,12 +193,13 @@ class Lives:
     ) -> None:
         """Ends these referrals because their person withdrew her consent.
 
-        A taken offer of a draft is released. The calling code must have locked the person.
+        The receiver of a referral that ended before is asked to delete what it holds. A taken offer
+        of a draft is released. The calling code must have locked the person.
         """
         ended_referrals = []
         for identifier in identifiers:
             referral = referrals.get(tx, identifier, for_update=True)
-            if not referral.is_asked_for:
+            if not referral.ends_with_consent:
                 continue
             was_draft = referral.state is State.DRAFT
             referral.withdraw_consent(actor, now, self.calendar(tx, referral))

@@ -1,6 +1,7 @@
 """A person may have any field of her identity removed, except a child's birth date."""
 
 import json
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.person import GROUP_OF
 from tests.builders import NOT_FOUND, refusal, wrong_fields
 from tests.referrals.conftest import Service, Story
-from tests.referrals.test_corrections import stored
+from tests.referrals.test_corrections import correction, stored
 from tests.referrals.test_trail import last_sequence
 
 EVERY_GROUP = [group for group in p.FieldGroup.values() if group]
@@ -120,6 +121,39 @@ def test_a_child_without_a_birth_date_can_have_her_other_fields_removed(story: S
     )
     changed = story.ngo.UpdateIdentity(update(child, "phone", "birth_date"))
     assert changed.coarse.age_band == pb.AGE_BAND_12_TO_17
+
+
+def test_only_a_birth_date_moves_a_known_age_band_from_or_to_a_childs(story: Story) -> None:
+    person = story.ngo.CreatePerson(coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17))
+
+    def refuse_band(band: pb.AgeBand.ValueType) -> None:
+        request = correction(person, coarse=pb.CoarsePerson(age_band=band))
+        assert wrong_fields(lambda: story.ngo.UpdatePerson(request)) == [
+            ("person.coarse.age_band", "contradicts")
+        ]
+
+    for birth_date, band, other_band in (
+        ("1990-05-01", pb.AGE_BAND_25_TO_59, pb.AGE_BAND_12_TO_17),
+        ("2011-01-01", pb.AGE_BAND_12_TO_17, pb.AGE_BAND_25_TO_59),
+        ("2000-05-01", pb.AGE_BAND_25_TO_59, pb.AGE_BAND_18_TO_24),
+    ):
+        refuse_band(band)
+        person = story.ngo.UpdateIdentity(update(person, birth_date=birth_date))
+        assert person.coarse.age_band == band
+        refuse_band(other_band)
+    person = story.ngo.UpdateIdentity(update(person, "birth_date"))
+    assert person.coarse.age_band == pb.AGE_BAND_25_TO_59
+    refuse_band(pb.AGE_BAND_12_TO_17)
+
+
+def test_a_birth_date_is_removed_with_the_age_band_of_that_day(
+    story: Story, service: Service
+) -> None:
+    """The band may not have been updated yet since her birthday."""
+    girl = identified(story, birth_date="2011-01-01")
+    service.clock.set(datetime(2029, 1, 1, 12, tzinfo=UTC))
+    grown = story.ngo.UpdateIdentity(update(girl, "birth_date"))
+    assert grown.coarse.age_band == pb.AGE_BAND_18_TO_24
 
 
 @pytest.mark.parametrize("path", ["opened", "id", "coarse", "given_name.first"])

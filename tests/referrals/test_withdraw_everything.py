@@ -23,12 +23,14 @@ from tests.referrals.conftest import (
     credentials,
     history,
     read,
+    send_request,
     update_contact,
 )
 from tests.referrals.test_any_line import read_contact
 from tests.referrals.test_callbacks import PHONE, arrange_call, owed_calls
 from tests.referrals.test_contacts import completed
 from tests.referrals.test_trail import last_sequence
+from tests.referrals.test_withdrawal import run_concurrently
 
 TABLES = "referrals referral_events receipts enquiries callbacks contacts plans outbox".split()
 
@@ -136,6 +138,32 @@ def test_a_withdrawal_that_is_interrupted_changes_nothing_and_can_be_repeated(
     assert [service.rows(f"SELECT * FROM {table}") for table in TABLES] == before
     withdraw(asked)
     assert asked.everything() == NOTHING_LEFT
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_withdrawals_and_steps_at_the_same_time_neither_hang_nor_fail(line: Story) -> None:
+    shelter = line.shelter
+    for _ in range(15):
+        created = line.contact()
+        person = line.person(plan=people_pb2.SafeContact(channel_code=PHONE))
+        update_contact(line.ngo, read_contact(line.ngo, created.contact), person_id=person.id)
+        values: dict[str, Any] = {"person": person, "contact_id": created.contact.id}
+        sent, draft = line.sent(**values), line.draft(**values)
+        receipt = line.receipt(person.id)
+        arrange_call(line, created.contact.id)
+        public = line.service.public()
+        everything, by_reference, withdrawn, *steps = run_concurrently(
+            partial(line.ngo.WithdrawAllReceipts, id=person.id),
+            partial(public.WithdrawConsentByReference, **credentials(created)),
+            partial(line.ngo.WithdrawReceipt, id=sent.receipt_id),
+            partial(shelter.AcknowledgeReferral, id=sent.id, etag=sent.etag),
+            partial(line.ngo.SendReferral, send_request(draft, receipt.id)),
+        )
+        assert {everything, by_reference, withdrawn} == {"OK"}
+        assert not any(step.startswith("fault") for step in steps)
+        for referral in (sent, draft):
+            assert read(line.ngo, referral.id).state == pb.STATE_CONSENT_WITHDRAWN
+        assert not owed_calls(line, created)
 
 
 def test_a_worker_who_sends_the_withdrawal_again_changes_nothing(

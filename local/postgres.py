@@ -52,7 +52,6 @@ _SETTINGS = {
     "log_error_verbosity": "terse",
 }
 
-
 # The settings that apply while the disk is full, since a write would then crash the server.
 _READ_ONLY = "default_transaction_read_only = on\nautovacuum = off\n"
 
@@ -132,13 +131,17 @@ class Postgres:
             (self._system_home / "whose").write_text(
                 f"The PostgreSQL data of the stack in {self.home}\n"
             )
-        if not (data / "PG_VERSION").exists():
-            self._initialise(programs, data)
-        elif not self._password_file.exists():
+        has_data = (data / "PG_VERSION").exists()
+        if has_data != self._password_file.exists():
             raise StackFailure(
                 f"{self._password_file} is missing. Without it, nobody can log in to the data in"
                 f" {data}: restore the file from a copy"
+                if has_data
+                else f"{data} is missing: the stack's folder was moved, or its permissions changed."
+                f" Undo that, or delete {self._password_file} to begin with an empty database"
             )
+        if not has_data:
+            self._initialise(programs, data)
         _forget_dead_server(data)
         is_full = self._durable and self._reserve().update()
         if is_full and not self.process:
@@ -269,12 +272,8 @@ class Postgres:
         return result.stdout
 
     def _data(self) -> Path:
-        in_home = self.home / "data"
-        return (
-            in_home
-            if self._account is None or _reachable_by_all(self.home)
-            else self._system_home / "data"
-        )
+        is_in_home = self._account is None or _reachable_by_all(self.home)
+        return (self.home if is_in_home else self._system_home) / "data"
 
     def _reserve(self) -> Reserve:
         return Reserve(self._data().parent / "reserve")
@@ -350,8 +349,6 @@ class Postgres:
                 str(temporary / "data"),
                 f"--pwfile={temporary / 'password'}",
                 "--username=postgres",
-            ]
-            command += [
                 "--auth-host=scram-sha-256",
                 "--auth-local=reject",
                 "--locale=C.UTF-8",
@@ -372,6 +369,9 @@ class Postgres:
             self._password_file.touch(mode=0o600)
             self._password_file.write_text(password)
             (temporary / "data").rename(data)
+        except OSError:  # a full disk, for example
+            self._password_file.unlink(missing_ok=True)
+            raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

@@ -128,6 +128,22 @@ def test_data_whose_password_file_is_missing_is_neither_used_nor_deleted(engine:
         assert app.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_a_folder_without_its_data_gets_no_empty_database_and_keeps_its_password(
+    engine: Postgres,
+) -> None:
+    """Covers a folder that root moves: its data stay behind, in a folder named by its path."""
+    engine.ensure("kept", OWNER, APP)
+    engine.stop()
+    data = engine._data()
+    data.rename(data.with_name("elsewhere"))
+    with pytest.raises(StackFailure, match=r"is missing: the stack's folder was moved"):
+        engine.start()
+    data.with_name("elsewhere").rename(data)
+    engine.start()
+    with psycopg.connect(dsn(engine, APP)) as app:
+        assert app.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_a_stack_of_another_account_is_refused_before_any_of_its_files_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,6 +178,17 @@ def test_an_open_place_of_a_confidential_service_is_refused_before_anything_is_s
     assert status == 303, "the service was open when it was offered there"
 
 
+@pytest.mark.parametrize("typed", ["18 años", "-1", "12.5"])
+def test_an_age_that_cannot_be_read_removes_no_limit(
+    client: FlaskClient, played: PlayedServices, typed: str
+) -> None:
+    path, fields = f"/entry/services/{ID}", {"name": "Casa", "need_codes": ["HOU.SAFE"]}
+    status, page = save(client, path, **fields, minimum_age=typed)
+    text = '<a href="#minimum_age">Desde qué edad: no tiene la forma correcta'
+    assert (status, text in page, played.requests("UpdateService")) == (422, True, [])
+    assert save(client, path, **fields, minimum_age="")[0] == 303
+
+
 def test_a_second_manager_is_told_what_changed_and_overwrites_only_what_she_edited(
     client: FlaskClient, played: PlayedServices
 ) -> None:

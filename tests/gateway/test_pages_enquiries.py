@@ -137,6 +137,14 @@ def test_whoever_names_every_service_as_unsafe_reads_that_there_is_nobody_to_ask
         assert ("Mirar otra vez" in page, "Preguntar ahora" in page) == (True, False)
 
 
+def test_a_number_of_children_that_cannot_be_read_is_asked_for_again(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    status, page, _ = post(client, **ENQUIRY_FORM, dependants="3 hijos")
+    assert (status, 'value="3 hijos"' in page) == (422, True)
+    assert played.requests("PreviewEnquiry") == []
+
+
 def test_data_of_the_contact_are_not_asked_for_again(
     played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -147,6 +147,13 @@ def test_more_free_places_than_the_total_are_refused_with_an_explanation(
     assert (answer.status_code, answer.text.count("no pueden ser más que el total")) == (422, 2)
 
 
+def test_a_number_of_free_places_that_cannot_be_read_is_refused(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    answer = send(client, f"/capacity/{ID}", intake="open", available="3 camas")
+    assert (answer.status_code, played.requests("SetCapacity")) == (422, [])
+
+
 def offer_beds(played: PlayedServices, available: int, intake: d.Intake.ValueType) -> None:
     """Sets the directory to one shelter with this capacity."""
     room = d.Capacity(unit=d.CAPACITY_UNIT_BEDS, available=available, maximum=12, intake=intake)

@@ -247,6 +247,7 @@ def capacity(identifier: str) -> access.Answer:
         reported_capacity = d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES)
         is_today = forms.text("back") == "today"
         try:
+            forms.refuse(forms.number_problems("available", "maximum"))
             rpc_request = forms.filled(
                 d.SetCapacityRequest(id=identifier, capacity=reported_capacity)
             )

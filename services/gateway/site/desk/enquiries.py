@@ -125,7 +125,7 @@ def new() -> access.Answer:
         name: words.violation("required", name)
         for name in ("need_code", "urgency")
         if not getattr(rpc_request.content, name)
-    }
+    } | forms.number_problems("dependants")
     unsafe_problems = unsafe_form.problems(answers, EXCLUDED)
     errors |= {name: problem for name, problem in unsafe_problems.items() if name == "unsafe_code"}
     if errors:

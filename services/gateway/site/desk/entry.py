@@ -49,6 +49,7 @@ _YES_NO_FIELDS = (
     "takes_with_addiction",
     "takes_without_papers",
 )
+_NUMBER_FIELDS = ("minimum_age", "maximum_age", "maximum_dependants", "maximum_age_of_boys")
 # fields whose changes the history shows without the values
 _UNREADABLE = ("schedules", "tiers", "latitude", "longitude", "assured_time")
 
@@ -115,6 +116,7 @@ def service(identifier: str) -> access.Answer:
     form = partial(service_form, places=places, place_ids=place_ids)
 
     def save_with_places() -> None:
+        forms.refuse(forms.number_problems(*_NUMBER_FIELDS))
         _refuse_open_places(typed, places, place_ids)
         _offer_at(_save_service(before, typed).id, place_ids)
 

@@ -154,6 +154,18 @@ def of_other_pages(
     return [(name, value) for name, value in values.items(multi=True) if name in names]
 
 
+def number_problems(*names: str) -> dict[str, str]:
+    """Returns the problems of numbers, as text by field; without those that are right or empty.
+
+    A browser without fields for numbers sends any text, such as "3 hijos".
+    """
+    return {
+        name: words.violation("malformed", name)
+        for name in names
+        if text(name) and whole_number(name) is None
+    }
+
+
 def part_of(request_id: str, part: str) -> str:
     """Returns a request id for one of several calls that a form makes.
 

@@ -290,6 +290,14 @@ def test_an_invalid_age_is_refused_at_its_field(
     assert (refusal.status_code, missing(refusal.text, *expected)) == (422, [])
 
 
+def test_a_number_of_relatives_that_cannot_be_read_is_refused_at_its_field(
+    client: FlaskClient,
+) -> None:
+    about = answer(client, up_to_urgency(client), urgency="urgent")
+    refusal = answer(client, about, dependants="3 hijos")
+    assert (refusal.status_code, 'href="#dependants"' in refusal.text) == (422, True)
+
+
 def test_a_birth_date_is_compared_with_the_age_of_an_earlier_question(client: FlaskClient) -> None:
     page = answer(client, answer(client, up_to_urgency(client), urgency="urgent"), age="22")
     page = answer(client, page, channel_code="phone", birth_date=birth_date(client, 14))

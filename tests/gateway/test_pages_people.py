@@ -270,3 +270,12 @@ def test_a_refused_removal_shows_what_the_worker_chose(
     assert re.findall(r'name="cleared_fields" value="(\w+)"\s+checked', refused.text) == [
         "birth_date"
     ]
+
+
+def test_a_number_of_relatives_that_cannot_be_read_changes_no_file(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    for page, path in ((f"/people/{ID}", f"/people/{ID}/coarse"), ("/people/new", "/people/new")):
+        refusal = send(client, page, path, dependants="3 hijos", channel_code="phone")
+        assert (refusal.status_code, 'href="#dependants"' in refusal.text) == (422, True), path
+    assert played.requests("UpdatePerson") == played.requests("CreatePerson") == []

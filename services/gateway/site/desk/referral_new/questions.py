@@ -228,7 +228,7 @@ def problems(page: str, answers: MultiDict[str, str]) -> dict[str, str]:
     if page == "unsafe":
         return unsafe_form.problems(answers)
     if page == "about":
-        return person_form.age_problems()
+        return person_form.age_problems() | forms.number_problems("dependants")
     required = {
         "need": "need_code",
         "urgency": "urgency",

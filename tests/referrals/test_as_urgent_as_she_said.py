@@ -12,7 +12,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import NOTHING_UNSAFE, wrong_fields
-from tests.referrals.conftest import SERVICE, Story, read, update_contact
+from tests.referrals.conftest import SERVICE, Story, read, send_request, update_contact
 
 NOT_STATED = [("urgency_reason_code", "required")]
 NOT_UPDATED = [("referral.urgency_reason_code", "required")]
@@ -78,6 +78,33 @@ def test_a_following_referral_takes_the_urgency_of_later_answers_unless_a_reason
         request_id=line.request_id(),
     )
     assert draft.urgency == urgency
+
+
+@pytest.mark.parametrize(
+    ("reason", "urgency"),
+    [
+        (pb.URGENCY_REASON_UNSPECIFIED, pb.URGENCY_IMMEDIATE),
+        (pb.URGENCY_REASON_SAFE_ELSEWHERE, pb.URGENCY_URGENT),
+    ],
+)
+def test_a_draft_is_sent_with_the_urgency_of_later_answers_unless_a_reason_lowered_it(
+    line: Story, reason: pb.UrgencyReason.ValueType, urgency: pb.Urgency.ValueType
+) -> None:
+    contact = line.contact(
+        need_within_days=c.ANSWER_YES, safe_place_tonight=c.ANSWER_NO if reason else c.ANSWER_YES
+    ).contact
+    draft = line.draft(
+        contact_id=contact.id, urgency=pb.URGENCY_URGENT, urgency_reason_code=reason
+    )
+    contact.triage.danger_now = c.ANSWER_YES
+    update_contact(line.operator, line.operator.GetContact(id=contact.id), triage=contact.triage)
+    request = send_request(draft, line.receipt(draft.person_id).id)
+    sent = line.operator.SendReferral(request)
+    assert sent.urgency == urgency
+    assert {clock.kind for clock in sent.clocks if not clock.HasField("stop_time")} == {
+        pb.CLOCK_KIND_ACKNOWLEDGE,
+        pb.CLOCK_KIND_DECIDE,
+    }
 
 
 def test_b9_linking_a_draft_to_a_contact_raises_its_urgency(line: Story) -> None:

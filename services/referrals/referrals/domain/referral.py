@@ -150,14 +150,17 @@ class Referral(ReferralWithDeadlines):
         note: str = "",
         nobody_calls: bool = False,
         arrival: Arrival | None = None,
+        answered_urgency: Urgency | None = None,
     ) -> None:
         """Sends a complete draft on a receipt that covers it.
 
-        The receipt is a consent or an override; an override needs a note and has deadlines of its
-        own. If nobody may contact the person, she has to come to the receiver, and `arrival` must
+        Later answers of its contact may have raised `answered_urgency`, and raise the urgency then,
+        as in `following_urgency`. The receipt is a consent or an override; an override needs a note
+        and has deadlines of its own. If nobody may contact the person, she has to come to the receiver, and `arrival` must
         say how. Raises Conflict or Invalid.
         """
         step = self._check_step("send", actor, now)
+        self.urgency = self.following_urgency(answered_urgency)
         if not (self.need_code and self.urgency and self.service_id):
             raise Conflict("incomplete_draft")
         if not safe_contact_known:

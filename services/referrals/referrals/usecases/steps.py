@@ -132,6 +132,7 @@ class Steps:
             note=request.note,
             nobody_calls=person.safe_contact_channel == NOBODY_CALLS,
             arrival=read_arrival(request.arrival) if request.HasField("arrival") else None,
+            answered_urgency=contacts.urgency_of(tx, referral.contact_id),
         )
         if override_reason and receipt is not None:
             self._receipts.add(tx, receipt)

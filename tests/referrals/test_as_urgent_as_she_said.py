@@ -93,9 +93,7 @@ def test_a_draft_is_sent_with_the_urgency_of_later_answers_unless_a_reason_lower
     contact = line.contact(
         need_within_days=c.ANSWER_YES, safe_place_tonight=c.ANSWER_NO if reason else c.ANSWER_YES
     ).contact
-    draft = line.draft(
-        contact_id=contact.id, urgency=pb.URGENCY_URGENT, urgency_reason_code=reason
-    )
+    draft = line.draft(contact_id=contact.id, urgency=pb.URGENCY_URGENT, urgency_reason_code=reason)
     contact.triage.danger_now = c.ANSWER_YES
     update_contact(line.operator, line.operator.GetContact(id=contact.id), triage=contact.triage)
     request = send_request(draft, line.receipt(draft.person_id).id)

@@ -156,8 +156,8 @@ class Referral(ReferralWithDeadlines):
 
         Later answers of its contact may have raised `answered_urgency`, and raise the urgency then,
         as in `following_urgency`. The receipt is a consent or an override; an override needs a note
-        and has deadlines of its own. If nobody may contact the person, she has to come to the receiver, and `arrival` must
-        say how. Raises Conflict or Invalid.
+        and has deadlines of its own. If nobody may contact the person, she has to come to the
+        receiver, and `arrival` must say how. Raises Conflict or Invalid.
         """
         step = self._check_step("send", actor, now)
         self.urgency = self.following_urgency(answered_urgency)

@@ -157,3 +157,37 @@ def test_b9_an_enquiry_is_at_least_as_urgent_as_the_callers_answers(line: Story)
     assert wrong_fields(enquire) == NOT_STATED
     enquiry = enquire(urgency_reason_code=pb.URGENCY_REASON_OTHER_NEED)
     assert enquiry.content.urgency == pb.URGENCY_NORMAL
+
+
+@pytest.mark.parametrize(
+    ("reason", "urgency"),
+    [
+        (pb.URGENCY_REASON_UNSPECIFIED, pb.URGENCY_IMMEDIATE),
+        (pb.URGENCY_REASON_OTHER_NEED, pb.URGENCY_NORMAL),
+    ],
+)
+def test_a_draft_that_follows_an_enquiry_keeps_a_lower_urgency_only_for_a_reason(
+    line: Story, reason: pb.UrgencyReason.ValueType, urgency: pb.Urgency.ValueType
+) -> None:
+    answers: dict[str, Any] = {"danger_now": c.ANSWER_YES} if reason else {}
+    contact = line.contact(**answers).contact
+    enquiry = line.operator.CreateEnquiry(
+        **NOTHING_UNSAFE,
+        content=e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_NORMAL, country="NI"),
+        service_ids=[SERVICE["shelter_bed"]],
+        contact_id=contact.id,
+        urgency_reason_code=reason,
+    )
+    service_id, offer = SERVICE["shelter_bed"], e.OFFER_ANSWER_YES
+    copy = line.shelter.GetEnquiry(id=enquiry.id)
+    line.shelter.AnswerEnquiry(id=copy.id, etag=copy.etag, service_id=service_id, answer=offer)
+    line.operator.TakeOffer(id=enquiry.id, service_id=service_id, answer=offer)
+    contact = line.operator.GetContact(id=contact.id)
+    contact.triage.danger_now = c.ANSWER_YES
+    update_contact(line.operator, contact, triage=contact.triage)
+    draft = line.operator.CreateReferral(
+        person_id=line.person().id, enquiry_id=enquiry.id, request_id=line.request_id()
+    )
+    sent = line.operator.SendReferral(send_request(draft, line.receipt(draft.person_id).id))
+    assert (draft.urgency, draft.urgency_reason_code) == (pb.URGENCY_NORMAL, reason)
+    assert sent.urgency == urgency

@@ -71,7 +71,7 @@ PARTS = (
         },
         kept_columns="id organization_id worker_id version state need_code urgency country"
         " taken_service_id"
-        " referral_id reason_code reminded start_time"
+        " referral_id reason_code urgency_reason_code reminded start_time"
         " due_time put_aside_time create_time update_time",
         live_condition=WAITS,
     ),

@@ -239,6 +239,7 @@ class Enquiry:
     taken_service_id: str = ""
     referral_id: str = ""
     reason_code: str = ""
+    urgency_reason_code: str = ""  # why its urgency is below that of the contact's answers
     offers: list[Offer] = field(default_factory=list)
     events: list[EnquiryEvent] = field(default_factory=list)  # events that are not stored yet
 
@@ -256,6 +257,7 @@ class Enquiry:
         unsafe: Unsafe = NOT_STATED,
         contact_id: str = "",
         person_id: str = "",
+        urgency_reason_code: str = "",
     ) -> "Enquiry":
         """Opens an enquiry to all the services at once; `asker` is (organisation, worker)."""
         until = due_time(DeadlineKind.ACKNOWLEDGE, content.urgency, now, calendar)
@@ -271,6 +273,7 @@ class Enquiry:
             unsafe,
             contact_id,
             person_id,
+            urgency_reason_code=urgency_reason_code,
         )
         enquiry.offers = [
             Offer(service.id, service.organization_id, content.without(left_out), now)

@@ -170,12 +170,16 @@ class Enquiries:
         )
         if person_id:
             self._check_person(tx, caller, person_id)
+        lower_reason = ""
         if contact_id:
             reason = word(
                 referrals_pb2.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"
             )
             contacts.check_known(tx, contact_id)
-            check_urgency(content.urgency, contacts.urgency_of(tx, contact_id), reason)
+            answered_urgency = contacts.urgency_of(tx, contact_id)
+            check_urgency(content.urgency, answered_urgency, reason)
+            if answered_urgency and content.urgency.rank < answered_urgency.rank:
+                lower_reason = reason
             if reason:
                 call.trail.append(
                     Entry(
@@ -202,6 +206,7 @@ class Enquiries:
             unsafe=unsafe,
             contact_id=contact_id,
             person_id=person_id,
+            urgency_reason_code=lower_reason,
         )
         enquiries.save(tx, enquiry)
         return asker_message(enquiry)

@@ -124,6 +124,8 @@ class Referrals(Steps):
             referral.unsafe = earlier.unsafe
         if enquiry is not None:
             referral.unsafe = enquiry.unsafe
+            if urgency_checked:
+                referral.urgency_reason_code = enquiry.urgency_reason_code
             enquiry.refer(referral.id, person.id, now)
             draft = draft.from_enquiry(enquiry)
             if draft.service_id != enquiry.taken_service_id:

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
 import grpc
 import psycopg
 import pytest
 from argon2 import PasswordHasher
 
-from chassis.db import Database
+from chassis.db import Database, Transaction
 from chassis.second import NONE, Kin
 from chassis.server import Server
 from chassis.tokens import SYSTEM, AddressReader, AddressSigner, Caller, Issuer, Verifier
@@ -67,6 +67,8 @@ SERVICE_OWNER = {
 ABROAD = ("ngo", "mission")
 """The organisations in Guatemala; the others are in Nicaragua."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
 LONG = 120.0
 """Seconds. Even on a busy machine, calls reach a lock that a test holds in less time."""
 
@@ -137,6 +139,13 @@ class Service:
         with self.database.transaction(SYSTEM) as tx:
             return tx.execute(statement, values or None).fetchall()
 
+    def in_transaction(
+        self, act: Callable[Concatenate[Transaction, P], T], *values: P.args, **named: P.kwargs
+    ) -> T:
+        """Calls a function of a store in a transaction of the system; returns its result."""
+        with self.database.transaction(SYSTEM) as tx:
+            return act(tx, *values, **named)
+
     def as_owner(self, statement: str, *values: object) -> int:
         """Runs a statement as the owner of the database. Returns the number of changed rows."""
         with psycopg.connect(self.migration_url) as owner:
@@ -168,10 +177,9 @@ class Service:
         """Sets the status of a member organisation, and a country other than its usual one."""
         type_ = "LAW_ENFORCEMENT" if name == "police" else "NGO"
         country = country or ("GT" if name in ABROAD else "NI")
-        with self.database.transaction(SYSTEM) as tx:
-            members.note_member(
-                tx, "organization", ORG[name], active, status, type_, country=country
-            )
+        self.in_transaction(
+            members.note_member, "organization", ORG[name], active, status, type_, country=country
+        )
 
     @contextmanager
     def member_with_status(self, name: str, status: str, *, active: bool = True) -> Iterator[None]:
@@ -410,7 +418,10 @@ class Story:
         return campaign
 
     def contact(
-        self, speaker: contacts_pb2.Speaker.ValueType = contacts_pb2.SPEAKER_PERSON, **triage: Any
+        self,
+        speaker: contacts_pb2.Speaker.ValueType = contacts_pb2.SPEAKER_PERSON,
+        note: str = "",
+        **triage: Any,
     ) -> contacts_pb2.CreateContactResponse:
         answer: contacts_pb2.CreateContactResponse = self.operator.CreateContact(
             contact=contacts_pb2.Contact(
@@ -418,6 +429,7 @@ class Story:
                 kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
                 speaker_code=speaker,
                 triage=contacts_pb2.Triage(**triage),
+                note=note,
             ),
             pin="4821",
             request_id=self.request_id(),
@@ -471,6 +483,16 @@ def line(story: Story) -> Story:
 def manager(service: Service) -> Client:
     """Returns a second person of the NGO."""
     return service.as_("ngo", "MANAGER")
+
+
+@pytest.fixture
+def clinic(service: Service) -> Client:
+    return service.as_("clinic", "WORKER")
+
+
+@pytest.fixture
+def auditor(service: Service) -> Client:
+    return service.as_("coalition", "AUDITOR")
 
 
 @pytest.fixture

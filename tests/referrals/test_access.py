@@ -217,7 +217,7 @@ def test_a_child_cannot_consent_alone(birth_date: str, story: Story) -> None:
 
 
 def test_a_decision_in_a_childs_best_interest_needs_a_second_person(
-    story: Story, service: Service
+    story: Story, service: Service, manager: Client
 ) -> None:
     draft = story.draft(person=story.child())
     receipt = story.receipt(draft.person_id, giver="best_interest", assent_code="given")
@@ -227,7 +227,6 @@ def test_a_decision_in_a_childs_best_interest_needs_a_second_person(
         "receipt_unconfirmed",
     )
     confirmation = people_pb2.ConfirmReceiptRequest(id=receipt.id)
-    manager = service.as_("ngo", "MANAGER")
     for client, expected in (
         (story.ngo, ("FAILED_PRECONDITION", "second_person_required")),
         (service.as_("clinic", "WORKER"), NOT_FOUND),
@@ -315,7 +314,7 @@ def test_only_sender_and_receiver_can_list_the_referrals_of_a_person(
 
 
 def test_receipts_awaiting_a_second_person_are_listed_for_the_organisation_until_decided(
-    story: Story, service: Service
+    story: Story, service: Service, manager: Client
 ) -> None:
     confirmed_id, withdrawn_id, expired_id = (
         story.receipt(story.child().id, giver="best_interest", assent_code="given").id
@@ -330,7 +329,6 @@ def test_receipts_awaiting_a_second_person_are_listed_for_the_organisation_until
             expired_id,
         }
 
-    manager = service.as_("ngo", "MANAGER")
     assert (
         receipts_of(story.ngo) == receipts_of(manager) == {confirmed_id, withdrawn_id, expired_id}
     )

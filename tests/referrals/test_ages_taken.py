@@ -8,7 +8,6 @@ from functools import partial
 
 import pytest
 
-from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -33,10 +32,8 @@ def shelter_for_adults(service: Service) -> Iterator[None]:
 
 def set_minimum_age(service: Service, minimum: int | None) -> None:
     """Sets the minimum age of the shelter's service."""
-    with service.database.transaction(SYSTEM) as tx:
-        members.note_service(
-            tx, SERVICE["shelter_bed"], ORG["shelter"], True, ages=Ages(minimum, None)
-        )
+    bed, ages = SERVICE["shelter_bed"], Ages(minimum, None)
+    service.in_transaction(members.note_service, bed, ORG["shelter"], True, ages=ages)
 
 
 def request_to_send(story: Story, person: p.Person) -> pb.SendReferralRequest:

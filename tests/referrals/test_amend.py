@@ -13,7 +13,7 @@ from services.referrals.network.domain.deadline import DeadlineKind, Urgency
 from services.referrals.referrals.domain.lifecycle import Side
 from services.referrals.referrals.domain.referral import Referral
 from tests.builders import NOON, NOT_FOUND, conflict_of, refusal, refusal_with_fields
-from tests.referrals.conftest import Story, history, read
+from tests.referrals.conftest import Client, Story, history, read
 from tests.referrals.test_lifecycle import ACTORS, DAYS, STEPS, draft
 
 H = timedelta(hours=1)
@@ -151,10 +151,11 @@ def test_the_receiver_sees_the_current_coarse_data_once_the_sender_has_amended_t
     ) == ("INVALID_ARGUMENT", "invalid_fields", {"urgency": "required"})
 
 
-def test_only_the_sender_amends_a_referral_and_only_with_the_current_etag(story: Story) -> None:
+def test_only_the_sender_amends_a_referral_and_only_with_the_current_etag(
+    story: Story, clinic: Client
+) -> None:
     sent = story.sent(urgency=pb.URGENCY_URGENT)
     request = amend_request(sent, pb.URGENCY_IMMEDIATE)
-    clinic = story.service.as_("clinic", "WORKER")
     assert [
         refusal(partial(client.AmendReferral, request))
         for client in (story.shelter, clinic, story.coordinator)

@@ -132,8 +132,7 @@ def test_a_night_in_which_the_clocks_change_ends_at_five_and_belongs_to_one_day(
 
 def trail_is_searched(service: Service) -> bool:
     """Returns whether the whole trail has been searched."""
-    with service.database.transaction(SYSTEM) as tx:
-        return not anomalies.has_new_rows(tx)
+    return not service.in_transaction(anomalies.has_new_rows)
 
 
 @pytest.mark.parametrize(("announced", "read_again"), [(True, NEVER), (False, OFTEN)])
@@ -167,6 +166,19 @@ def anomalies_of(service: Service, worker: Client) -> list[tuple[str, int]]:
         "SELECT kind, count FROM anomalies WHERE worker_id = %s ORDER BY kind", worker.caller.id
     )
     return [(row["kind"], row["count"]) for row in rows]
+
+
+def listed_anomalies(service: Service, worker: Client, *, waiting: bool = True) -> list[pb.Anomaly]:
+    """Searches the trail; returns the anomalies of a worker that wait for a review, or all."""
+    service.made.anomalies.search()
+    return [
+        anomaly
+        for page in pages(
+            service.as_("coalition", "AUDITOR").ListAnomalies, waiting=waiting, page_size=1
+        )
+        for anomaly in page.anomalies
+        if anomaly.worker_id == worker.caller.id
+    ]
 
 
 def open_received_file(story: Story, worker: Client) -> None:
@@ -253,8 +265,7 @@ def test_night_follows_the_local_time_of_the_members_department(
     person = story.person()
     for hour, expected in ((20, []), (3, [("at_night", 1)])):
         worker = somebody(service)
-        local = datetime(2026, 3, 4, hour, tzinfo=zone_of("US", "US-CA"))
-        service.clock.set(local.astimezone(UTC))
+        service.clock.set(datetime(2026, 3, 4, hour, tzinfo=zone_of("US", "US-CA")).astimezone(UTC))
         open_person(worker, person.id)
         assert anomalies_of(service, worker) == expected
 
@@ -272,8 +283,7 @@ def test_the_migration_takes_the_department_of_a_member_from_its_services(
         for department in departments:
             members.note_service(tx, new_id(), member, True, department=department)
     service.as_owner("UPDATE" + migration.partition("UPDATE")[2].partition(";")[0])
-    with service.database.transaction(SYSTEM) as tx:
-        assert members.place(tx, member) == ("US", expected)
+    assert service.in_transaction(members.place, member) == ("US", expected)
 
 
 def test_concurrent_searches_report_a_worker_over_her_quota_only_once(
@@ -288,20 +298,11 @@ def test_concurrent_searches_report_a_worker_over_her_quota_only_once(
 
 
 def test_only_an_auditor_reviews_an_anomaly(
-    story: Story, service: Service, worker_over_quota: Client
+    story: Story, service: Service, auditor: Client, worker_over_quota: Client
 ) -> None:
-    auditor, worker_id = service.as_("coalition", "AUDITOR"), worker_over_quota.caller.id
-    service.made.anomalies.search()
-
-    def anomalies_of_worker(*, waiting: bool) -> list[pb.Anomaly]:
-        return [
-            anomaly
-            for page in pages(auditor.ListAnomalies, waiting=waiting, page_size=1)
-            for anomaly in page.anomalies
-            if anomaly.worker_id == worker_id
-        ]
-
-    [anomaly] = anomalies_of_worker(waiting=True)
+    worker_id = worker_over_quota.caller.id
+    listed = partial(listed_anomalies, service, worker_over_quota)
+    [anomaly] = listed()
     assert (anomaly.kind, anomaly.day, anomaly.count) == (
         pb.ANOMALY_KIND_OPENING_QUOTA,
         "2026-03-04",
@@ -319,10 +320,7 @@ def test_only_an_auditor_reviews_an_anomaly(
         auditor.caller.id,
         pb.REVIEW_OUTCOME_EXPLAINED,
     )
-    assert (anomalies_of_worker(waiting=True), anomalies_of_worker(waiting=False)) == (
-        [],
-        [reviewed_anomaly],
-    )
+    assert (listed(), listed(waiting=False)) == ([], [reviewed_anomaly])
     for fields, expected in (
         ({}, ("FAILED_PRECONDITION", "nothing_to_review")),
         ({"etag": reviewed_anomaly.etag}, ("FAILED_PRECONDITION", "nothing_to_review")),
@@ -345,18 +343,9 @@ def test_reading_notes_counts_as_an_access(story: Story, service: Service) -> No
 
 
 def test_an_anomaly_that_grows_after_its_review_waits_for_a_review_again(
-    story: Story, service: Service, worker_over_quota: Client
+    story: Story, service: Service, worker_over_quota: Client, auditor: Client
 ) -> None:
-    auditor = service.as_("coalition", "AUDITOR")
-
-    def waiting() -> list[pb.Anomaly]:
-        service.made.anomalies.search()
-        return [
-            anomaly
-            for anomaly in auditor.ListAnomalies(waiting=True, page_size=200).anomalies
-            if anomaly.worker_id == worker_over_quota.caller.id
-        ]
-
+    waiting = partial(listed_anomalies, service, worker_over_quota)
     [first] = waiting()
     review = partial(auditor.ReviewAnomaly, id=first.id, review_code=pb.REVIEW_OUTCOME_EXPLAINED)
     review(etag=first.etag)

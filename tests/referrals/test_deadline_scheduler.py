@@ -283,8 +283,7 @@ def test_a_deadline_whose_fact_is_already_in_the_outbox_does_not_delay_others(
     broken, intact = story.sent(), story.sent()
     type_ = "enlace.referral.clock_reminded.v1"
     fact = Fact(broken.id, int(broken.etag[1:]) + 1, type_, b"", service.clock.now())
-    with service.database.transaction(SYSTEM) as tx:
-        outbox.save(tx, [fact])
+    service.in_transaction(outbox.save, [fact])
     assert service.fire_after(31 * M) == 1
     assert fired_levels(service, broken.id) == []
     assert fired_levels(service, intact.id) == REMINDED

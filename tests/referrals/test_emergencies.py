@@ -204,7 +204,7 @@ def review(
 
 
 def test_an_emergency_is_reviewed_by_the_files_organisation_or_an_auditor_not_by_its_declarer(
-    story: Story, service: Service, nurse: Client
+    story: Story, service: Service, nurse: Client, auditor: Client
 ) -> None:
     referral = expired(story, service)
     first_emergency, second_emergency = declare(nurse, referral), declare(nurse, referral)
@@ -230,7 +230,6 @@ def test_an_emergency_is_reviewed_by_the_files_organisation_or_an_auditor_not_by
             "FAILED_PRECONDITION",
             "nothing_to_review",
         )
-    auditor = service.as_("coalition", "AUDITOR")
     assert review(auditor, second_emergency).person_id == "", (
         "an auditor never learns who a person is"
     )

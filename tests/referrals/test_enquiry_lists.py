@@ -146,8 +146,9 @@ def make_enquiries(
     """Makes an open enquiry by each of `member_count` new members."""
     for _ in range(member_count):
         organization_id = new_id()
-        with asking.service.database.transaction(SYSTEM) as tx:
-            members.note_member(tx, "organization", organization_id, True, status, "NGO")
+        asking.service.in_transaction(
+            members.note_member, "organization", organization_id, True, status, "NGO"
+        )
         worker = Caller(new_id(), "worker", organization_id, frozenset({"WORKER"}))
         asking.create(content, client=replace(asking.ngo, caller=worker), keep_unused=True)
 

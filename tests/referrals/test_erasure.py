@@ -7,9 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from chassis.errors import Conflict
 from chassis.ids import new_id
-from chassis.tokens import SYSTEM
 from keys import key_folder
 from keys.sealing import CannotOpen, Keyring
 from protos.referrals.v1 import erasures_pb2, facts_pb2, people_pb2
@@ -17,7 +15,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import Grant
 from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.store.people import People as Files
-from tests.builders import NOON, NOT_FOUND, refusal
+from tests.builders import NOON, NOT_FOUND, conflict_of, refusal
 from tests.faults.canary import dump
 from tests.referrals.conftest import ORG, Client, Service, Story, pages, read, update_contact
 from tests.referrals.test_referrals_rpc import declined
@@ -260,11 +258,7 @@ def test_reading_the_stored_data_of_an_erased_person_is_refused_as_erased(
     erase(story, manager, person.id)
     grant = Grant(person.id, frozenset(FieldGroup))
     for access in (files.identity, files.safe_contact):
-        with (
-            service.database.transaction(SYSTEM) as tx,
-            pytest.raises(Conflict, match="person_erased"),
-        ):
-            access(tx, grant)
+        assert conflict_of(partial(service.in_transaction, access, grant)) == "person_erased"
 
 
 def test_a_file_that_is_erased_while_it_is_read_is_refused_as_erased(
@@ -272,8 +266,8 @@ def test_a_file_that_is_erased_while_it_is_read_is_refused_as_erased(
 ) -> None:
     person = story.person()
     erase(story, manager, person.id)
-    with service.database.transaction(SYSTEM) as tx:  # the row as it was read before the erasure
-        tx.execute("UPDATE people SET erased = false WHERE id = %s", (person.id,))
+    # the row as it was read before the erasure
+    service.as_owner("UPDATE people SET erased = false WHERE id = %s", person.id)
     assert refusal(lambda: story.ngo.GetPerson(id=person.id)) == ERASED_PERSON
 
 
@@ -341,11 +335,9 @@ def test_no_word_of_an_erased_person_is_left_in_the_whole_database(
 ) -> None:
     referral, _ = person_with_data(story)
     erase(story, manager, referral.person_id)
-    with service.database.transaction(SYSTEM) as tx:
-        database_text = dump(tx)
     assert [
         (table, word)
-        for table, text in database_text.items()
+        for table, text in service.in_transaction(dump).items()
         for word in WORDS
         if word.encode() in text
     ] == []

@@ -234,8 +234,7 @@ def test_a_database_restored_while_the_loop_runs_is_reopened(
         backup.restore()
 
         def is_open() -> bool:
-            with service.database.transaction(SYSTEM) as tx:
-                return erasures_store.is_caught_up(tx)
+            return service.in_transaction(erasures_store.is_caught_up)
 
         assert not is_open()
         assert eventually(is_open, 60)

@@ -62,8 +62,8 @@ def test_no_request_id_is_stored_in_the_database(story: Story, service: Service)
     request_id = new_id()
     contact = contacts_pb2.Contact(line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_TIP)
     story.operator.CreateContact(contact=contact, request_id=request_id)
-    with service.database.transaction(SYSTEM) as tx:
-        assert [table for table, text in dump(tx).items() if request_id.encode() in text] == []
+    texts = service.in_transaction(dump)
+    assert [table for table, text in texts.items() if request_id.encode() in text] == []
 
 
 def test_requests_stored_by_the_previous_version_are_still_answered(

@@ -174,17 +174,16 @@ def test_c12_a_shelter_on_probation_can_find_its_own_service(
     directory: Directory, service: Service
 ) -> None:
     directory.organization("shelter", "PROBATION")
-    with service.database.transaction(SYSTEM) as tx:
-        owners = [members.owner_of_service(tx, SHELTER, ORG[name]) for name in ("shelter", "ngo")]
-    assert owners == [ORG["shelter"]] * 2
+    for name in ("shelter", "ngo"):
+        owner = service.in_transaction(members.owner_of_service, SHELTER, ORG[name])
+        assert owner == ORG["shelter"]
 
 
 def test_c12_an_older_fact_does_not_clear_the_mark_of_a_known_shelter(
     directory: Directory, service: Service
 ) -> None:
     directory.service("shelter_bed")
-    with service.database.transaction(SYSTEM) as tx:
-        assert members.shelters(tx, [SHELTER, CLINIC]) == {SHELTER}
+    assert service.in_transaction(members.shelters, [SHELTER, CLINIC]) == {SHELTER}
 
 
 def test_c12_a_service_of_unknown_kind_counts_as_a_shelter_if_its_member_is_one(
@@ -210,8 +209,7 @@ def test_c12_many_enquiries_are_closed_in_several_transactions(
         asking.create(service_ids=[CLINIC])
     monkeypatch.setattr(usecase, "_MAX_STOPPED", 2)
     for unfinished, open_count in ((True, 1), (False, 0)):
-        with service.database.transaction(SYSTEM) as tx:
-            assert usecase.stop_asking(tx, NOON, ORG["clinic"]) is unfinished
+        assert service.in_transaction(usecase.stop_asking, NOON, ORG["clinic"]) is unfinished
         rows = asking.rows("SELECT FROM enquiry_offers WHERE need_code IS NOT NULL")
         assert len(rows) == open_count
 

@@ -64,14 +64,17 @@ def test_an_override_needs_a_right_of_its_own(story: Story, service: Service) ->
     assert key.SendReferral(request).state == pb.STATE_SENT
 
 
-def test_an_override_needs_a_reason_and_a_note(story: Story) -> None:
+def test_an_override_needs_a_reason_and_a_note_and_no_consent(story: Story) -> None:
     draft = story.draft()
-    for reason, violation in (
-        (99, ("override_reason_code", "unknown_code")),
-        (pb.OVERRIDE_REASON_LIFE_AT_RISK, ("note", "required")),
+    receipt_id, life_at_risk = story.receipt(draft.person_id).id, pb.OVERRIDE_REASON_LIFE_AT_RISK
+    for reason, note, consent, violation in (
+        (99, "", "", ("override_reason_code", "unknown_code")),
+        (life_at_risk, "", "", ("note", "required")),
+        (life_at_risk, "in danger", receipt_id, ("receipt_id", "contradicts")),
     ):
-        request = send_request(draft, override_reason_code=reason)
+        request = send_request(draft, consent, override_reason_code=reason, note=note)
         assert wrong_fields(partial(story.rescuer.SendReferral, request)) == [violation]
+    assert read(story.ngo, draft.id).state == pb.STATE_DRAFT
 
 
 def test_an_override_opens_data_only_for_the_need_of_its_referral(story: Story) -> None:
@@ -165,7 +168,7 @@ def test_a5_an_unconfirmed_override_opens_more_only_in_an_emergency(story: Story
 
 
 def test_the_sender_of_an_override_cannot_be_its_second_person(
-    story: Story, service: Service
+    story: Story, service: Service, manager: Client
 ) -> None:
     client = service.as_("ngo", "WORKER", "EMERGENCY", "MANAGER")
     sent = story.overridden(by=client)
@@ -177,7 +180,6 @@ def test_the_sender_of_an_override_cannot_be_its_second_person(
         (service.as_("clinic", "MANAGER"), NOT_FOUND),
     ):
         assert refusal(partial(confirm, other, sent)) == expected
-    manager = service.as_("ngo", "MANAGER")
     assert "confirm_override" in read(manager, sent.id).allowed_verbs
     assert "confirm_override" not in confirm(manager, sent).allowed_verbs
     receipt = story.ngo.GetReceipt(id=sent.receipt_id)
@@ -280,17 +282,3 @@ def test_every_override_is_recorded_in_the_trail(story: Story, service: Service)
         "enlace.receipt.given.v1",
         "enlace.receipt.confirmed.v1",
     ]
-
-
-def test_a_referral_is_sent_either_on_a_consent_or_on_an_override(story: Story) -> None:
-    draft = story.draft()
-    request = send_request(
-        draft,
-        story.receipt(draft.person_id).id,
-        override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK,
-        note="in danger",
-    )
-    assert wrong_fields(lambda: story.rescuer.SendReferral(request)) == [
-        ("receipt_id", "contradicts")
-    ]
-    assert read(story.ngo, draft.id).state == pb.STATE_DRAFT

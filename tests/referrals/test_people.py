@@ -296,10 +296,9 @@ def test_a_member_on_probation_opens_no_file(story: Story, service: Service) -> 
 
 
 def test_every_access_and_every_refusal_is_listed_for_the_files_organisation(
-    story: Story, service: Service
+    story: Story, service: Service, clinic: Client
 ) -> None:
     sent = story.sent()
-    clinic = service.as_("clinic", "WORKER")
     story.ngo.OpenPerson(opening(sent.person_id, IDENTITY, HEALTH))
     story.shelter.OpenPerson(opening(sent.person_id, referral_id=sent.id))
     refusal(lambda: story.shelter.OpenPerson(opening(sent.person_id, HEALTH, referral_id=sent.id)))

@@ -225,15 +225,10 @@ def rows_left(tx: Transaction, ids: PersonIds, part: person_rows.Part) -> list[d
     ).fetchall()
 
 
-def ids_of_caller(service: Service, caller: CallerWithData) -> PersonIds:
-    with service.database.transaction(SYSTEM) as tx:
-        return ids_of(tx, caller.person.id)
-
-
 def test_b10_an_erasure_removes_everything_that_the_list_names(
     service: Service, caller: CallerWithData
 ) -> None:
-    ids = ids_of_caller(service, caller)
+    ids = service.in_transaction(ids_of, caller.person.id)
     with service.database.transaction(SYSTEM) as tx:
         tables = {part.table for part in PARTS if rows_left(tx, ids, part)}
     assert tables >= {
@@ -326,12 +321,10 @@ def test_b10_erasing_one_person_of_a_contact_keeps_the_data_of_the_other(
 def test_b10_a_withdrawal_ends_everything_that_the_list_names_as_live(
     service: Service, caller: CallerWithData
 ) -> None:
-    ids = ids_of_caller(service, caller)
-    with service.database.transaction(SYSTEM) as tx:
-        assert {"enquiries", "callbacks"} <= set(live_tables(tx, ids))
+    ids = service.in_transaction(ids_of, caller.person.id)
+    assert {"enquiries", "callbacks"} <= set(service.in_transaction(live_tables, ids))
     assert status(service.public(), caller.created).organizations_asked == 1, (
         "she sees how many organisations know of her"
     )
     service.public().WithdrawConsentByReference(**credentials(caller.created))
-    with service.database.transaction(SYSTEM) as tx:
-        assert live_tables(tx, ids) == []
+    assert service.in_transaction(live_tables, ids) == []

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from chassis.tokens import SYSTEM
 from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
@@ -74,8 +73,7 @@ def test_a_renewed_consent_replaces_the_former_one_for_help_that_continues(
     sent = story.sent()
     service.clock.advance(timedelta(days=80))
     assert renew_consent(story, sent, days=90).receipt_id != sent.receipt_id
-    with service.database.transaction(SYSTEM) as tx:
-        former_consent = service.made.consents._receipts.get(tx, sent.receipt_id)
+    former_consent = service.in_transaction(service.made.consents._receipts.get, sent.receipt_id)
     assert former_consent.until_time == service.clock.now()
     service.clock.advance(timedelta(days=20))  # by now, the first consent would have ended
     open_identity(story.shelter, sent.person_id, sent.id)
@@ -106,11 +104,18 @@ def test_the_end_of_a_guardians_consent_by_age_is_announced_once_before_the_birt
     assert last_verb(story, sent) == "consent_ending"
 
 
-def test_the_end_by_age_is_announced_at_once_if_the_birthday_is_near(
-    story: Story, service: Service
+@pytest.mark.parametrize(
+    ("birth_date", "days", "announced"),
+    [
+        pytest.param("2008-03-10", (0, 0), [1, 0], id="by age, at once, if her birthday is near"),
+        pytest.param("2014-03-10", (75, 2), [0, 1], id="only by its date for a younger child"),
+    ],
+)
+def test_the_end_of_a_guardians_consent_is_announced_once(
+    story: Story, service: Service, birth_date: str, days: tuple[int, int], announced: list[int]
 ) -> None:
-    sent_on_a_guardians_consent(story, "2008-03-10")
-    assert (announce_ends(service), announce_ends(service)) == (1, 0)
+    sent_on_a_guardians_consent(story, birth_date)
+    assert [announce_ends(service, pause) for pause in days] == announced
 
 
 def test_the_end_by_age_is_announced_when_a_birth_date_that_is_near_is_stated_later(
@@ -133,13 +138,6 @@ def test_the_end_of_a_consent_is_announced_even_if_a_wrong_birth_date_made_it_vo
     assert announce_ends(service, 77) == 1
 
 
-def test_a_guardians_consent_for_a_younger_child_is_announced_only_by_its_date(
-    story: Story, service: Service
-) -> None:
-    sent_on_a_guardians_consent(story, "2014-03-10")
-    assert [announce_ends(service, days) for days in (75, 2)] == [0, 1]
-
-
 def test_a_replaced_consent_stays_live_for_another_referral_based_on_it(
     story: Story, service: Service
 ) -> None:
@@ -148,10 +146,8 @@ def test_a_replaced_consent_stays_live_for_another_referral_based_on_it(
     second = story.ngo.SendReferral(send_request(draft, first.receipt_id))
     renew_consent(story, first, days=90)
     open_identity(story.shelter, second.person_id, second.id)
-    with service.database.transaction(SYSTEM) as tx:
-        assert service.made.consents._receipts.get(tx, first.receipt_id).is_live(
-            service.clock.now()
-        )
+    consent = service.in_transaction(service.made.consents._receipts.get, first.receipt_id)
+    assert consent.is_live(service.clock.now())
 
 
 def test_a_consent_cannot_be_replaced_by_itself(story: Story) -> None:
@@ -173,8 +169,7 @@ def test_the_end_of_a_consent_without_a_live_referral_is_not_announced(
     else:
         story.ngo.WithdrawReferral(id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
     assert announce_ends(service, 80) == 0
-    with service.database.transaction(SYSTEM) as tx:
-        assert renewals.next_time(tx) is None, "the consent is not checked again"
+    assert service.in_transaction(renewals.next_time) is None, "the consent is not checked again"
 
 
 def test_only_the_sender_can_replace_the_consent_of_a_referral(story: Story) -> None:

@@ -10,7 +10,6 @@ from typing import Any, cast
 import pytest
 
 from chassis.ids import new_id
-from chassis.tokens import SYSTEM
 from chassis.wire import etag
 from protos.referrals.v1 import advice_pb2, audit_pb2, emergencies_pb2, erasures_pb2
 from protos.referrals.v1 import referrals_pb2 as r
@@ -51,8 +50,7 @@ def _anomaly(story: Story) -> tuple[Client, Any]:
         3,
         story.service.clock.now(),
     )
-    with story.service.database.transaction(SYSTEM) as tx:
-        anomalies.note(tx, anomaly)
+    story.service.in_transaction(anomalies.note, anomaly)
     return _auditor(story), audit_pb2.ReviewAnomalyRequest(
         id=anomaly.id, etag=etag(anomaly.version), review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED
     )

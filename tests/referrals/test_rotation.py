@@ -20,7 +20,6 @@ from chassis.tokens import SYSTEM
 from keys import key_folder
 from keys.rotation import DEAD_LETTERS, count_older, rewrap
 from keys.sealing import CannotOpen, Keyring
-from protos.referrals.v1 import contacts_pb2
 from services.notifications.__main__ import SEALED as SEALED_IN_NOTIFICATIONS
 from services.referrals.__main__ import SEALED
 from tests.builders import NOON
@@ -56,8 +55,7 @@ def run_command(service: Service, *words: str) -> tuple[int, dict[str, Any]]:
 
 
 def remaining_rows(service: Service, keyring: Keyring) -> int:
-    with service.database.transaction(SYSTEM) as tx:
-        return count_older(tx, keyring, PLACES)
+    return service.in_transaction(count_older, keyring, PLACES)
 
 
 def wrapped_key(service: Service, person_id: str) -> bytes:
@@ -88,19 +86,14 @@ def add_files(service: Service, count: int) -> None:
 def test_a_key_is_rotated_while_the_service_runs_and_all_data_stay_readable(
     story: Story, service: Service
 ) -> None:
-    operator = service.as_("hotline", "OPERATOR")
-    contact = contacts_pb2.Contact(
-        line_country="NI", kind_code=contacts_pb2.CONTACT_KIND_CRISIS, note="she said it"
-    )
-    created = operator.CreateContact(contact=contact).contact
-    person = story.person()
+    created, person = story.contact(note="she said it").contact, story.person()
     former_number = max(key_folder.ring(service.keys, "sealing.referrals"))
     code, output = run_command(service, "rotate-keys")
     assert (code, output["newest"], output["unreadable"]) == (0, former_number + 1, 0)
     assert output["wrapped"] >= 2
     assert remaining_rows(service, key_folder.keyring(service.keys, "referrals")) == 0
     assert open_identity(story.ngo, person.id).given_name == "Ximena"
-    assert operator.GetContact(id=created.id).note == "she said it"
+    assert story.operator.GetContact(id=created.id).note == "she said it"
     # the running service, which was not restarted, makes this file
     new_person = story.person(given_name="Abril")
     assert run_command(service, "rotate-keys", "--dry-run") == (
@@ -217,10 +210,9 @@ def test_every_column_sealed_with_a_services_key_is_rewrapped(service: Service) 
         " WHERE table_schema = 'public' AND data_type = 'bytea'"
     )
     hashes = {"hash", "fingerprint", "payload", "body", "mark", "key"}
-    sealed = {
+    assert {
         (row["table_name"], row["column_name"]) for row in rows if row["column_name"] not in hashes
-    } - exceptions
-    assert sealed == {(place.table, place.column) for place in PLACES}
+    } - exceptions == {(place.table, place.column) for place in PLACES}
     assert {place.column for place in SEALED_IN_NOTIFICATIONS} == {
         "email",
         "secret",

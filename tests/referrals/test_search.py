@@ -140,11 +140,10 @@ def by_code(client: Any, code: str, box: pb.Box.ValueType = pb.BOX_MINE) -> list
 
 
 def test_a_short_code_finds_only_referrals_that_the_caller_may_see(
-    story: Story, service: Service
+    story: Story, service: Service, clinic: Client
 ) -> None:
     sent, draft = story.sent(), story.draft()
     typed = f"{sent.code[:3].lower()} - {sent.code[3:].lower()}"
-    clinic = service.as_("clinic", "WORKER")
     for client, code, box, expected in (
         (story.ngo, typed, pb.BOX_MINE, [sent.id]),
         (story.shelter, typed, pb.BOX_MINE, [sent.id]),

@@ -132,8 +132,7 @@ def test_c11_adding_a_language_that_nobody_speaks_gives_no_second_answer(
 
     def count(*languages: str) -> int:
         content = Content("HOU.EMG", Urgency.NORMAL, languages=languages, country="NI")
-        with service.database.transaction(SYSTEM) as tx:
-            return service.made.enquiries.count_similar(tx, content, SEARCHER)[0]
+        return service.in_transaction(service.made.enquiries.count_similar, content, SEARCHER)[0]
 
     for number in range(20):
         invented_language = f"x{number:02}"

@@ -117,8 +117,7 @@ def test_an_organisation_that_was_never_approved_is_unknown(
         country_code="NI",
     )
     hearing.fact("enlace.organization.applied.v1", body.SerializeToString())
-    with service.database.transaction(SYSTEM) as tx:
-        assert members.organization(tx, "f" * 32) == ("", "")
+    assert service.in_transaction(members.organization, "f" * 32) == ("", "")
 
 
 def test_a_member_on_probation_can_work_and_send_five_referrals_in_all(
@@ -200,8 +199,8 @@ def test_the_country_of_a_member_is_known_once_published(
     service: Service, hearing: Hearing
 ) -> None:
     hearing.organization("shelter", "APPROVED")
-    with service.database.transaction(SYSTEM) as tx:
-        assert members.countries(tx, [ORG["shelter"], "f" * 32]) == {ORG["shelter"]: "NI"}
+    countries = service.in_transaction(members.countries, [ORG["shelter"], "f" * 32])
+    assert countries == {ORG["shelter"]: "NI"}
 
 
 def test_a_service_that_is_no_longer_offered_is_not_known(story: Story, hearing: Hearing) -> None:

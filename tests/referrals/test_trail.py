@@ -13,7 +13,7 @@ import pytest
 
 from chassis import audit
 from chassis.tokens import SYSTEM
-from protos.referrals.v1 import audit_pb2, contacts_pb2, people_pb2
+from protos.referrals.v1 import audit_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.people.usecases import trail
 from tests.builders import NOT_FOUND, refusal, wrong_fields
@@ -31,8 +31,7 @@ def rows(service: Service, after: int) -> list[tuple[str, str, str]]:
 
 
 def last_sequence(service: Service) -> int:
-    with service.database.transaction(SYSTEM) as tx:
-        return audit.head(tx).sequence
+    return service.in_transaction(audit.head).sequence
 
 
 def readings(client: Client, person_id: str) -> list[list[int]]:
@@ -75,14 +74,7 @@ def test_the_creation_and_each_change_of_a_file_and_its_plan_are_recorded(
 def test_reading_a_contacts_note_is_recorded_with_the_contact_and_with_the_person(
     story: Story, service: Service
 ) -> None:
-    operator = service.as_("hotline", "OPERATOR")
-    contact = contacts_pb2.Contact(
-        line_country="NI",
-        kind_code=contacts_pb2.CONTACT_KIND_CRISIS,
-        speaker_code=contacts_pb2.SPEAKER_PERSON,
-        note="llama desde la terminal",
-    )
-    created = operator.CreateContact(contact=contact, pin="4821").contact
+    operator, created = story.operator, story.contact(note="llama desde la terminal").contact
     person = operator.CreatePerson(contact_id=created.id)
     before = last_sequence(service)
     operator.GetContact(id=created.id)
@@ -113,8 +105,7 @@ def test_every_fired_deadline_is_recorded(story: Story, service: Service) -> Non
     sent = story.sent()
     before = last_sequence(service)
     service.clock.advance(timedelta(days=3))
-    with service.database.transaction(SYSTEM) as tx:
-        events = service.made.lives.fire_deadlines(tx, service.clock.now(), 1000)
+    events = service.in_transaction(service.made.lives.fire_deadlines, service.clock.now(), 1000)
     assert [row for row in rows(service, before) if row[1] == sent.id]
     assert len(rows(service, before)) == len(events)
 
@@ -197,11 +188,6 @@ def test_d22_each_refused_reading_is_listed(story: Story) -> None:
 
 
 # The auditor searches the trail and has its chain verified.
-
-
-@pytest.fixture
-def auditor(service: Service) -> Client:
-    return service.as_("coalition", "AUDITOR")
 
 
 def searched_rows(
@@ -289,8 +275,7 @@ def test_an_intact_trail_is_verified_in_as_many_calls_as_needed(
     story: Story, service: Service, auditor: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     story.person()
-    with service.database.transaction(SYSTEM) as tx:
-        end = audit.head(tx).sequence
+    end = last_sequence(service)
     last_row, calls, findings = verify_trail(auditor)
     assert (last_row >= end, calls, findings) == (True, 1, [])
     monkeypatch.setattr(trail, "_ROWS", end // 3)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from chassis.tokens import SYSTEM
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.unsafe import NOT_STATED, Unsafe
@@ -45,11 +44,10 @@ CONTENT = e.EnquiryContent(need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, co
 @pytest.fixture
 def in_leon(service: Service) -> Iterator[None]:
     """Moves the shelter's service to León."""
-    with service.database.transaction(SYSTEM) as tx:
-        members.note_service(tx, SERVICE["shelter_bed"], ORG["shelter"], True, department="NI-LE")
+    bed = SERVICE["shelter_bed"]
+    service.in_transaction(members.note_service, bed, ORG["shelter"], True, department="NI-LE")
     yield
-    with service.database.transaction(SYSTEM) as tx:
-        members.note_service(tx, SERVICE["shelter_bed"], ORG["shelter"], True)
+    service.in_transaction(members.note_service, bed, ORG["shelter"], True)
 
 
 BOTH_SERVICES = [SERVICE["shelter_bed"], SERVICE["clinic_visit"]]

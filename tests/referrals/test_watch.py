@@ -21,7 +21,7 @@ from chassis import streams
 from chassis.db import Database, Transaction
 from chassis.server import Server
 from chassis.streams import MAX_PER_ORGANIZATION, MAX_STREAMS
-from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Caller, Verifier
+from chassis.tokens import LEEWAY, LIFETIME, Caller, Verifier
 from keys import key_folder
 from keys.sealing import Signer
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -63,6 +63,14 @@ def nothing_left_of_earlier_tests(service: Service) -> None:
 
 
 @contextmanager
+def following(client: Client, token: str = "", **options: Any) -> Iterator[Any]:
+    """Opens a stream, and reads its first message, which holds only a token."""
+    with watching(client, token, **options) as stream:
+        next(stream)
+        yield stream
+
+
+@contextmanager
 def watching(
     client: Client, token: str = "", *, channel: grpc.Channel | None = None, **filters: Any
 ) -> Iterator[Any]:
@@ -90,8 +98,7 @@ def changes_since(story: Story, client: Client, token: str, **filters: Any) -> l
     """Returns the events after a token, up to the first of a referral that is sent now."""
     place_events(story.service)
     last, changes = story.sent(), list[Change]()
-    with watching(client, token, **filters) as stream:
-        next(stream)
+    with following(client, token, **filters) as stream:
         while (change := next(stream)).referral_id != last.id:
             changes.append(change)
     return changes
@@ -115,8 +122,7 @@ def test_a_change_is_streamed_promptly_with_its_version_and_state(story: Story) 
     sent = story.sent()
     place_events(story.service)
     for client in (story.ngo, story.shelter, story.coordinator):
-        with watching(client, box=pb.BOX_NETWORK) as stream:
-            next(stream)
+        with following(client, box=pb.BOX_NETWORK) as stream:
             began = time.monotonic()
             changed = story.ngo.AddNote(id=sent.id, note="she has moved")
             change = next(stream)
@@ -144,17 +150,15 @@ def test_a_stream_resumes_after_any_message_with_only_the_later_changes(story: S
         events = story.ngo.ListReferralEvents(referral_id=referral.id).events
         assert verbs == [event.verb for event in events]
     for number, change in enumerate(changes):
-        again = changes_since(story, story.ngo, change.resume_token)
-        assert ids_and_verbs(again)[: len(changes) - number - 1] == ids_and_verbs(
-            changes[number + 1 :]
-        )
+        assert ids_and_verbs(changes_since(story, story.ngo, change.resume_token))[
+            : len(changes) - number - 1
+        ] == ids_and_verbs(changes[number + 1 :])
 
 
 def test_an_event_that_is_committed_late_is_streamed(story: Story, service: Service) -> None:
     slow_referral, other = story.sent(), story.sent()
     place_events(service)
-    with watching(story.ngo) as stream:
-        next(stream)
+    with following(story.ngo) as stream:
         with psycopg.connect(service.database_url) as connection:
             connection.execute("SELECT set_config('enlace.view', 'system', false)")
             # The event has its time, its row and its transaction id, but is not committed.
@@ -218,17 +222,15 @@ def test_only_the_sender_sees_a_draft_even_if_it_is_sent_later(story: Story) -> 
 
 
 def test_after_a_decline_the_receiver_gets_no_more_events_and_a_third_party_gets_none(
-    story: Story, service: Service
+    story: Story, service: Service, clinic: Client
 ) -> None:
-    clinic = service.as_("clinic", "WORKER")
     token_of_shelter, token_of_third_party = start_token(story.shelter), start_token(clinic)
     refused = declined(story)
     story.ngo.CloseNeed(id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED)
     changes = changes_since(story, story.shelter, token_of_shelter)
     verbs = [change.verb for change in changes if change.referral_id == refused.id]
     assert verbs == ["sent", "declined"]
-    with watching(clinic, token_of_third_party) as stream:
-        next(stream)
+    with following(clinic, token_of_third_party) as stream:
         service.clock.advance(LIFETIME + timedelta(seconds=LEEWAY))
         [end] = stream
     assert not end.referral_id
@@ -242,8 +244,7 @@ def test_a_stream_accepts_the_filters_of_the_list_on_fields_that_do_not_change(
     for filter_ in filters:
         token = start_token(story.ngo, **filter_)
         story.sent()
-        with watching(story.ngo, token, **filter_) as stream:
-            next(stream)
+        with following(story.ngo, token, **filter_) as stream:
             draft = story.draft(person, need_code="MED.PRI")
             assert next(stream).referral_id == draft.id
     for values in ({"need_code": "XXX"}, {"box": 99}):
@@ -292,8 +293,7 @@ def test_a_token_from_before_a_restore_is_refused_with_its_own_reason(
 def test_a_stream_ends_with_status_ok_when_its_token_expires(
     story: Story, service: Service
 ) -> None:
-    with watching(story.ngo) as stream:
-        next(stream)
+    with following(story.ngo) as stream:
         service.clock.advance(LIFETIME)
         sent = story.sent()
         assert next(stream).referral_id == sent.id, (
@@ -313,17 +313,14 @@ def test_a_stream_ends_as_soon_as_a_suspension_arrives(
     key = service.as_("ngo", scopes=("referrals.read",))
     client = key if side == "key" else service.as_("ngo", "OPERATOR")
     identifier = ORG["ngo"] if side == "organization" else client.caller.id
-    with watching(client) as stream:
-        next(stream)
-        with service.database.transaction(SYSTEM) as tx:
-            members.note_member(tx, side, identifier, False, "SUSPENDED")
+    with following(client) as stream:
+        service.in_transaction(members.note_member, side, identifier, False, "SUSPENDED")
         try:
             began = time.monotonic()
             assert refusal(lambda: list(stream)) == ("PERMISSION_DENIED", "organization_not_active")
             assert time.monotonic() - began < 3
         finally:
-            with service.database.transaction(SYSTEM) as tx:
-                members.note_member(tx, side, identifier, True, "APPROVED", "NGO")
+            service.in_transaction(members.note_member, side, identifier, True, "APPROVED", "NGO")
 
 
 def test_when_all_streams_are_in_use_calls_still_work_and_another_stream_is_refused(
@@ -369,14 +366,13 @@ def test_a_client_that_does_not_read_is_cut_off_after_a_wait(
 ) -> None:
     token = start_token(story.ngo)
     sent = story.sent()
-    with service.database.transaction(SYSTEM) as tx:  # far more than the connection holds
-        tx.execute(
-            "INSERT INTO referral_events SELECT referral_id, version + n, 'note_added', from_state,"
-            " to_state, time, actor_kind, actor_id,"
-            " organization_id, '', '', '' FROM referral_events, generate_series(1, 30000) n"
-            " WHERE referral_id = %s AND verb = 'sent'",
-            (sent.id,),
-        )
+    service.as_owner(  # far more than the connection holds
+        "INSERT INTO referral_events SELECT referral_id, version + n, 'note_added', from_state,"
+        " to_state, time, actor_kind, actor_id,"
+        " organization_id, '', '', '' FROM referral_events, generate_series(1, 30000) n"
+        " WHERE referral_id = %s AND verb = 'sent'",
+        sent.id,
+    )
     place_events(service)
     reads = list[int]()
     changes = service.made.watch.changes
@@ -387,8 +383,7 @@ def test_a_client_that_does_not_read_is_cut_off_after_a_wait(
 
     monkeypatch.setattr(service.made.watch, "changes", read_changes)
     monkeypatch.setattr(streams, "_LATE", -1.0)  # cuts off after three seconds
-    with watching(story.ngo, token) as stream:
-        next(stream)
+    with following(story.ngo, token) as stream:
         wait_until(lambda: stalled(reads))
         assert len(reads) < 280, (
             "of 300 batches, each is read only after the client has taken the previous one"
@@ -447,15 +442,12 @@ def test_two_processes_stream_the_same_changes_and_one_resumes_where_the_other_s
             grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
         ):
             place_events(service)
-            with watching(story.ngo) as first, watching(story.ngo, channel=channel) as second:
-                next(first)
-                next(second)
+            with following(story.ngo) as first, following(story.ngo, channel=channel) as second:
                 drafts = [story.draft() for _ in range(5)]
                 changes = [[next(stream) for _ in range(10)] for stream in (first, second)]
             assert ids_and_verbs(changes[0]) == ids_and_verbs(changes[1])
             assert {change.referral_id for change in changes[0]} == {draft.id for draft in drafts}
-            with watching(story.ngo, changes[0][3].resume_token, channel=channel) as second:
-                next(second)
+            with following(story.ngo, changes[0][3].resume_token, channel=channel) as second:
                 later = [next(second) for _ in range(6)]
                 assert ids_and_verbs(later) == ids_and_verbs(changes[0][4:])
                 began = time.monotonic()

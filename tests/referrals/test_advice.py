@@ -234,5 +234,4 @@ def test_an_incomplete_or_invalid_card_is_refused(story: Story) -> None:
         {"need_code": "XXX"},
         {"es": long_text, "en": long_text, "fr": long_text},
     ):
-        error = refusal(partial(publish, story, **fields))
-        assert error == ("INVALID_ARGUMENT", "invalid_fields")
+        assert refusal(partial(publish, story, **fields)) == ("INVALID_ARGUMENT", "invalid_fields")

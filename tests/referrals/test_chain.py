@@ -174,8 +174,7 @@ def test_the_departure_waits_until_every_later_leg_is_accepted(state: State) -> 
 
 def test_the_departure_waits_for_a_leg_without_a_referral_but_not_for_a_refused_leg() -> None:
     plan = begun_plan()
-    travel = refer_leg(plan, "travel", State.ACCEPTED)
-    departure = partial(move, plan, travel, State.IN_PROGRESS)
+    departure = partial(move, plan, refer_leg(plan, "travel", State.ACCEPTED), State.IN_PROGRESS)
     assert conflict_and_steps(departure) == "legs_not_accepted reception housing"
     plan.set_step_state("reception", NOT_NEEDED, NOON, reason_code="has_it")
     plan.set_step_state("housing", REFUSED, NOON)

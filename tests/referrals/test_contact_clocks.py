@@ -215,10 +215,9 @@ def test_health_deadlines_leave_immediate_urgency_alone_and_forbid_less_than_eme
     immediate_referral = send_after_assault(story, 2, urgency=pb.URGENCY_IMMEDIATE)
     assert immediate_referral.urgency == pb.URGENCY_IMMEDIATE
     sent = send_after_assault(story, 2)
-    lower_urgency = partial(
-        story.ngo.AmendReferral, id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT
-    )
-    assert wrong_fields(lower_urgency) == [("urgency", "out_of_range")]
+    assert wrong_fields(
+        partial(story.ngo.AmendReferral, id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT)
+    ) == [("urgency", "out_of_range")]
 
 
 @pytest.mark.parametrize("hours", [-1, 121])

@@ -3,6 +3,7 @@
 A contact is open while there is something to do, and referred when help is on its way.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -233,20 +234,24 @@ def write_outcome(
     update_contact(story.operator, story.operator.GetContact(id=call.contact.id), outcome_code=code)
 
 
-def test_an_outcome_written_by_an_operator_is_not_overwritten_by_a_later_decline(
-    story: Story,
+def write_note(story: Story, sent: pb.Referral) -> None:
+    story.shelter.AddNote(id=sent.id, etag=sent.etag, note="when does she come?")
+
+
+@pytest.mark.parametrize(
+    ("code", "event"),
+    [
+        pytest.param(ADVISED, Story.decline, id="advised, and the referral is declined"),
+        pytest.param(OPEN, write_note, id="left open, and the shelter writes a note"),
+    ],
+)
+def test_an_outcome_written_by_an_operator_is_not_overwritten_by_a_later_event(
+    code: c.ContactOutcome.ValueType, event: Callable[[Story, pb.Referral], object], story: Story
 ) -> None:
     call, sent, _ = referred_caller(story)
-    write_outcome(story, call, ADVISED)
-    story.decline(sent)
-    assert outcome(story, call) == ADVISED
-
-
-def test_a_note_does_not_change_a_contact_that_an_operator_left_open(story: Story) -> None:
-    call, sent, _ = referred_caller(story)
-    write_outcome(story, call, OPEN)
-    story.shelter.AddNote(id=sent.id, etag=sent.etag, note="when does she come?")
-    assert outcome(story, call) == OPEN
+    write_outcome(story, call, code)
+    event(story, sent)
+    assert outcome(story, call) == code
 
 
 def test_the_migration_gives_open_contacts_the_outcome_that_their_referrals_imply(

@@ -254,10 +254,9 @@ def test_a_caller_is_told_that_help_was_given_only_if_it_was(
     completed_referral = completed(story, sent, outcome)
     assert items_of(status(public, call), "status_code", "may_confirm") == [(expected, True)]
     if by_herself:
-        answer = public.ConfirmHelp(**credentials(call), help_came=True)
-        assert items_of(answer, "status_code") == [(contacts_pb2.REFERENCE_STATE_DONE,)], (
-            "her own word counts"
-        )
+        assert items_of(public.ConfirmHelp(**credentials(call), help_came=True), "status_code") == [
+            (contacts_pb2.REFERENCE_STATE_DONE,)
+        ], "her own word counts"
     else:
         operator.CloseReferral(
             id=sent.id, etag=completed_referral.etag, help_came_code=pb.HELP_CAME_COULD_NOT_REACH
@@ -285,7 +284,7 @@ def test_an_unknown_or_mistyped_reference_is_answered_like_a_wrong_pin(
 ) -> None:
     call, public = story.contact(), service.public()
     mistyped_reference = ("0" if call.reference[0] != "0" else "1") + call.reference[1:]
-    refusals = {
+    assert {
         refusal(partial(public.GetReferenceStatus, reference=reference, pin=pin))
         for reference, pin in (
             (call.reference, "0000"),
@@ -294,8 +293,7 @@ def test_an_unknown_or_mistyped_reference_is_answered_like_a_wrong_pin(
             ("", ""),
             (call.reference, ""),
         )
-    }
-    assert refusals == {WRONG}
+    } == {WRONG}
 
 
 def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Service) -> None:

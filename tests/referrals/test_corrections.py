@@ -188,8 +188,7 @@ def test_a_wrong_correction_names_its_field(
 def test_only_the_files_organisation_corrects_it_and_only_with_the_current_etag(
     story: Story,
 ) -> None:
-    sent = story.sent()
-    request = correction(stored(story.ngo, sent.person_id), coarse=CORRECT)
+    request = correction(stored(story.ngo, story.sent().person_id), coarse=CORRECT)
     assert refusal(lambda: story.shelter.UpdatePerson(request)) == NOT_FOUND
     story.ngo.UpdatePerson(request)
     assert refusal(lambda: story.ngo.UpdatePerson(request)) == ("ABORTED", "stale_etag")

@@ -245,8 +245,7 @@ def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
         elif step == "cancel":
             assert succeeded == model.cancel()
         else:
-            expected = getattr(model, step)(name, given_answer)
-            assert succeeded == expected, (step, name, given_answer)
+            assert succeeded == getattr(model, step)(name, given_answer), (step, name, given_answer)
         assert (enquiry.state.value, enquiry.taken_service_id) == (model.state, model.taken)
         for offer in enquiry.offers:
             is_shown = enquiry.state is EnquiryState.OPEN or offer.taken
@@ -277,8 +276,7 @@ def events_of(enquiry: Enquiry) -> list[tuple[str, str, str, bool]]:
 
 def test_each_answer_and_the_exhaustion_are_events_and_only_the_first_offer_is_marked() -> None:
     assert [verb for verb, *_ in events_of(exhausted_enquiry())][-2:] == ["answered", "exhausted"]
-    enquiry = answered_enquiry(("a", "no"), ("b", "yes"), ("c", "yes"), ("b", "no"))
-    assert events_of(enquiry) == [
+    assert events_of(answered_enquiry(("a", "no"), ("b", "yes"), ("c", "yes"), ("b", "no"))) == [
         ("answered", "org-a", "a", False),
         ("answered", "org-b", "b", True),
         ("answered", "org-c", "c", False),

@@ -106,10 +106,9 @@ def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out
     answers = try_everywhere(call.reference)
     assert answers == try_everywhere(unknown_reference)
     assert answers[-1] == WAIT
-    from_guessing_address = partial(
-        lookup, service, call.reference, call.pin, address="198.51.100.3"
-    )
-    assert refusal(from_guessing_address) == WAIT, "an address with wrong guesses waits longer"
+    assert (
+        refusal(partial(lookup, service, call.reference, call.pin, address="198.51.100.3")) == WAIT
+    ), "an address with wrong guesses waits longer"
     longest_delay = retry_delay(service, call.reference, pin=call.pin, address="192.0.2.67")
     assert longest_delay <= timedelta(hours=1)
     service.clock.advance(longest_delay)

@@ -115,10 +115,9 @@ def test_b6_a_consent_for_a_child_too_young_to_ask_ends_when_she_turns_out_to_be
 def test_b6_a_person_of_unknown_age_is_treated_as_a_child(story: Story) -> None:
     person = person_of_unknown_age(story)
     assert refusal(lambda: story.receipt(person.id)) == ("FAILED_PRECONDITION", "guardian_required")
-    consent_without_assent = partial(
-        story.receipt, person.id, giver="guardian", assent_code="too_young"
-    )
-    assert wrong_fields(consent_without_assent) == [("receipt.assent_code", "out_of_range")]
+    assert wrong_fields(
+        partial(story.receipt, person.id, giver="guardian", assent_code="too_young")
+    ) == [("receipt.assent_code", "out_of_range")]
     assert is_live(story, story.receipt(person.id, giver="guardian", assent_code="given"))
 
 
@@ -227,8 +226,7 @@ def test_b7_consent_by_another_for_an_adult_needs_a_ground_and_has_the_limits_of
         ({"purposes": ["HOU.EMG", "MED"]}, ("receipt.purpose_codes", "out_of_range")),
         ({"until_time": NOON + timedelta(hours=73)}, ("receipt.until_time", "out_of_range")),
     ):
-        consent = partial(consent_by_another, story, person.id, **values)
-        assert wrong_fields(consent) == [violation]
+        assert wrong_fields(partial(consent_by_another, story, person.id, **values)) == [violation]
     until_time = consent_by_another(story, person.id).until_time.ToDatetime(tzinfo=UTC)
     assert until_time == NOON + timedelta(hours=72)
 

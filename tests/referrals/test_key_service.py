@@ -81,9 +81,8 @@ class Network:
         return process.returncode, json.loads(output) if output else {}
 
     def begin(self, *words: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "services.referrals", *words]
         return subprocess.Popen(
-            command,
+            [sys.executable, "-m", "services.referrals", *words],
             cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -92,9 +91,12 @@ class Network:
         )
 
     @contextmanager
-    def running(self, **environment: str) -> Iterator["RunningService"]:
+    def running(self, *, ready: bool = True, **environment: str) -> Iterator["RunningService"]:
+        """Runs the service, and waits until it is ready, unless it can't be."""
         service = RunningService(self, environment)
         try:
+            if ready:
+                service.wait_until_ready()
             yield service
         finally:
             service.channel.close()
@@ -225,7 +227,6 @@ def test_sealed_data_opens_after_a_restart_and_no_key_is_stored_in_the_clear(
     network: Network,
 ) -> None:
     with network.running() as service:
-        service.wait_until_ready()
         person = service.create("Ximena")
         assert service.name(person.id) == "Ximena"
         output = (
@@ -239,7 +240,6 @@ def test_sealed_data_opens_after_a_restart_and_no_key_is_stored_in_the_clear(
         assert PIN not in service.process.log.read_text()
     assert key_folder.sealing_files(network.folder / "keys", "referrals") == []
     with network.running() as restarted_service:
-        restarted_service.wait_until_ready()
         assert restarted_service.name(person.id) == "Ximena"
     assert network.command("doctor")[1]["key service"]
     with network.softhsm.away():
@@ -254,7 +254,7 @@ def test_a_service_with_a_missing_token_or_wrong_pin_logs_it_and_waits(
 ) -> None:
     pin = tmp_path / "another pin"
     pin.write_text("0000")
-    with network.softhsm.away(), network.running() as service:
+    with network.softhsm.away(), network.running(ready=False) as service:
         service.wait_until_waiting()
         with pytest.raises(grpc.RpcError) as caught:
             service.create("Ximena")
@@ -264,7 +264,7 @@ def test_a_service_with_a_missing_token_or_wrong_pin_logs_it_and_waits(
             False,
         )
         assert service.logged_reasons("key_service_away") == ["token_away"]
-    with network.running(ENLACE_PKCS11_PIN_FILE=str(pin)) as service:
+    with network.running(ready=False, ENLACE_PKCS11_PIN_FILE=str(pin)) as service:
         service.wait_until_waiting()
         with pytest.raises(grpc.RpcError):
             service.create("Ximena")
@@ -277,12 +277,12 @@ def test_a_service_with_a_missing_token_or_wrong_pin_logs_it_and_waits(
 def test_a_service_with_another_token_or_a_token_without_keys_exits(
     network: Network, softhsm: SoftHsm, tmp_path: Path
 ) -> None:
-    with network.running() as service:
-        service.wait_until_ready()
+    with network.running():
+        pass
     for label, reason in (("strange", "sealing_key_wrong"), ("bare", "sealing_key_missing")):
         other_keys = SealingKeys(tmp_path, "referrals", KeyService(softhsm.token(label)))
         assert label == "bare" or other_keys.begin(os.urandom(32), 0.0)
-        with network.running(ENLACE_PKCS11_TOKEN=label) as service:
+        with network.running(ready=False, ENLACE_PKCS11_TOKEN=label) as service:
             service.wait_until_exit()
             assert (service.process.returncode, service.logged_reasons("refuses_to_run")) == (
                 78,
@@ -295,7 +295,6 @@ def test_a_service_whose_token_disappears_refuses_calls_and_recovers_by_itself(
     network: Network,
 ) -> None:
     with network.running() as service:
-        service.wait_until_ready()
         person = service.create("Ximena")
         with network.softhsm.away():
             for attempt in (lambda: service.name(person.id), lambda: service.create("Abril")):
@@ -322,7 +321,6 @@ def test_a_killed_key_rotation_in_the_token_can_be_resumed_and_the_old_key_destr
     network: Network,
 ) -> None:
     with network.running() as service:
-        service.wait_until_ready()
         person = service.create("Ximena")
         network.add_people(PEOPLE)
         process = network.begin("rotate-keys")
@@ -357,25 +355,21 @@ def test_a_running_network_can_move_its_keys_from_files_to_a_token(
 ) -> None:
     network, folder = Network(postgres, softhsm, "moved", tmp_path, sealing=True), tmp_path / "keys"
     without_token = {name: "" for name in network.environment if name.startswith("ENLACE_PKCS11")}
-    with network.running(**without_token) as file_service:
-        file_service.wait_until_ready()
+    with network.running(ready=True, **without_token) as file_service:
         person = file_service.create("Ximena")
         with network.running() as service:
-            service.wait_until_ready()
             assert service.name(person.id) == "Ximena"
         file_service.process.ask_to_stop()
         file_service.wait_until_exit()
     with network.running() as service:
-        service.wait_until_ready()
         code, output = network.command("rotate-keys")
         assert (code, output["wrapped"], output["newest"]) == (0, 1, 1)
         assert network.keys.retire(1) == [0]
         assert key_folder.sealing_files(folder, "referrals") == []
         assert service.name(person.id) == "Ximena"
     with network.running() as restarted_service:
-        restarted_service.wait_until_ready()
         assert restarted_service.name(person.id) == "Ximena"
-    with network.running(**without_token) as tokenless_service:
+    with network.running(ready=False, **without_token) as tokenless_service:
         tokenless_service.wait_until_exit()
         assert tokenless_service.process.returncode != 0
     network.database.close()

@@ -293,8 +293,7 @@ def test_the_time_to_the_first_contact_of_a_leg_begins_when_the_person_is_expect
     referral.planned_first_contact_time = planned_time
     [deadline] = referral.unstopped_deadlines(DeadlineKind.FIRST_CONTACT)
     deadline.fired_percent = 50
-    stopped_deadline = replace(deadline, stop_time=NOON)
-    referral.deadlines.append(stopped_deadline)
+    referral.deadlines.append(replace(deadline, stop_time=NOON))
     expected_deadlines = deepcopy(referral.deadlines)
     if is_moved and planned_time:
         expected_deadlines[expected_deadlines.index(deadline)].restart(

@@ -79,11 +79,10 @@ def test_a_file_over_the_hourly_quota_is_refused_and_recorded_and_earlier_ones_s
     assert [(reading.actor_id, reading.allowed) for reading in readings] == [
         (worker.caller.id, False)
     ]
-    rows = service.rows(
+    assert service.rows(
         "SELECT action, reason FROM audit WHERE object_id = %s AND NOT allowed",
         people[MAX_OPENINGS],
-    )
-    assert rows == [{"action": "open_identity", "reason": "opening_quota"}]
+    ) == [{"action": "open_identity", "reason": "opening_quota"}]
     assert open_person(somebody(service), people[MAX_OPENINGS]).given_name == "Ximena", (
         "the quota of one worker does not affect another"
     )
@@ -121,10 +120,9 @@ def test_a_key_opens_its_own_files_without_limit_and_files_of_others_within_the_
     for referral in received:
         assert open_identity(receiver, referral.person_id, referral.id).given_name == "Ximena"
     assert refusal(lambda: open_identity(receiver, last.person_id, last.id)) == QUOTA_EXCEEDED
-    another_key = system(service, "shelter")
-    assert open_identity(another_key, last.person_id, last.id).given_name == "Ximena", (
-        "each key has its own count"
-    )
+    assert (
+        open_identity(system(service, "shelter"), last.person_id, last.id).given_name == "Ximena"
+    ), "each key has its own count"
 
 
 def test_every_rpc_that_opens_a_person_counts_towards_the_quota_and_enforces_it(

@@ -350,8 +350,7 @@ def test_an_invalid_pathway_is_refused_by_line_and_not_published(story: Story) -
         (wrong_need, ("text.10", "unknown_code")),
         (repeated, (f"text.{line}", "out_of_range")),
     ):
-        publish = partial(story.coordinator.PublishPathway, text=text)
-        assert wrong_fields(publish) == [violation]
+        assert wrong_fields(partial(story.coordinator.PublishPathway, text=text)) == [violation]
     assert refusal(lambda: story.ngo.GetPathway(id="wrong")) == NOT_FOUND
 
 

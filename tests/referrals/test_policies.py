@@ -74,8 +74,7 @@ def test_a_policy_that_would_leave_somebody_waiting_is_refused(
 
 
 def test_a_policy_may_use_the_shortest_and_longest_spans() -> None:
-    shortest = dict.fromkeys(FIRST_POLICY.spans, 5 * M)
-    Policy(2, shortest).check()
+    Policy(2, dict.fromkeys(FIRST_POLICY.spans, 5 * M)).check()
     day = 24 * H
     longest: dict[Key, Span] = dict.fromkeys(FIRST_POLICY.spans, 90 * day)
     for kind in SPAN_BY_URGENCY:

@@ -342,8 +342,7 @@ def test_a_withdrawal_and_an_end_each_make_a_new_version() -> None:
 
 
 def test_the_signed_text_is_the_same_in_every_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
-    zone = timezone(timedelta(hours=-6))
-    receipt = replace(CONSENT, create_time=NOON.astimezone(zone))
+    receipt = replace(CONSENT, create_time=NOON.astimezone(timezone(timedelta(hours=-6))))
     try:
         with monkeypatch.context() as environment:
             environment.setenv("TZ", "America/Managua")

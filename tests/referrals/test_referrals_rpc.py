@@ -179,8 +179,7 @@ def test_sender_and_network_see_a_declined_referral_as_unanswered_until_another_
     )
     assert original.id not in shown(story.ngo, unanswered=True)
     story.ngo.EnterReferralInError(id=sent.id, etag=sent.etag)
-    reopened = shown(story.ngo, unanswered=True)[original.id]
-    assert reopened.next_due_time == listed.next_due_time, (
+    assert shown(story.ngo, unanswered=True)[original.id].next_due_time == listed.next_due_time, (
         "a follow-up entered in error does not count"
     )
 
@@ -227,12 +226,11 @@ def test_a_declined_emergency_has_a_deadline_that_sender_and_network_see_and_cou
         (story.coordinator, pb.BOX_NETWORK),
     )
     unanswered = shown(story.ngo, unanswered=True)
-    spans = {
+    assert {
         urgency: unanswered[referral.id].next_due_time.ToDatetime(tzinfo=UTC)
         - story.service.clock.now()
         for urgency, referral in (("emergency", emergency), ("normal", normal))
-    }
-    assert spans == {"emergency": timedelta(hours=24), "normal": timedelta(days=14)}
+    } == {"emergency": timedelta(hours=24), "normal": timedelta(days=14)}
     story.service.clock.advance(timedelta(hours=21))
     for client, box in readers:
         assert emergency.id in shown(client, box=box, due_soon=True)
@@ -353,11 +351,10 @@ def test_the_fact_of_an_acceptance_states_the_number_of_people(
     story: Story, service: Service
 ) -> None:
     rows = service.rows("SELECT type, payload FROM outbox WHERE subject = %s", story.accepted().id)
-    people = {
+    assert {
         row["type"].split(".")[2]: facts_pb2.ReferralFact.FromString(row["payload"]).people
         for row in rows
-    }
-    assert people == {"drafted": 0, "amended": 0, "sent": 0, "accepted": 1}
+    } == {"drafted": 0, "amended": 0, "sent": 0, "accepted": 1}
 
 
 def test_the_refusal_of_an_illegal_step_names_state_target_and_allowed_steps(story: Story) -> None:
@@ -377,10 +374,9 @@ def test_the_refusal_of_a_missing_or_unknown_code_names_its_list(story: Story) -
         with pytest.raises(grpc.RpcError) as caught:
             story.shelter.DeclineReferral(id=sent.id, etag=sent.etag, reason_code=code)
         info, bad_request, _ = details_of(caught.value)
-        violations = [
+        assert [
             (violation.field, violation.reason) for violation in bad_request.field_violations
-        ]
-        assert violations == [("reason_code", reason)]
+        ] == [("reason_code", reason)]
         assert info.metadata["lists"] == "reason_code=DeclineReason"
 
 

@@ -125,12 +125,11 @@ def row_counts(service: Service) -> dict[str, int]:
             "a" * 32, AnomalyKind.AT_NIGHT, story.ngo.caller.id, ORG["ngo"], NOON.date(), 1, NOON
         )
         anomalies.note(tx, anomaly)
-        parties = (ORG["shelter"], story.shelter.caller.id, ORG["ngo"])
         access = EmergencyAccess(
             "e" * 32,
             accepted.person_id,
             accepted.id,
-            *parties,
+            *(ORG["shelter"], story.shelter.caller.id, ORG["ngo"]),
             "life_at_risk",
             NOON,
             NOON + DURATION,

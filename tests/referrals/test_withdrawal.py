@@ -96,9 +96,8 @@ def test_no_referral_is_sent_on_a_consent_withdrawn_concurrently(story: Story) -
     for _ in range(RACES):
         draft = story.draft()
         receipt = story.receipt(draft.person_id)
-        request = send_request(draft, receipt.id, arrival=ARRIVAL)
         sent, withdrawn = run_concurrently(
-            partial(story.ngo.SendReferral, request),
+            partial(story.ngo.SendReferral, send_request(draft, receipt.id, arrival=ARRIVAL)),
             partial(story.ngo.WithdrawReceipt, id=receipt.id),
         )
         assert withdrawn == "OK"

@@ -26,8 +26,8 @@ from tests.builders import refusal
 from tests.partners.providers import confirm as confirm_provider
 from tests.partners.providers import propose as propose_provider
 from tests.partners.scene import NOT_INDEPENDENT, PASSWORD, SESSION_ENDED, Scene, Stubs
-from tests.partners.test_api_keys import make_key
 from tests.partners.test_invitations import OWN_PASSWORD, acceptance, invite, letter
+from tests.partners.test_members import make_key
 from tests.partners.test_two_people import confirm as confirm_change
 from tests.partners.test_two_people import propose as propose_change
 

@@ -60,6 +60,7 @@ def test_a_page_is_served_without_a_key_and_has_no_script_and_no_embedded_conten
 def test_every_link_of_every_page_leads_somewhere(system: System) -> None:
     pages = {address: get(system, address).text for address in HTML}
     assert [get(system, address).status_code for address in SERVED] == [200] * len(SERVED)
+    anchors_by_page = {address: anchors_of(page) for address, page in pages.items()}
     internal = [
         (here, *link.partition("#")[::2])
         for here, page in pages.items()
@@ -70,7 +71,7 @@ def test_every_link_of_every_page_leads_somewhere(system: System) -> None:
         (here, address, anchor)
         for here, address, anchor in internal
         if (address or here) not in SERVED
-        or (anchor and anchor not in anchors_of(pages[address or here]))
+        or (anchor and anchor not in anchors_by_page[address or here])
     ] == []
 
 

@@ -193,10 +193,10 @@ def deletion_due(time: Timestamp | None) -> dict[str, Any]:
             id="the days for a call have their weekday",
         ),
         pytest.param(
-            {"call_from_time": stamp(60), "call_until_time": stamp(1000)},
+            {"call_from_time": stamp(-30), "call_until_time": stamp(1000)},
             ["La línea la llama:"],
             ["llame usted"],
-            id="before the end of the hours of a call, the line calls her",
+            id="during the hours of a call, the line calls her",
         ),
         pytest.param(
             {"call_from_time": stamp(-61), "call_until_time": stamp(-1)},

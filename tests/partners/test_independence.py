@@ -202,10 +202,10 @@ def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(
 ) -> None:
     first_worker = scene.worker(scene.coalition, Role.COORDINATOR)
     second_worker = scene.worker(member, Role.COORDINATOR)
-    agree = change_rule(scene, scene.as_worker(first_worker))
     with scene.database.transaction(SYSTEM) as tx:
         for worker in (first_worker, second_worker):
             sign_in_providers.bind(tx, worker.organization_id, ISSUER, b"ana", worker.id)
+    agree = change_rule(scene, scene.as_worker(first_worker))
     assert refusal(lambda: agree(scene.as_worker(second_worker))) == NOT_INDEPENDENT
     with scene.database.transaction(SYSTEM) as tx:
         sign_in_providers.forget_account(tx, first_worker.id)  # she was invited again

@@ -19,6 +19,7 @@ from tests.partners.shelters import Shelter
 BED = ("HOU.EMG",)
 ROOM = Capacity(Intake.OPEN, 3, 9, "beds", NOON)
 HOUR = timedelta(hours=1)
+REFERRAL, ANOTHER = new_id(), new_id()
 
 
 @pytest.fixture
@@ -36,12 +37,12 @@ def promises(shelter: Shelter) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(
-    ("verb", "reason_code", "expected"),
+    ("verb", "reason_code", "referral_ids", "expected"),
     [
-        ("accepted", "", (1, 0)),
+        ("accepted", "", [REFERRAL, REFERRAL], (1, 0)),
         # after the first decline the figure is in doubt, so it is no promise
-        ("declined", "no_capacity", (0, 1)),
-        ("declined", "not_eligible", (0, 0)),
+        ("declined", "no_capacity", [REFERRAL, ANOTHER], (0, 1)),
+        ("declined", "not_eligible", [REFERRAL], (0, 0)),
     ],
     ids=[
         "accepting after stating room keeps a promise once",
@@ -50,10 +51,13 @@ def promises(shelter: Shelter) -> tuple[int, int]:
     ],
 )
 def test_an_answer_to_a_referral_keeps_or_breaks_at_most_one_promise(
-    shelter: Shelter, verb: str, reason_code: str, expected: tuple[int, int]
+    shelter: Shelter,
+    verb: str,
+    reason_code: str,
+    referral_ids: list[str],
+    expected: tuple[int, int],
 ) -> None:
-    referral_id = new_id()
-    for _ in range(2):
+    for referral_id in referral_ids:
         shelter.refer(verb, referral_id, reason_code=reason_code)
         assert promises(shelter) == expected
 

@@ -6,19 +6,23 @@ from concurrent.futures import Future
 import grpc
 import pytest
 from flask.testing import FlaskClient
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 
 from chassis import errors
 from protos.contract.v1 import contract_pb2
+from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.api import PATHS
 from services.gateway.edge.app import PROBES
 from services.gateway.edge.clients import READING_VERBS, ServiceFault, Standing, standing_of
+from services.gateway.site.desk import inbox
 from services.gateway.site.shell import access
 from tests.gateway.page_forms import Page, posted_forms
 from tests.gateway.pages_gateway import (
     ALL_ROLES,
     EXIT,
+    ID,
     SECRET,
     PlayedServices,
     enter,
@@ -116,6 +120,22 @@ def test_every_link_of_the_navigation_opens_for_its_reader(
     today = client.get("/today").text
     rail, tabs = re.findall(r'<nav class="(?:rail|tabs)".*?</nav>', today, re.DOTALL)
     for path in re.findall(r'href="(/[^"]+)"', rail + tabs):
+        assert client.get(path).status_code == 200, path
+
+
+@pytest.mark.parametrize("role", ALL_ROLES)
+def test_a_message_leads_its_reader_only_to_pages_that_open_for_her(
+    played: PlayedServices, role: contract_pb2.Role.ValueType
+) -> None:
+    played.answers["ListMessages"] = n.ListMessagesResponse(
+        messages=[
+            n.Message(id=ID, kind=kind, read_time=Timestamp(seconds=1)) for kind in inbox.LINKS
+        ]
+    )
+    client = signed_in_as(played, role)
+    paths = re.findall(r'<a class="button quiet" href="([^"]+)"', client.get("/inbox").text)
+    assert "/account" in paths
+    for path in {*paths}:
         assert client.get(path).status_code == 200, path
 
 

@@ -9,21 +9,36 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("inbox")
-# The pages to which a message leads if it names no referral and no enquiry, by kind of message,
-# each with the roles that may open it.
-LINKS = (
-    {
-        "erasure_proposed": (("erasures.listing", access.CARE),),
-        "receipt_proposed": (("people.listing", access.SENDERS),),
-        "anomaly_noted": (("audit.show", access.AUDITORS),),
-        "organization_applied": (("directory.members", access.NETWORK),),
-        "approval_proposed": (("directory.members", access.NETWORK),),
-        "organization_renamed": (("directory.members", access.NETWORK),),
-        "agreement_ending": (("directory.members", access.NETWORK),),
-        "agreement_expired": (("directory.members", access.NETWORK),),
-        "message_undeliverable": (("directory.members", access.NETWORK),),
-    }
-    | dict.fromkeys(
+# The pages to which a message leads if it names no referral and no enquiry, by kind of message; a
+# reader gets the first page that she may open.
+LINKS = {
+    "erasure_proposed": ("erasures.listing",),
+    "receipt_proposed": ("people.listing",),
+    "anomaly_noted": ("audit.show",),
+    "member_reinstated": ("today.today",),
+    "provider_proposed": ("member.proposed_provider",),
+    "key_made": ("webhooks.keys",),
+    "sending_changed": ("webhooks.listing",),
+    "person_invited": ("members.listing",),
+    "role_given": ("directory.members", "members.listing"),
+    "export_made": ("people.listing",),
+    **dict.fromkeys(
+        (
+            "organization_applied",
+            "approval_proposed",
+            "organization_renamed",
+            "agreement_ending",
+            "agreement_expired",
+            "message_undeliverable",
+            "suspension_proposed",
+            "hold_begun",
+            "hold_ended",
+            "reinstatement_proposed",
+            "leaving_proposed",
+        ),
+        ("directory.members",),
+    ),
+    **dict.fromkeys(
         (
             "contact_waiting",
             "contact_escalated",
@@ -32,46 +47,24 @@ LINKS = (
             "callback_waiting",
             "callback_escalated",
         ),
-        (("line.queue", access.LINE),),
-    )
-    | dict.fromkeys(
+        ("line.queue",),
+    ),
+    **dict.fromkeys(
         (
             "password_reset_asked",
             "password_changed",
             "second_factor_removed",
             "second_factor_removed_by_coordination",
+            "provider_changed",
+            "sign_in_changed",
         ),
-        (("account.show", access.EVERYONE),),
-    )
-    | dict.fromkeys(
-        (
-            "suspension_proposed",
-            "hold_begun",
-            "hold_ended",
-            "reinstatement_proposed",
-            "leaving_proposed",
-        ),
-        (("directory.members", access.NETWORK),),
-    )
-    | {"member_reinstated": (("today.today", access.MANAGERS),)}
-    | {"provider_proposed": (("member.proposed_provider", access.MANAGERS),)}
-    | {
-        "key_made": (("webhooks.keys", access.MANAGERS),),
-        "person_invited": (("members.listing", access.MANAGERS),),
-    }
-    | {"export_made": (("people.listing", access.CARE),)}
-    | {"sending_changed": (("webhooks.listing", access.MANAGERS),)}
-    | {"role_given": (("directory.members", access.NETWORK), ("members.listing", access.MANAGERS))}
-    | dict.fromkeys(("provider_changed", "sign_in_changed"), (("account.show", access.EVERYONE),))
-    | dict.fromkeys(
+        ("account.show",),
+    ),
+    **dict.fromkeys(
         ("emergency_opened", "emergency_review_overdue"),
-        (
-            ("people.listing", access.SENDERS),
-            ("board.board", access.NETWORK),
-            ("audit.show", access.AUDITORS),
-        ),
-    )
-)
+        ("people.listing", "board.board", "audit.show"),
+    ),
+}
 
 
 @pages.get("/inbox", access.CARE | access.NETWORK | access.AUDITORS)
@@ -98,8 +91,7 @@ def inbox(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 def link_of(kind: str) -> str:
     """Returns the page of a kind of message for the reader; "" if there is none."""
     return next(
-        (url_for(endpoint) for endpoint, roles in LINKS.get(kind, ()) if session.me().may(*roles)),
-        "",
+        (url_for(endpoint) for endpoint in LINKS.get(kind, ()) if access.may_open(endpoint)), ""
     )
 
 

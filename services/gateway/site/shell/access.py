@@ -23,6 +23,7 @@ from chassis.wire import words
 from protos.contract.v1 import contract_pb2
 from services.gateway.edge.clients import send
 from services.gateway.site.parts import forms
+from services.gateway.site.shell import session
 
 # `emergency` is left out, because a worker has it only in addition to another role
 EVERYONE = frozenset(words(contract_pb2.Role.DESCRIPTOR).values()) - {"emergency"}
@@ -173,3 +174,12 @@ def declaration_of(app: Flask, endpoint: str | None) -> Access | None:
         return Access()
     access: Access | None = getattr(app.view_functions.get(endpoint or ""), "access", None)
     return access
+
+
+def may_open(endpoint: str | None) -> bool:
+    """Returns whether the reader may open a page.
+
+    Raises Unauthenticated session_ended for a page that is not public if nobody is signed in.
+    """
+    page = declaration_of(current_app, endpoint)
+    return page is not None and (page.is_public or session.me().may(*page.roles))

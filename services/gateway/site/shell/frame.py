@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Flask, current_app, g, request, url_for
+from flask import Flask, g, request, url_for
 
 from chassis.errors import Refusal
 from chassis.ids import new_id, short_code
@@ -210,8 +210,6 @@ def navigation() -> list[dict[str, Any]]:
     The `icon` of an entry names a symbol in the sprite; a symbol has the name of the page's module.
     """
     current_module = (request.endpoint or "").partition(".")[0]
-    unread = count_unread()
-    me = session.me()
     return [
         {
             "label": _(label),
@@ -219,13 +217,11 @@ def navigation() -> list[dict[str, Any]]:
             "here": current_module in (module, *PARTS.get(module, ())),
             "icon": module,
             "section": section,
-            "count": unread if module == "inbox" else 0,
+            "count": count_unread() if module == "inbox" else 0,
         }
         for section, labels in NAVIGATION.items()
         for endpoint, label in labels.items()
-        if (page := access.declaration_of(current_app, endpoint))
-        and (page.is_public or me.may(*page.roles))
-        and (module := endpoint.partition(".")[0])
+        if access.may_open(endpoint) and (module := endpoint.partition(".")[0])
     ]
 
 
@@ -242,13 +238,13 @@ def tabs(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         if module in by_module
     ]
     tasks = (
-        ("operator", _("Nuevo contacto"), "line.new"),
-        ("worker", _("Nueva remisión"), "referral_new.person"),
+        ("line.new", _("Nuevo contacto")),
+        ("referral_new.person", _("Nueva remisión")),
     )
     own_tasks = [
         {"label": label, "href": url_for(endpoint), "icon": "plus"}
-        for role, label, endpoint in tasks
-        if session.me().may(role)
+        for endpoint, label in tasks
+        if access.may_open(endpoint)
     ]
     return [*tab_entries[:2], *own_tasks[:1], *tab_entries[2:]]
 

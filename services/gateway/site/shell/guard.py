@@ -45,7 +45,7 @@ def begin() -> AnyResponse | None:
     g.live_version = live.live().last_version(g.me) if g.me else ""
     if request.endpoint is None:
         raise request.routing_exception or NotFound()
-    if page is None or not (page.is_public or session.me().may(*page.roles)):
+    if not access.may_open(request.endpoint):
         abort(404)
     if request.method == "POST" and request.endpoint != "signin.quick_exit":
         session.check_form()

@@ -10,11 +10,20 @@ from flask.testing import FlaskClient
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import errors
+from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.parts import person_form
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, token_of
+from tests.gateway.pages_gateway import (
+    ID,
+    PlayedServices,
+    missing,
+    referral,
+    send,
+    signed_in_as,
+    token_of,
+)
 from tests.gateway.referral_questions import birth_date
 
 FUTURE = Timestamp(seconds=4_000_000_000)
@@ -279,3 +288,16 @@ def test_a_number_of_relatives_that_cannot_be_read_changes_no_file(
         refusal = send(client, page, path, dependants="3 hijos", channel_code="phone")
         assert (refusal.status_code, 'href="#dependants"' in refusal.text) == (422, True), path
     assert played.requests("UpdatePerson") == played.requests("CreatePerson") == []
+
+
+@pytest.mark.parametrize(
+    ("role", "status"), [(contract_pb2.ROLE_WORKER, 200), (contract_pb2.ROLE_MANAGER, 404)]
+)
+def test_a_referral_links_to_the_file_only_for_a_reader_who_may_open_files(
+    played: PlayedServices, role: contract_pb2.Role.ValueType, status: int
+) -> None:
+    played.answers["GetReferral"] = referral(side=r.SIDE_SENDER)
+    reader = signed_in_as(played, role)
+    assert reader.get(f"/people/{ID}").status_code == status
+    has_link = f'href="/people/{ID}"' in reader.get(f"/referrals/{ID}").text
+    assert has_link == (status == 200)

@@ -289,10 +289,11 @@ def history(referral: r.Referral) -> list[r.ReferralEvent]:
 
 def group_needs(code: str) -> list[tuple[str, str]]:
     """Returns the needs in this need's group, for recording which help was given."""
-    group = code.partition(".")[0]
-    needs = next(
-        (children for code_of_group, _name, children in names.needs() if code_of_group == group), []
-    )
+    needs = [
+        (term.code, names.need(term.code))
+        for term in names.terms().values()
+        if term.parent_code == code.partition(".")[0]
+    ]
     return needs or [(code, names.need(code))]
 
 

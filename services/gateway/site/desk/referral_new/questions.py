@@ -124,9 +124,7 @@ def is_one_need(code: str) -> bool:
 
     A contact may name a whole group of needs.
     """
-    return bool(code) and not any(
-        code == group and needs_of_group for group, _name, needs_of_group in names.needs()
-    )
+    return bool(code) and all(term.parent_code != code for term in names.terms().values())
 
 
 @pages.form("/referrals/new", access.SENDERS)

@@ -62,7 +62,9 @@ def find() -> access.Answer:
     if len(referrals) == 1:
         return redirect(url_for("referral.show", identifier=referrals[0].id), 303)
     is_sender = session.me().may(*access.SENDERS)
-    by_name = is_sender and not any(character.isdigit() for character in term)
+    # coordinators and auditors never learn a person's identity
+    may_search_names = is_sender and not session.me().may("coordinator", "auditor")
+    by_name = may_search_names and not any(character.isdigit() for character in term)
     return form(
         term,
         {"referrals": referrals, **(people_named(term) if by_name else {})},
@@ -94,9 +96,6 @@ def people_named(name: str) -> dict[str, Any]:
 
     Returns the files found, or the reason for a refusal, as fields of the results.
     """
-    # Coordinators and auditors never learn a person's identity.
-    if session.me().may("coordinator", "auditor"):
-        return {}
     try:
         answer = clients().people.SearchPeople(p.SearchPeopleRequest(name=name))
     except (Exhausted, NotAllowed) as refusal:

@@ -152,8 +152,10 @@ def page_of(errors: Mapping[str, Any]) -> str:
 
 def labels() -> dict[str, str]:
     """Returns the labels that a summary of problems uses for the questions."""
-    points = {f"point_{code}": words.word("explained", code).rstrip(".") for code in POINTS}
-    return points | {name: words.word("field_group", code) for name, code in ANSWERS.items()}
+    return {
+        **{f"point_{code}": words.word("explained", code).rstrip(".") for code in POINTS},
+        **{name: words.word("field_group", code) for name, code in ANSWERS.items()},
+    }
 
 
 def receipt(person_id: str, recipient: str) -> p.Receipt:

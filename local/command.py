@@ -72,6 +72,8 @@ class Stop(BaseException):
     " process runs the service's loops.",
 )
 def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool, workers: int) -> None:
+    # Under root, PostgreSQL's account must reach its folder; secret files have modes of their own.
+    os.umask(0o022)
     with contextlib.ExitStack() as cleanup:
         _handle_signals()
         try:

@@ -254,6 +254,16 @@ def test_a_stack_that_cannot_fill_the_demo_network_is_not_ready_and_continues_at
 
 
 @pytest.mark.timeout(240)
+def test_a_stack_starts_under_a_umask_that_closes_new_files_to_others(stack: LocalStack) -> None:
+    umask = os.umask(0o077)
+    try:
+        output = stack.start()
+    finally:
+        os.umask(umask)
+    assert re.search(r"^ready in ", output, re.MULTILINE)
+
+
+@pytest.mark.timeout(240)
 def test_the_demo_network_is_not_added_to_a_network_that_has_accounts_of_its_own(
     stack: LocalStack,
 ) -> None:

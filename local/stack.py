@@ -485,7 +485,7 @@ def _health(address: str, *names: str) -> list[bool | None]:
     from grpc_health.v1.health_pb2_grpc import HealthStub
 
     statuses: list[bool | None] = []
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
         check = HealthStub(channel).Check  # type: ignore[attr-defined]  # the stubs lack the methods
         for name in names:
             try:

@@ -21,6 +21,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from chassis import server as grpc_server
 from local.process import free_port
+from local.stack import _health
 from services.gateway.edge.clients import channel_options
 from tests.parts.local_stack import until
 
@@ -107,6 +108,23 @@ def test_a_server_that_joins_a_name_gets_calls_within_the_maximum_age_of_a_conne
         until(answered_by_the_second, 30)
     for started_server in (first, second):
         started_server.stop(0).wait(5)
+
+
+def test_the_gateway_and_the_stack_reach_a_server_although_the_environment_names_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for variable in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    address = f"127.0.0.1:{free_port()}"
+    started_server = server(address)
+    options = channel_options(healthy_only=True)
+    with grpc.insecure_channel(address, options=options) as channel:
+        health: Any = HealthStub(channel)
+        assert health.Check(HealthCheckRequest(), timeout=5).status == HealthCheckResponse.SERVING
+    assert _health(address, "") == [True]
+    started_server.stop(0).wait(5)
 
 
 def test_a_server_tolerates_twice_as_many_pings_as_the_gateway_sends() -> None:

@@ -120,6 +120,7 @@ def channel_options(*, healthy_only: bool) -> list[tuple[str, Any]]:
         ("grpc.min_reconnect_backoff_ms", 500),
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.dns_min_time_between_resolutions_ms", 2_000),
+        ("grpc.enable_http_proxy", 0),  # a proxy for the Internet does not lead to the services
     ]
 
 

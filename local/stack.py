@@ -308,8 +308,11 @@ class LocalStack:
         )
 
     def _common(self) -> dict[str, str]:
+        # The variables of libpq (PGSSLMODE, for example) are meant for other databases.
         inherited = {
-            name: value for name, value in os.environ.items() if not name.endswith("_DATABASE_URL")
+            name: value
+            for name, value in os.environ.items()
+            if not name.endswith("_DATABASE_URL") and not name.startswith("PG")
         }
         defaults = {
             "ENLACE_SMTP_URL": f"outbox:{self.var / 'mail'}",

@@ -24,7 +24,7 @@ from local import jars
 from local.broker import _LOCK, Broker
 from local.postgres import Login, Postgres
 from local.process import Process, StackFailure, accepts, free_port
-from local.stack import LocalStack
+from local.stack import WITH_DATABASE, LocalStack
 from tests.parts.local_stack import until
 from tests.parts.processes import runs
 
@@ -154,6 +154,16 @@ def test_a_stack_of_another_account_is_refused_before_any_of_its_files_is_replac
     with pytest.raises(StackFailure, match="another account"):
         LocalStack(tmp_path, 0, 0)
     assert (tmp_path / "secrets.json").read_text() == "{}"
+
+
+def test_the_services_ignore_the_variables_of_libpq_in_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSSLMODE", "require")
+    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
+    stack = LocalStack(tmp_path, 0, 0)
+    for service in WITH_DATABASE:
+        assert not [name for name in stack.environment(service) if name.startswith("PG")]
 
 
 def test_a_limit_of_this_account_that_ends_initdb_is_named(tmp_path: Path) -> None:

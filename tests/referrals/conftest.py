@@ -57,13 +57,7 @@ ARRIVAL = referrals_pb2.Arrival(
 )
 """An arrival, which is stored only if nobody may contact the person."""
 SEVEN_POINTS = [point for point in people_pb2.Explained.values() if point]
-SERVICE_OWNER = {
-    "shelter_bed": "shelter",
-    "clinic_visit": "clinic",
-    "police_report": "police",
-    "journey": "mission",
-    "welcome": "border",
-}
+SERVICE_OWNER = dict(zip(SERVICE, "shelter clinic police mission border".split(), strict=True))
 ABROAD = ("ngo", "mission")
 """The organisations in Guatemala; the others are in Nicaragua."""
 
@@ -118,15 +112,9 @@ class Service:
         name = f"{organization}/{roles}/{scopes}"
         if name not in self.clients:
             identifier = f"{abs(hash(name)):032x}"[-32:]
-            kin = Kin() if scopes else NONE
-            caller = Caller(
-                identifier,
-                "key" if scopes else "worker",
-                ORG[organization],
-                frozenset(roles),
-                frozenset(scopes),
-                kin=kin,
-            )
+            kind, kin = ("key", Kin()) if scopes else ("worker", NONE)
+            rights = frozenset(roles), frozenset(scopes)
+            caller = Caller(identifier, kind, ORG[organization], *rights, kin=kin)
             self.clients[name] = Client(caller, self._stubs(), self.issuer, self.gateway)
         return self.clients[name]
 
@@ -404,13 +392,11 @@ class Story:
         )
         return referral
 
-    def campaign(
-        self, *media: contacts_pb2.Campaign.ValueType, country: str = "NI"
-    ) -> campaigns_pb2.LineCampaign:
+    def campaign(self, *media: contacts_pb2.Campaign.ValueType) -> campaigns_pb2.LineCampaign:
         campaign: campaigns_pb2.LineCampaign = self.coordinator.CreateCampaign(
             campaign=campaigns_pb2.LineCampaign(
                 name="Llama y Vive",
-                country=country,
+                country="NI",
                 media_codes=media or [contacts_pb2.CAMPAIGN_POSTER],
             ),
             request_id=self.request_id(),

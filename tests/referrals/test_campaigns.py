@@ -129,12 +129,15 @@ def test_an_ended_campaign_is_inactive_on_its_page_but_its_codes_still_count(sto
     assert contact_with_code(story, code).placement_code == code
 
 
-def test_an_unknown_code_and_campaign_are_not_found(story: Story) -> None:
-    for call in (
-        partial(story.service.public().GetPlacement, code="7QK3"),
-        partial(story.coordinator.GetCampaignFigures, id="f" * 32),
+def test_unknown_codes_and_campaigns_are_not_found_and_a_medium_named_twice_is_refused(
+    story: Story,
+) -> None:
+    for call, expected in (
+        (partial(story.service.public().GetPlacement, code="7QK3"), NOT_FOUND),
+        (partial(story.coordinator.GetCampaignFigures, id="f" * 32), NOT_FOUND),
+        (partial(story.campaign, c.CAMPAIGN_POSTER, c.CAMPAIGN_POSTER), INVALID),
     ):
-        assert refusal(call) == NOT_FOUND
+        assert refusal(call) == expected
 
 
 def test_a_campaign_code_in_use_is_not_issued_again(
@@ -145,10 +148,6 @@ def test_a_campaign_code_in_use_is_not_issued_again(
     monkeypatch.setattr("services.referrals.line.domain.campaign.new_code", lambda: next(codes))
     monkeypatch.setattr(campaigns, "new_code", lambda: next(codes))
     assert story.campaign().placements[0].code != used_code
-
-
-def test_a_campaign_that_names_a_medium_twice_is_refused(story: Story) -> None:
-    assert refusal(partial(story.campaign, c.CAMPAIGN_POSTER, c.CAMPAIGN_POSTER)) == INVALID
 
 
 def test_campaigns_are_listed_newest_first_page_by_page(story: Story) -> None:

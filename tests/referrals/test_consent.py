@@ -275,13 +275,6 @@ def test_a_decision_is_published_as_awaiting_a_second_person_of_its_organisation
     )
 
 
-def test_a_consent_is_not_listed_for_another_persons_referral(story: Story) -> None:
-    draft = story.draft()
-    story.receipt(draft.person_id)
-    listing = partial(story.ngo.ListReceipts, person_id=story.person().id, referral_id=draft.id)
-    assert refusal(listing) == NOT_FOUND
-
-
 def test_a_withdrawal_ends_its_referral_at_once_and_a_second_withdrawal_changes_nothing(
     story: Story, service: Service
 ) -> None:
@@ -326,10 +319,11 @@ def test_a_withdrawal_ends_every_referral_based_on_the_receipt(story: Story) -> 
     ] * 2
 
 
-def test_other_organisations_cannot_find_a_consent(
+def test_other_organisations_cannot_find_a_consent_and_no_list_mixes_two_people(
     story: Story, service: Service, clinic: Client
 ) -> None:
-    sent = story.sent()
+    sent, draft = story.sent(), story.draft()
+    story.receipt(draft.person_id)
     for attempt in (
         partial(clinic.GetReceipt, id=sent.receipt_id),
         partial(clinic.WithdrawReceipt, id=sent.receipt_id),
@@ -337,6 +331,8 @@ def test_other_organisations_cannot_find_a_consent(
         partial(clinic.CreateReceipt, request_for(sent.person_id)),
         # a receiver cannot record a consent for itself
         partial(story.shelter.CreateReceipt, request_for(sent.person_id)),
+        # the referral concerns another person
+        partial(story.ngo.ListReceipts, person_id=story.person().id, referral_id=draft.id),
     ):
         assert refusal(attempt) == NOT_FOUND
     assert not story.ngo.GetReceipt(id=sent.receipt_id).HasField("withdraw_time")

@@ -163,9 +163,12 @@ def test_a_repeated_request_gets_the_same_reference_and_pin(story: Story, servic
     assert status(service.public(), second).contact_time_band == contacts_pb2.TIME_BAND_TODAY
 
 
-def test_a_referral_can_be_linked_only_to_a_contact_of_its_own_organisation(story: Story) -> None:
-    call = story.contact()
-    assert refusal(lambda: story.draft(contact_id=call.contact.id)) == NOT_FOUND
+def test_referrals_and_files_are_linked_only_to_contacts_of_their_own_organisation(
+    story: Story,
+) -> None:
+    contact_id = story.contact().contact.id
+    for link in (story.draft, story.ngo.CreatePerson):
+        assert refusal(partial(link, contact_id=contact_id)) == NOT_FOUND
 
 
 # Live hand-overs of a caller to a member or to a state emergency number.

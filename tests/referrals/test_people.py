@@ -488,8 +488,3 @@ def test_simultaneous_requests_for_the_file_of_one_contact_create_only_one(
         [person_id] = {future.result().id for future in futures}
     assert operators[0].GetContact(id=contact.id).person_id == person_id
     assert creations[0]().id == person_id, "a form that is sent later gets the same file"
-
-
-def test_a_file_is_linked_only_to_a_contact_of_its_own_organisation(story: Story) -> None:
-    contact_id = story.contact().contact.id
-    assert refusal(lambda: story.ngo.CreatePerson(contact_id=contact_id)) == NOT_FOUND

@@ -410,7 +410,8 @@ class LocalStack:
 
     def _passwords(self) -> dict[str, dict[str, str]]:
         file = self.var / "secrets.json"
-        passwords: dict[str, dict[str, str]] = json.loads(file.read_text()) if file.exists() else {}
+        text = file.read_text() if file.exists() else ""  # a power cut may leave an empty file
+        passwords: dict[str, dict[str, str]] = json.loads(text or "{}")
         for service in WITH_DATABASE:
             passwords.setdefault(
                 service.name, {role: secrets.token_urlsafe(24) for role in ("owner", "app")}

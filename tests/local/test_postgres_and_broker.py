@@ -5,6 +5,7 @@ Both start, recover and leave nothing behind; PostgreSQL requires passwords.
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -164,6 +165,13 @@ def test_the_services_ignore_the_variables_of_libpq_in_the_shell(
     stack = LocalStack(tmp_path, 0, 0)
     for service in WITH_DATABASE:
         assert not [name for name in stack.environment(service) if name.startswith("PG")]
+
+
+def test_passwords_lost_in_a_power_cut_are_created_again(tmp_path: Path) -> None:
+    (tmp_path / "secrets.json").touch()
+    LocalStack(tmp_path, 0, 0)
+    content = (tmp_path / "secrets.json").read_text()
+    assert LocalStack(tmp_path, 0, 0).passwords == json.loads(content) != {}
 
 
 def test_a_limit_of_this_account_that_ends_initdb_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Small builders of test data; all people are synthetic."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -120,3 +120,12 @@ def _refusal(act: Callable[[], Any]) -> tuple[str, str, list[tuple[str, str]], t
         _ = detail.Unpack(info) or detail.Unpack(bad) or detail.Unpack(retry)
     fields = [(violation.field, violation.reason) for violation in bad.field_violations]
     return error.code().name, info.reason, fields, retry.retry_delay.ToTimedelta()
+
+
+def pages(rpc: Callable[..., Any], **fields: Any) -> Iterator[Any]:
+    """Calls a list rpc until its last page; yields each answer."""
+    answer = rpc(**fields)
+    yield answer
+    while answer.next_page_token:
+        answer = rpc(**fields, page_token=answer.next_page_token)
+        yield answer

@@ -1,7 +1,4 @@
-"""A referrals service on a real database and a real gRPC port, in this process.
-
-The test sets its clock.
-"""
+"""A referrals service on a real database and gRPC port, in this process, with a settable clock."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -421,28 +418,6 @@ class Story:
             request_id=self.request_id(),
         )
         return answer
-
-
-def pages(rpc: Callable[..., Any], **fields: Any) -> Iterator[Any]:
-    """Calls a list rpc until its last page; yields each answer."""
-    answer = rpc(**fields)
-    yield answer
-    while answer.next_page_token:
-        answer = rpc(**fields, page_token=answer.next_page_token)
-        yield answer
-
-
-def credentials(call: contacts_pb2.CreateContactResponse) -> dict[str, str]:
-    """Returns the reference and the PIN with which the caller identifies herself."""
-    return {"reference": call.reference, "pin": call.pin}
-
-
-def update_contact(client: Client, contact: contacts_pb2.Contact, **values: Any) -> Any:
-    """Sets these fields of a contact, based on the version of the contact that is given."""
-    return client.UpdateContact(
-        contact=contacts_pb2.Contact(id=contact.id, etag=contact.etag, **values),
-        update_mask={"paths": list(values)},
-    )
 
 
 _numbers = iter(range(1_000_000))

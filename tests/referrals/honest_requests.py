@@ -17,7 +17,8 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.plans.usecases.pathways import SHIPPED
 from tests.builders import NOON, NOTHING_UNSAFE
-from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Story, credentials
+from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Story
+from tests.referrals.contact_calls import credentials
 from tests.referrals.honest_referrals import Beginning, on, referral_beginnings, timestamp
 
 

@@ -32,9 +32,9 @@ from services.referrals.people.domain.anomaly import (
 from services.referrals.people.store import anomalies
 from services.referrals.people.usecases import anomalies as anomalies_loop
 from services.referrals.people.usecases.anomalies import Anomalies
-from tests.builders import NOON, NOT_FOUND, refusal
+from tests.builders import NOON, NOT_FOUND, pages, refusal
 from tests.parts.loops import NEVER, OFTEN, eventually, running
-from tests.referrals.conftest import ORG, Client, Service, Story, history, open_identity, pages
+from tests.referrals.conftest import ORG, Client, Service, Story, history, open_identity
 from tests.referrals.test_openings import open_person, somebody
 from tests.referrals.test_subscriptions import Hearing
 

@@ -14,16 +14,8 @@ from protos.referrals.v1 import people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.line.store import contact_notes
 from tests.builders import NOT_FOUND, refusal, refusal_with_fields
-from tests.referrals.conftest import (
-    ORG,
-    Client,
-    Service,
-    Story,
-    credentials,
-    open_identity,
-    read,
-    update_contact,
-)
+from tests.referrals.conftest import ORG, Client, Service, Story, open_identity, read
+from tests.referrals.contact_calls import credentials, update_contact
 from tests.referrals.test_contacts import completed, referral_beside, referral_for, referred_caller
 from tests.referrals.test_erasure import confirm, propose
 

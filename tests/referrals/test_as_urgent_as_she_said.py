@@ -12,7 +12,8 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import NOTHING_UNSAFE, wrong_fields
-from tests.referrals.conftest import SERVICE, Story, read, send_request, update_contact
+from tests.referrals.conftest import SERVICE, Story, read, send_request
+from tests.referrals.contact_calls import update_contact
 
 NOT_STATED = [("urgency_reason_code", "required")]
 NOT_UPDATED = [("referral.urgency_reason_code", "required")]

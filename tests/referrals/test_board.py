@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from protos.referrals.v1 import referrals_pb2 as pb
-from tests.builders import wrong_fields
-from tests.referrals.conftest import ORG, SERVICE, Client, Story, pages
+from tests.builders import pages, wrong_fields
+from tests.referrals.conftest import ORG, SERVICE, Client, Story
 from tests.referrals.test_referrals_rpc import declined, shown
 
 MOST_URGENT_FIRST = [

@@ -13,8 +13,9 @@ import pytest
 from chassis.local_time import zone_of
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
-from tests.builders import NOON, NOT_FOUND, refusal, wrong_fields
-from tests.referrals.conftest import Client, Service, Story, credentials, pages, update_contact
+from tests.builders import NOON, NOT_FOUND, pages, refusal, wrong_fields
+from tests.referrals.conftest import Client, Service, Story
+from tests.referrals.contact_calls import credentials, update_contact
 from tests.referrals.test_any_line import call_again, operator_of, read_contact
 from tests.referrals.test_contact_clocks import published_verbs
 from tests.referrals.test_contacts import referral_for, referred_caller, set_plan

@@ -16,8 +16,9 @@ from services.referrals.line.domain.campaign import LENGTH, counts_of, new_code
 from services.referrals.line.domain.campaign import Placement as DomainPlacement
 from services.referrals.line.usecases import campaigns
 from services.referrals.network.domain.codes import ALPHABET, checked_code
-from tests.builders import NOT_FOUND, refusal
-from tests.referrals.conftest import Story, pages, update_contact
+from tests.builders import NOT_FOUND, pages, refusal
+from tests.referrals.conftest import Story
+from tests.referrals.contact_calls import update_contact
 
 MEDIA = (c.CAMPAIGN_POSTER, c.CAMPAIGN_RADIO)
 PLACEMENT = DomainPlacement("7QK2", "poster", "NI", "1" * 32)

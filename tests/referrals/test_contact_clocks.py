@@ -18,7 +18,8 @@ from services.referrals.__main__ import MIGRATIONS
 from services.referrals.line.domain.contact import Contact
 from services.referrals.line.domain.triage import Triage
 from tests.builders import NOON, NOTHING_UNSAFE, wrong_fields
-from tests.referrals.conftest import Client, Service, Story, read, update_contact
+from tests.referrals.conftest import Client, Service, Story, read
+from tests.referrals.contact_calls import update_contact
 from tests.referrals.test_contact_queue import CALM_ANSWERS
 from tests.referrals.test_lifecycle import DAYS
 from tests.referrals.test_people import withdraw_consent

@@ -17,15 +17,8 @@ from services.referrals.line.domain.contact import Contact
 from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.record import still_to_refer
 from tests.builders import NOON, NOTHING_UNSAFE, conflict_of, violations_of
-from tests.referrals.conftest import (
-    ARRIVAL,
-    Service,
-    Story,
-    credentials,
-    read,
-    send_request,
-    update_contact,
-)
+from tests.referrals.conftest import ARRIVAL, Service, Story, read, send_request
+from tests.referrals.contact_calls import credentials, update_contact
 from tests.referrals.test_contacts import completed, referral_for, referred_caller
 from tests.referrals.test_lifecycle import ACTORS, DAYS, LATER, STEPS, draft, in_state
 

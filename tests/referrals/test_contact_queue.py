@@ -10,7 +10,8 @@ from protos.referrals.v1 import contacts_pb2, facts_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.line.domain.triage import DECIDING, NO, YES
 from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.referrals.conftest import ORG, Service, Story, update_contact
+from tests.referrals.conftest import ORG, Service, Story
+from tests.referrals.contact_calls import update_contact
 from tests.referrals.test_any_line import read_contact
 from tests.referrals.test_contacts import status
 

@@ -21,11 +21,11 @@ from tests.referrals.conftest import (
     Client,
     Service,
     Story,
-    credentials,
     history,
     read,
     send_request,
 )
+from tests.referrals.contact_calls import credentials
 
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
 

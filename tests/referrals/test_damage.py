@@ -28,15 +28,8 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2
 from services.referrals.__main__ import MIGRATIONS
 from tests.parts import postgres as parts
-from tests.referrals.conftest import (
-    Service,
-    Story,
-    credentials,
-    history,
-    open_identity,
-    read,
-    update_contact,
-)
+from tests.referrals.conftest import Service, Story, history, open_identity, read
+from tests.referrals.contact_calls import credentials, update_contact
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -23,7 +23,8 @@ from protos.referrals.v1 import contacts_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal, refusal_with_delay
 from tests.parts.local_stack import until
-from tests.referrals.conftest import Service, Story, credentials, read
+from tests.referrals.conftest import Service, Story, read
+from tests.referrals.contact_calls import credentials
 from tests.referrals.test_contacts import referred_caller
 from tests.rights_table import services_of
 

@@ -18,7 +18,8 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.referrals.files.store import emergencies as book
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from tests.builders import NOT_FOUND, refusal
-from tests.referrals.conftest import ORG, Client, Service, Story, credentials, history
+from tests.referrals.conftest import ORG, Client, Service, Story, history
+from tests.referrals.contact_calls import credentials
 from tests.referrals.test_contacts import referred_caller
 from tests.referrals.test_openings import somebody
 

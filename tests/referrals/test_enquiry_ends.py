@@ -11,7 +11,8 @@ import pytest
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import NOON, NOTHING_UNSAFE, refusal, wrong_fields
-from tests.referrals.conftest import ORG, SERVICE, Service, Story, credentials, update_contact
+from tests.referrals.conftest import ORG, SERVICE, Service, Story
+from tests.referrals.contact_calls import credentials, update_contact
 from tests.referrals.test_any_line import call_again, operator_of
 from tests.referrals.test_contacts import referred_caller, status
 from tests.referrals.test_enquiries import CONFLICT, EnquiryScene, answering, contents, new_scene

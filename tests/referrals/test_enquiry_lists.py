@@ -12,8 +12,9 @@ from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.service import Attribute
 from services.referrals.network.store import members
-from tests.builders import NOON, refusal
-from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, pages, update_contact
+from tests.builders import NOON, pages, refusal
+from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
+from tests.referrals.contact_calls import update_contact
 from tests.referrals.test_enquiries import (
     CONTENT,
     SERVICE_OF,

@@ -15,9 +15,10 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import Grant
 from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.store.people import People as Files
-from tests.builders import NOON, NOT_FOUND, conflict_of, refusal
+from tests.builders import NOON, NOT_FOUND, conflict_of, pages, refusal
 from tests.faults.canary import dump
-from tests.referrals.conftest import ORG, Client, Service, Story, pages, read, update_contact
+from tests.referrals.conftest import ORG, Client, Service, Story, read
+from tests.referrals.contact_calls import update_contact
 from tests.referrals.test_referrals_rpc import declined
 
 ERASED_PERSON = ("FAILED_PRECONDITION", "person_erased")

@@ -10,8 +10,8 @@ from functools import partial
 from chassis import contract
 from protos.referrals.v1 import facts_pb2
 from protos.stubs import SERVICES
-from tests.builders import NOT_FOUND, refusal
-from tests.referrals.conftest import ORG, Client, Service, Story, pages
+from tests.builders import NOT_FOUND, pages, refusal
+from tests.referrals.conftest import ORG, Client, Service, Story
 
 
 def export(client: Client, person_id: str) -> None:

@@ -18,7 +18,8 @@ from protos.referrals.v1 import contacts_pb2_grpc
 from services.referrals.line.domain.contact import new_reference
 from services.referrals.line.usecases import contacts as usecases
 from tests.builders import NOON, refusal, refusal_with_delay
-from tests.referrals.conftest import Service, Story, credentials
+from tests.referrals.conftest import Service, Story
+from tests.referrals.contact_calls import credentials
 
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
 WAIT = ("RESOURCE_EXHAUSTED", "too_many_attempts")

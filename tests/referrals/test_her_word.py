@@ -16,17 +16,8 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import Circumstances, Receipt
 from services.referrals.files.domain.person import FieldGroup
-from tests.builders import NOON, refusal, wrong_fields
-from tests.referrals.conftest import (
-    ARRIVAL,
-    ORG,
-    Service,
-    Story,
-    open_identity,
-    pages,
-    read,
-    send_request,
-)
+from tests.builders import NOON, pages, refusal, wrong_fields
+from tests.referrals.conftest import ARRIVAL, ORG, Service, Story, open_identity, read, send_request
 from tests.referrals.test_emergencies import shelter_of_type
 from tests.referrals.test_overrides import attach
 

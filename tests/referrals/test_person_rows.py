@@ -21,14 +21,8 @@ from services.referrals.people.store import person_rows
 from services.referrals.people.store.person_rows import PARTS
 from tests.builders import NOTHING_UNSAFE, refusal
 from tests.parts.postgres import Server as Postgres
-from tests.referrals.conftest import (
-    SERVICE,
-    Client,
-    Service,
-    Story,
-    credentials,
-    update_contact,
-)
+from tests.referrals.conftest import SERVICE, Client, Service, Story
+from tests.referrals.contact_calls import credentials, update_contact
 from tests.referrals.test_contacts import status
 from tests.referrals.test_enquiries import CONTENT
 

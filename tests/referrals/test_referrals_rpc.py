@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.gateway.edge.clients import details_of
-from tests.builders import NOT_FOUND, refusal, wrong_fields
+from tests.builders import NOT_FOUND, pages, refusal, wrong_fields
 from tests.referrals.conftest import (
     ORG,
     SERVICE,
@@ -22,7 +22,6 @@ from tests.referrals.conftest import (
     Service,
     Story,
     history,
-    pages,
     read,
     send_request,
 )

@@ -21,8 +21,8 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.names import FORM, searched_words, words_of
 from services.referrals.files.usecases.names import MAX_RESULTS, SEARCH_BUDGET
 from services.referrals.network.domain.codes import ALPHABET, beginnings_of
-from tests.builders import NOT_FOUND, refusal, wrong_fields
-from tests.referrals.conftest import ORG, Client, Service, Story, pages
+from tests.builders import NOT_FOUND, pages, refusal, wrong_fields
+from tests.referrals.conftest import ORG, Client, Service, Story
 
 # The words of a name.
 

@@ -18,16 +18,8 @@ from services.referrals.files.domain.unsafe import NOT_STATED, Unsafe
 from services.referrals.network.store import members
 from services.referrals.referrals.domain.draft import Draft
 from tests.builders import conflict_of, refusal, violations_of, wrong_fields
-from tests.referrals.conftest import (
-    ARRIVAL,
-    ORG,
-    SERVICE,
-    Service,
-    Story,
-    read,
-    send_request,
-    update_contact,
-)
+from tests.referrals.conftest import ARRIVAL, ORG, SERVICE, Service, Story, read, send_request
+from tests.referrals.contact_calls import update_contact
 
 CONFLICT = "FAILED_PRECONDITION"
 UNSAFE_SHELTER: dict[str, Any] = {

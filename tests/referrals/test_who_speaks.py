@@ -18,15 +18,8 @@ from protos.referrals.v1 import enquiries_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
 from tests.builders import NOTHING_UNSAFE, refusal
-from tests.referrals.conftest import (
-    ORG,
-    SERVICE,
-    Client,
-    Story,
-    credentials,
-    open_identity,
-    read,
-)
+from tests.referrals.conftest import ORG, SERVICE, Client, Story, open_identity, read
+from tests.referrals.contact_calls import credentials
 from tests.referrals.test_any_line import operator_of, read_contact
 from tests.referrals.test_contacts import completed, referral_for
 

@@ -16,16 +16,8 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.deadline import DELETION
 from tests.builders import NOT_FOUND, NOTHING_UNSAFE, refusal
-from tests.referrals.conftest import (
-    SERVICE,
-    Service,
-    Story,
-    credentials,
-    history,
-    read,
-    send_request,
-    update_contact,
-)
+from tests.referrals.conftest import SERVICE, Service, Story, history, read, send_request
+from tests.referrals.contact_calls import credentials, update_contact
 from tests.referrals.test_any_line import read_contact
 from tests.referrals.test_callbacks import PHONE, arrange_call, owed_calls
 from tests.referrals.test_contacts import completed

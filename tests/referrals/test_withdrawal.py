@@ -26,11 +26,10 @@ from tests.referrals.conftest import (
     Client,
     Service,
     Story,
-    credentials,
     read,
     send_request,
-    update_contact,
 )
+from tests.referrals.contact_calls import credentials, update_contact
 from tests.referrals.test_contacts import referred_caller, status
 
 RACES = 200

@@ -196,9 +196,11 @@ class Consents:
             contact_ids = ids_of(tx, person_id).sole_contact_ids
             cancel_waiting(tx, now, contact_ids, [person_id], receipt.organization_id)
         for ended_receipt in ended_receipts:
-            referral_ids = referrals.live_of_person(
-                tx, person_id, ended_receipt.id, LIVE | ENDED_BEFORE
-            )
+            referral_ids = [
+                referral.id
+                for referral in referrals.of_people(tx, [person_id])
+                if referral.receipt_id == ended_receipt.id and referral.state in LIVE | ENDED_BEFORE
+            ]
             self._lives.withdraw_consent(tx, actor, now, referral_ids)
             self._end_emergencies(tx, now, person_id, ended_receipt.recipient_organization_id)
         if was_last:

@@ -257,17 +257,15 @@ def _open_text(row: Row, key: SealingKey | None, field: str) -> str | None:
         return None
 
 
-def live_of_person(
-    tx: Transaction, person_id: str, receipt_id: str = "", states: Collection[State] = LIVE
-) -> list[str]:
-    """Returns the ids of a person's live referrals, or of those in `states`, in order of id.
+def live_of_person(tx: Transaction, person_id: str, receipt_id: str = "") -> list[str]:
+    """Returns the ids of a person's live referrals, in order of id.
 
     `receipt_id` selects the referrals that are based on this receipt; "" selects all.
     """
     rows = tx.execute(
         "SELECT id FROM referrals WHERE person_id = %s AND (%s = '' OR receipt_id = %s)"
         " AND state = ANY(%s) ORDER BY id",
-        (person_id, receipt_id, receipt_id, [state.value for state in states]),
+        (person_id, receipt_id, receipt_id, [state.value for state in LIVE]),
     ).fetchall()
     return [row["id"] for row in rows]
 

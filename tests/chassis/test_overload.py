@@ -6,6 +6,7 @@ The service accepts only calls that it can answer in time, and a refused call co
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -115,11 +116,22 @@ def test_a_long_wait_for_a_callers_share_closes_the_queue_only_for_that_caller(
 
 
 def test_a_call_whose_deadline_passes_in_the_queue_is_never_started(
-    service: CrowdedService,
+    service: CrowdedService, queue_clock: SettableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = fill(service, THREADS)
-    late = [service.call("z", timeout=0.2) for _ in range(3)]
+    calls, pool, deadlines = fill(service, THREADS), service.served.server._pool, list[float]()
+    submit = pool.submit
+
+    def note_deadline(run: Any, answer: Any, event: Any, *rest: Any) -> Any:
+        deadlines.append(event.call_details.deadline)
+        return submit(run, answer, event, *rest)
+
+    monkeypatch.setattr(pool, "submit", note_deadline)
+    late = [service.call("z", timeout=1) for _ in range(3)]
+    until(lambda: len(deadlines) == 3)
     assert [outcome(call) for call in late] == ["DEADLINE_EXCEEDED"] * 3
+    # the service counts the time from the arrival of a call, so the deadline passes later there
+    until(lambda: time.time() > max(deadlines))
+    monkeypatch.undo()
     service.release.set()
     assert [outcome(call) for call in (*calls, service.call("z"))] == ["OK"] * (THREADS + 1)
     assert service.started_calls.total() == THREADS + 1

@@ -141,6 +141,21 @@ def test_roles_that_do_not_work_with_people_see_nothing_of_the_plan(
     assert open_plan(service.as_("shelter", scopes=("people.open",)), referral) == PLAN
 
 
+@pytest.mark.parametrize("role", ["COORDINATOR", "AUDITOR"])
+def test_a_coordinator_or_auditor_opens_no_plan_even_as_a_worker_of_the_files_organisation(
+    role: str, story: Story, service: Service
+) -> None:
+    referral = sent_with_plan(story)
+    worker = service.as_("ngo", role, "WORKER")
+    right_missing = ("PERMISSION_DENIED", "right_missing")
+    assert refusal(lambda: worker.GetPerson(id=referral.person_id)) == right_missing
+    assert refusal(lambda: open_plan(worker, referral)) == right_missing
+    assert [allowed for _, _, _, allowed in readings(story, referral)] == [False, False]
+    file = worker.GetPerson(id=referral.person_id, outline_only=True)
+    assert file.safe_contact == outline(worker, referral) == OUTLINE
+    assert not worker.GetPerson(id=story.person(plan=None).id).HasField("safe_contact")
+
+
 @pytest.mark.parametrize("end", [withdraw, Story.decline, withdraw_consent])
 @pytest.mark.parametrize("plan", [PLAN, NO_CONTACT])
 def test_an_ended_referral_no_longer_shows_the_plan_even_if_another_one_is_live(

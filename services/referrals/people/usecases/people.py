@@ -55,7 +55,11 @@ from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.codes import Check, beginnings_of
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.store import referrals, renewals
-from services.referrals.referrals.usecases.grants import Grants, check_may_know_people
+from services.referrals.referrals.usecases.grants import (
+    Grants,
+    check_may_know_people,
+    check_not_overseeing,
+)
 
 _GROUPS = frozenset(group.value for group in FieldGroup)
 _CORRECTABLE: dict[str, Callable[[pb.Person], Any]] = {
@@ -150,6 +154,7 @@ class People:
             call.trail.append(
                 Entry("read_safe_contact", person.id, "", (FieldGroup.CONTACT.value,))
             )
+            check_not_overseeing(call.caller)
             self._openings.admit(call.tx, call.caller, call.clock.now(), person.id)
         return person_message(person, plan)
 
@@ -297,6 +302,7 @@ class People:
         details = (FieldGroup.CONTACT.value, f"referral:{referral.id}")
         trail.append(Entry("read_safe_contact", referral.person_id, referral.need_code, details))
         person = self._grants.person_for_party(tx, caller, referral)
+        check_not_overseeing(caller)
         grant = self._grants.of_contact(tx, caller, now, referral, person)
         trail[-1] = replace(trail[-1], detail_codes=trail[-1].detail_codes + grant.basis)
         plan = self._files.safe_contact(tx, grant)

@@ -177,9 +177,17 @@ def check_may_open_people(tx: Transaction, caller: Caller) -> None:
     check_may_know_people(tx, caller)
 
 
-def check_may_know_people(tx: Transaction, caller: Caller) -> None:
-    """Refuses coordinators, auditors and members on probation, who never learn who a person is."""
+def check_not_overseeing(caller: Caller) -> None:
+    """Refuses coordinators and auditors, who read nothing sealed of a file.
+
+    Another role of the same account does not change that.
+    """
     if caller.has("COORDINATOR") or caller.has("AUDITOR"):
         raise NotAllowed("right_missing")
+
+
+def check_may_know_people(tx: Transaction, caller: Caller) -> None:
+    """Refuses coordinators, auditors and members on probation, who never learn who a person is."""
+    check_not_overseeing(caller)
     if members.on_probation(tx, caller.organization_id):
         raise NotAllowed("member_on_probation")

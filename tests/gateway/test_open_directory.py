@@ -163,6 +163,21 @@ def test_no_result_for_housing_shows_its_place(
     assert legal_pages.count("Chinandega") > 2
 
 
+def test_the_place_of_a_member_with_more_services_than_a_page_is_not_shown(
+    visitor: FlaskClient, played: PlayedServices
+) -> None:
+    legal = service()
+    played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
+        organizations=[legal.organization]
+    )
+    played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
+        services=[legal], total_size=101, next_page_token="next"
+    )
+    page = main(visitor.get(f"/services/organizations/{ID}").text)
+    assert missing(page, "no se dice dónde está, por seguridad") == []
+    assert missing(page, "De qué se ocupa") == ["De qué se ocupa"]
+
+
 def test_a_search_for_housing_says_that_shelters_are_reached_by_phone(
     visitor: FlaskClient, played: PlayedServices
 ) -> None:

@@ -94,9 +94,10 @@ def organization(identifier: str) -> str:
     return render_template(
         "open_organization.html",
         organization=members[0],
-        # If an organisation offers housing, its own place stays secret, too.
+        # The place of an organisation that offers housing, even on a further page, stays secret.
         where=""
-        if any(is_housing(public_service.service) for public_service in answer.services)
+        if answer.next_page_token
+        or any(is_housing(public_service.service) for public_service in answer.services)
         else words.place(members[0].department, members[0].country),
         services=hide_places_of_housing(answer.services),
         question=rpc_request,

@@ -121,7 +121,8 @@ class ContactsServicer:
         """Returns the contact of a caller who gives her reference and PIN, without its notes; if there
         are several, the latest. Only contacts of the caller's organisation are found; for her contacts
         with other lines, References returns the state and carries out what she requests.
-        reference_or_pin_wrong, too_many_attempts: as for References.
+        reference_or_pin_wrong: as for References. too_many_attempts: an organisation may send ten wrong
+        PINs for one reference, then one in five minutes, and after a hundred one an hour.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -585,7 +586,8 @@ class ReferencesServicer:
     def WithdrawConsentByReference(self, request, context):
         """Withdraws every consent and override of the person, whoever recorded them, and ends her
         requests, including drafts and the open needs of requests that came back; access ends at once.
-        With `item_key`, only one request ends, together with the requests that use the same consent.
+        With `item_key`, only one request ends, together with the requests that use the same consent, or
+        a consent that ends with any withdrawal (WithdrawReceipt).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,7 +52,8 @@ class ContactsStub:
     """Returns the contact of a caller who gives her reference and PIN, without its notes; if there
     are several, the latest. Only contacts of the caller's organisation are found; for her contacts
     with other lines, References returns the state and carries out what she requests.
-    reference_or_pin_wrong, too_many_attempts: as for References.
+    reference_or_pin_wrong: as for References. too_many_attempts: an organisation may send ten wrong
+    PINs for one reference, then one in five minutes, and after a hundred one an hour.
     """
     UpdateContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]
     """Saves further triage answers, the outcome or the person; the urgency is derived again."""
@@ -97,7 +98,8 @@ class ContactsAsyncStub(ContactsStub):
     """Returns the contact of a caller who gives her reference and PIN, without its notes; if there
     are several, the latest. Only contacts of the caller's organisation are found; for her contacts
     with other lines, References returns the state and carries out what she requests.
-    reference_or_pin_wrong, too_many_attempts: as for References.
+    reference_or_pin_wrong: as for References. too_many_attempts: an organisation may send ten wrong
+    PINs for one reference, then one in five minutes, and after a hundred one an hour.
     """
     UpdateContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UpdateContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
     """Saves further triage answers, the outcome or the person; the urgency is derived again."""
@@ -163,7 +165,8 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
         """Returns the contact of a caller who gives her reference and PIN, without its notes; if there
         are several, the latest. Only contacts of the caller's organisation are found; for her contacts
         with other lines, References returns the state and carries out what she requests.
-        reference_or_pin_wrong, too_many_attempts: as for References.
+        reference_or_pin_wrong: as for References. too_many_attempts: an organisation may send ten wrong
+        PINs for one reference, then one in five minutes, and after a hundred one an hour.
         """
 
     @_abc_1.abstractmethod
@@ -249,7 +252,8 @@ class ReferencesStub:
     WithdrawConsentByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]
     """Withdraws every consent and override of the person, whoever recorded them, and ends her
     requests, including drafts and the open needs of requests that came back; access ends at once.
-    With `item_key`, only one request ends, together with the requests that use the same consent.
+    With `item_key`, only one request ends, together with the requests that use the same consent, or
+    a consent that ends with any withdrawal (WithdrawReceipt).
     """
     ListReadingsByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListReadingsByReferenceRequest, _contacts_pb2.ListReadingsByReferenceResponse]
     """Returns the accesses to the data stored about her, newest first: on which day, by what kind of
@@ -291,7 +295,8 @@ class ReferencesAsyncStub(ReferencesStub):
     WithdrawConsentByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.WithdrawConsentByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Withdraws every consent and override of the person, whoever recorded them, and ends her
     requests, including drafts and the open needs of requests that came back; access ends at once.
-    With `item_key`, only one request ends, together with the requests that use the same consent.
+    With `item_key`, only one request ends, together with the requests that use the same consent, or
+    a consent that ends with any withdrawal (WithdrawReceipt).
     """
     ListReadingsByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListReadingsByReferenceRequest, _contacts_pb2.ListReadingsByReferenceResponse]  # type: ignore[assignment]
     """Returns the accesses to the data stored about her, newest first: on which day, by what kind of
@@ -342,7 +347,8 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
         """Withdraws every consent and override of the person, whoever recorded them, and ends her
         requests, including drafts and the open needs of requests that came back; access ends at once.
-        With `item_key`, only one request ends, together with the requests that use the same consent.
+        With `item_key`, only one request ends, together with the requests that use the same consent, or
+        a consent that ends with any withdrawal (WithdrawReceipt).
         """
 
     @_abc_1.abstractmethod

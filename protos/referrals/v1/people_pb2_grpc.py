@@ -152,7 +152,8 @@ class PeopleServicer:
     def GetPerson(self, request, context):
         """Returns the coarse part of a file. The file's own organisation also gets her safe-contact plan,
         which counts as an access unless only the outline is requested. Callers: the file's
-        organisation, or the receiver of a live referral.
+        organisation, or the receiver of a live referral. right_missing: a caller with the role of
+        coordinator or auditor, even in addition to another role, gets only the outline of a plan.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -235,7 +236,8 @@ class PeopleServicer:
         """Opens the whole safe-contact plan, including hours, code word and what never to say. The trail
         records this before the first byte is sent, like OpenPerson: the person can learn that it was
         opened. Callers: the file's organisation; the receiver of a live referral whose receipt names
-        the group contact. Keep no copy. OpenPerson returns the number to call.
+        the group contact. Keep no copy. OpenPerson returns the number to call. right_missing: the
+        caller has the role of coordinator or auditor, even in addition to another role.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -302,8 +304,10 @@ class PeopleServicer:
         closed or withdrawn referral keeps its state, and its receiver has to confirm the deletion too.
         Callers: the file's organisation, or the recipient if the person told it so. When the last
         consent that opens anything is withdrawn, the file's plans end, and its organisation's
-        enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A second
-        withdrawal changes nothing.
+        enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A consent
+        that somebody else gave for an adult, and a decision against the no of a person of unknown age,
+        end with any withdrawal; so do the recipient's emergency accesses. A second withdrawal changes
+        nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,8 @@ class PeopleStub:
     GetPerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.GetPersonRequest, _people_pb2.Person]
     """Returns the coarse part of a file. The file's own organisation also gets her safe-contact plan,
     which counts as an access unless only the outline is requested. Callers: the file's
-    organisation, or the receiver of a live referral.
+    organisation, or the receiver of a live referral. right_missing: a caller with the role of
+    coordinator or auditor, even in addition to another role, gets only the outline of a plan.
     """
     ListPeople: _grpc.UnaryUnaryMultiCallable[_people_pb2.ListPeopleRequest, _people_pb2.ListPeopleResponse]
     """Lists the files of the caller's organisation, newest first, with codes only."""
@@ -91,7 +92,8 @@ class PeopleStub:
     """Opens the whole safe-contact plan, including hours, code word and what never to say. The trail
     records this before the first byte is sent, like OpenPerson: the person can learn that it was
     opened. Callers: the file's organisation; the receiver of a live referral whose receipt names
-    the group contact. Keep no copy. OpenPerson returns the number to call.
+    the group contact. Keep no copy. OpenPerson returns the number to call. right_missing: the
+    caller has the role of coordinator or auditor, even in addition to another role.
     """
     CreateReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]
     """Records a consent. Callers: the file's organisation. For somebody under 18 a guardian or an
@@ -133,8 +135,10 @@ class PeopleStub:
     closed or withdrawn referral keeps its state, and its receiver has to confirm the deletion too.
     Callers: the file's organisation, or the recipient if the person told it so. When the last
     consent that opens anything is withdrawn, the file's plans end, and its organisation's
-    enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A second
-    withdrawal changes nothing.
+    enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A consent
+    that somebody else gave for an adult, and a decision against the no of a person of unknown age,
+    end with any withdrawal; so do the recipient's emergency accesses. A second withdrawal changes
+    nothing.
     """
     WithdrawAllReceipts: _grpc.UnaryUnaryMultiCallable[_people_pb2.WithdrawAllReceiptsRequest, _people_pb2.ListReceiptsResponse]
     """Withdraws everything at the person's request: every consent and override about her, and what was
@@ -168,7 +172,8 @@ class PeopleAsyncStub(PeopleStub):
     GetPerson: _aio.UnaryUnaryMultiCallable[_people_pb2.GetPersonRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Returns the coarse part of a file. The file's own organisation also gets her safe-contact plan,
     which counts as an access unless only the outline is requested. Callers: the file's
-    organisation, or the receiver of a live referral.
+    organisation, or the receiver of a live referral. right_missing: a caller with the role of
+    coordinator or auditor, even in addition to another role, gets only the outline of a plan.
     """
     ListPeople: _aio.UnaryUnaryMultiCallable[_people_pb2.ListPeopleRequest, _people_pb2.ListPeopleResponse]  # type: ignore[assignment]
     """Lists the files of the caller's organisation, newest first, with codes only."""
@@ -217,7 +222,8 @@ class PeopleAsyncStub(PeopleStub):
     """Opens the whole safe-contact plan, including hours, code word and what never to say. The trail
     records this before the first byte is sent, like OpenPerson: the person can learn that it was
     opened. Callers: the file's organisation; the receiver of a live referral whose receipt names
-    the group contact. Keep no copy. OpenPerson returns the number to call.
+    the group contact. Keep no copy. OpenPerson returns the number to call. right_missing: the
+    caller has the role of coordinator or auditor, even in addition to another role.
     """
     CreateReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.CreateReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Records a consent. Callers: the file's organisation. For somebody under 18 a guardian or an
@@ -259,8 +265,10 @@ class PeopleAsyncStub(PeopleStub):
     closed or withdrawn referral keeps its state, and its receiver has to confirm the deletion too.
     Callers: the file's organisation, or the recipient if the person told it so. When the last
     consent that opens anything is withdrawn, the file's plans end, and its organisation's
-    enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A second
-    withdrawal changes nothing.
+    enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A consent
+    that somebody else gave for an adult, and a decision against the no of a person of unknown age,
+    end with any withdrawal; so do the recipient's emergency accesses. A second withdrawal changes
+    nothing.
     """
     WithdrawAllReceipts: _aio.UnaryUnaryMultiCallable[_people_pb2.WithdrawAllReceiptsRequest, _people_pb2.ListReceiptsResponse]  # type: ignore[assignment]
     """Withdraws everything at the person's request: every consent and override about her, and what was
@@ -303,7 +311,8 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_people_pb2.Person, _abc.Awaitable[_people_pb2.Person]]:
         """Returns the coarse part of a file. The file's own organisation also gets her safe-contact plan,
         which counts as an access unless only the outline is requested. Callers: the file's
-        organisation, or the receiver of a live referral.
+        organisation, or the receiver of a live referral. right_missing: a caller with the role of
+        coordinator or auditor, even in addition to another role, gets only the outline of a plan.
         """
 
     @_abc_1.abstractmethod
@@ -400,7 +409,8 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         """Opens the whole safe-contact plan, including hours, code word and what never to say. The trail
         records this before the first byte is sent, like OpenPerson: the person can learn that it was
         opened. Callers: the file's organisation; the receiver of a live referral whose receipt names
-        the group contact. Keep no copy. OpenPerson returns the number to call.
+        the group contact. Keep no copy. OpenPerson returns the number to call. right_missing: the
+        caller has the role of coordinator or auditor, even in addition to another role.
         """
 
     @_abc_1.abstractmethod
@@ -478,8 +488,10 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         closed or withdrawn referral keeps its state, and its receiver has to confirm the deletion too.
         Callers: the file's organisation, or the recipient if the person told it so. When the last
         consent that opens anything is withdrawn, the file's plans end, and its organisation's
-        enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A second
-        withdrawal changes nothing.
+        enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A consent
+        that somebody else gave for an adult, and a decision against the no of a person of unknown age,
+        end with any withdrawal; so do the recipient's emergency accesses. A second withdrawal changes
+        nothing.
         """
 
     @_abc_1.abstractmethod

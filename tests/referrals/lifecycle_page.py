@@ -358,7 +358,6 @@ def _clocks() -> list[str]:
         f" It opens nothing after {_span(OVERRIDE_CONFIRM)} without that confirmation"
         " (`override_confirm`), and nothing after"
         f" {_span(OVERRIDE_END)} (`override_end`) unless a consent replaced it.",
-        "The 12 hours to the first contact for `immediate` can be met after a call at 23:50.",
         "Working days are those of the person's country, without weekends and public holidays.",
         f"Each deadline fires once at {', '.join(str(level) for level in LEVELS[:-1])} and"
         f" {LEVELS[-1]} per cent:"

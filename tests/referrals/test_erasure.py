@@ -1,6 +1,7 @@
 """Erasures: the two people who decide, the destroyed data and the data that stay."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 from functools import partial
 from typing import Any, cast
@@ -8,18 +9,21 @@ from typing import Any, cast
 import pytest
 
 from chassis.ids import new_id
+from chassis.tokens import SYSTEM
 from keys import key_folder
 from keys.sealing import CannotOpen, Keyring
-from protos.referrals.v1 import erasures_pb2, facts_pb2, people_pb2
+from protos.referrals.v1 import contacts_pb2, erasures_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import Grant
 from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.store.people import People as Files
 from tests.builders import NOON, NOT_FOUND, conflict_of, pages, refusal
 from tests.faults.canary import dump
-from tests.referrals.conftest import ORG, Client, Service, Story, read
+from tests.parts.loops import eventually
+from tests.referrals.conftest import LONG, ORG, Client, Service, Story, read
 from tests.referrals.contact_calls import update_contact
 from tests.referrals.test_referrals_rpc import declined
+from tests.referrals.test_withdrawal import waiting
 
 ERASED_PERSON = ("FAILED_PRECONDITION", "person_erased")
 NOTHING_TO_CONFIRM = ("FAILED_PRECONDITION", "nothing_to_confirm")
@@ -249,6 +253,58 @@ def test_after_an_erasure_no_stored_data_of_the_person_can_be_opened(
         pb.CoarsePerson(),
         "",
     )
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_no_word_of_a_name_is_left_that_is_stored_while_the_file_is_erased(
+    story: Story, service: Service, manager: Client
+) -> None:
+    files, person = Files(key_folder.keyring(service.keys, "referrals")), story.person()
+    propose(story.ngo, person.id)
+    # a file from before the search by name
+    service.as_owner("DELETE FROM person_names WHERE person_id = %s", person.id)
+    service.as_owner("UPDATE people SET names_form = 0 WHERE id = %s", person.id)
+    with ThreadPoolExecutor(1) as pool:
+        with service.database.transaction(SYSTEM) as tx:
+            for stored_person in files.without_names(tx, 1000):
+                files.note_names(tx, stored_person, service.clock.now())
+            [row] = tx.execute(
+                "SELECT count(*) AS words FROM person_names WHERE person_id = %s", (person.id,)
+            )
+            erased = pool.submit(confirm, manager, person.id)
+            assert eventually(lambda: waiting(service) == 1 or erased.done(), LONG)
+        assert erased.result().destroyed.name_marks == row["words"] == 1
+    assert not service.rows("SELECT FROM person_names WHERE person_id = %s", person.id)
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_no_line_owes_a_call_that_was_agreed_while_the_file_was_erased(
+    story: Story, service: Service
+) -> None:
+    contact_id = story.contact().contact.id
+    person = story.operator.CreatePerson(
+        contact_id=contact_id,
+        safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE),
+    )
+    propose(story.operator, person.id)
+    callback = contacts_pb2.Callback(
+        contact_id=contact_id,
+        day_code=contacts_pb2.DAY_BAND_TOMORROW,
+        hour_code=contacts_pb2.HOUR_BAND_EVENING,
+    )
+    with ThreadPoolExecutor(2) as pool:
+        with service.database.transaction(SYSTEM) as tx:
+            tx.execute("SELECT FROM people WHERE id = %s FOR UPDATE", (person.id,)).fetchone()
+            agreed = pool.submit(story.operator.CreateCallback, callback=callback)
+            assert eventually(lambda: waiting(service) == 1 or agreed.done(), LONG)
+            erased = pool.submit(confirm, service.as_("hotline", "MANAGER"), person.id)
+            assert eventually(lambda: waiting(service) == 2 or erased.done(), LONG)
+        assert (agreed.result().contact_id, erased.result().HasField("erase_time")) == (
+            contact_id,
+            True,
+        )
+    owed = story.operator.ListCallbacks(page_size=200).callbacks
+    assert contact_id not in [callback.contact_id for callback in owed]
 
 
 def test_reading_the_stored_data_of_an_erased_person_is_refused_as_erased(

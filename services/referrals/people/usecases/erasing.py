@@ -138,9 +138,12 @@ class ErasureRpcs:
         ids = ids_of(tx, person.id)
         live_count = len(referrals.live_of_person(tx, person.id))
         receipts = self._consents.end_all(tx, actor, now, person.id)
-        callbacks.end(tx, now, callback_book.owed_to_person(tx, person.id))
         for contact_id in ids.sole_contact_ids:
             self._contacts.erase(tx, now, contact_id)
+        # waits for a change to the file, whose new rows would otherwise stay
+        self._files.get(tx, person.id, for_update=True)
+        # after the contacts, so that no line agrees on a call later
+        callbacks.end(tx, now, callback_book.owed_to(tx, ids.contact_ids))
         # cancels enquiries made after the first cancellation and before the contact was closed
         cancel_waiting(tx, now, ids.sole_contact_ids, [person.id])
         counts = erasures.destroy(tx, ids, now)

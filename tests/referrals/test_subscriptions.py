@@ -5,6 +5,7 @@ A suspended caller is refused, and a service that is no longer offered becomes u
 
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import cast
@@ -24,8 +25,20 @@ from services.referrals import subscriptions
 from services.referrals.network.domain.service import Ages
 from services.referrals.network.store import members
 from tests.builders import NOON, refusal
-from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story, read, send_request
+from tests.parts.loops import eventually
+from tests.referrals.conftest import (
+    ARRIVAL,
+    LONG,
+    ORG,
+    SERVICE,
+    Client,
+    Service,
+    Story,
+    read,
+    send_request,
+)
 from tests.referrals.test_referrals_rpc import shown
+from tests.referrals.test_withdrawal import waiting
 
 NOT_ACTIVE = ("PERMISSION_DENIED", "organization_not_active")
 
@@ -297,6 +310,24 @@ def test_d24_a_suspension_and_a_return_are_each_published_once_to_the_other_side
         assert member_facts(service, live) == expected
     assert [member_facts(service, referral) for referral in (withdrawn, draft)] == [[], []]
     assert read(story.coordinator, live.id).etag == before, "no etag has become stale"
+
+
+@pytest.mark.usefixtures("unhurried")
+def test_d24_the_sender_of_a_referral_that_is_being_sent_learns_of_the_receivers_suspension(
+    story: Story, service: Service, hearing: Hearing
+) -> None:
+    draft = story.draft()
+    request = send_request(draft, story.receipt(draft.person_id).id, arrival=ARRIVAL)
+    with ThreadPoolExecutor(2) as pool:
+        with service.database.transaction(SYSTEM) as tx:
+            tx.execute("SELECT FROM referrals WHERE id = %s FOR UPDATE", (draft.id,)).fetchone()
+            sent = pool.submit(story.ngo.SendReferral, request)
+            assert eventually(lambda: waiting(service) == 1 or sent.done(), LONG)
+            suspended = pool.submit(hearing.organization, "shelter", "SUSPENDED")
+            assert eventually(lambda: waiting(service) == 2 or suspended.done(), LONG)
+        assert sent.result().state == pb.STATE_SENT
+        suspended.result()
+    assert member_facts(service, draft) == [("side_out", ORG["shelter"])]
 
 
 def test_d24_changes_of_the_other_side_do_not_report_a_suspended_member_again(

@@ -239,11 +239,13 @@ def query_receiver(
 ) -> Callable[[], Receiver]:
     """Queries the known facts about a service and its organisation, for one sender.
 
-    Returns a function that waits for the result.
+    Returns a function that waits for the result. An organisation in good standing is locked, so
+    that `Lives.note_standing`, which runs when it is suspended, then sees the referral that this
+    transaction sends.
     """
     result = tx.execute(
         "SELECT EXISTS (SELECT FROM members r WHERE r.id = %(receiver)s"
-        " AND r.kind = 'organization' AND r.active) AS active,"
+        " AND r.kind = 'organization' AND r.active FOR SHARE) AS active,"
         " coalesce(s.active AND s.organization_id = %(receiver)s, false) AS offered,"
         f" {_IS_SHELTER} AS shelter, {_IS_ON_PROBATION} AS probation,"
         " s.minimum_age, s.maximum_age, coalesce(s.department, '') AS department"

@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 
 from chassis.ids import new_id
+from chassis.tokens import SYSTEM
 from protos.notifications.v1 import notifications_pb2 as pb
+from services.notifications import subscriptions
 from services.notifications.channels.webhooks import EgressClient
+from services.notifications.store.mail_folder import MailFolder
 from services.notifications.usecases.sending import WEBHOOK_LEASE
 from tests.builders import NOT_FOUND, refusal
 from tests.notifications.conftest import (
@@ -421,6 +424,26 @@ def test_a_suspended_organisation_is_sent_nothing(service: Service) -> None:
     service.suspend(RECEIVER, "APPROVED")
     service.hear("sent")
     assert service.send_webhooks() == service.send_mails() == 1
+
+
+def test_a_notice_that_is_stored_while_its_organisation_is_suspended_is_sent_nowhere(
+    service: Service,
+) -> None:
+    system = service.receiver()
+    service.webhook(RECEIVER, system.url)
+    service.desk(RECEIVER, "mesa@ong.example")
+    with service.database.transaction(SYSTEM) as tx:
+        subscriptions.referrals(service.clock, public_url=PUBLIC_URL, by_email=True)(
+            tx, service.fact("sent")
+        )
+        tx.execute("SELECT").fetchone()  # the notice is stored, but not committed
+        service.suspend(RECEIVER)
+    service.send_webhooks()
+    service.send_mails()
+    assert (system.requests, list(MailFolder(service.mails, service.clock).mails())) == ([], [])
+    assert [row["status"] for row in service.rows("SELECT status FROM deliveries")] == (
+        ["DISCARDED"] * 2
+    )
 
 
 def test_the_secret_is_stored_sealed_and_shown_once(service: Service) -> None:

@@ -196,7 +196,10 @@ class WebhookSender:
             self._idle_threads.release()
 
     def send(self, claim: WebhookClaim) -> None:
-        """Makes one attempt and records it."""
+        """Makes one attempt and records it; discards a delivery to an inactive organisation."""
+        if claim.inactive:
+            self._queue.discard(claim)
+            return
         now = self._clock.now()
         signatures = (
             Signature(secret).sign(claim.id, now, claim.body)

@@ -84,7 +84,8 @@ class Claim:
 class WebhookClaim(Claim):
     """A claimed delivery to a webhook.
 
-    The secrets are still sealed; `former_secret` is None once it no longer signs.
+    The secrets are still sealed; `former_secret` is None once it no longer signs. `inactive` is
+    True if the organisation is suspended or has left.
     """
 
     webhook_id: str
@@ -92,14 +93,16 @@ class WebhookClaim(Claim):
     secret: bytes
     former_secret: bytes | None
     body: str
+    inactive: bool
 
 
 @dataclass(frozen=True)
 class EmailClaim(Claim):
     """A claimed e-mail, either to a desk or, as a letter, to one person.
 
-    For a desk, `email` is the address, still sealed; None if the desk has removed it since. For a
-    letter, `letter` holds the text and the address, still sealed; None once the letter has expired.
+    For a desk, `email` is the address, still sealed; None if the desk has removed it since, or if
+    its organisation is suspended or has left. For a letter, `letter` holds the text and the
+    address, still sealed; None once the letter has expired.
     """
 
     referral_id: str

@@ -3,9 +3,10 @@
 A sender claims a delivery for a lease, and finishes it within the lease. A claim moves
 `next_attempt_time` to the end of the lease, so the delivery of a sender that dies becomes due again
 by itself. `finish` does not change a delivery that was claimed again or discarded in the meantime.
-A transaction that changes an endpoint and its deliveries locks the endpoint first: otherwise a
-manager who disables the endpoint and a sender that records an attempt would wait for each other,
-and PostgreSQL would end one of the two transactions.
+A delivery that was being added while its organisation was suspended was not discarded with the
+others; its claim says so. A transaction that changes an endpoint and its deliveries locks the
+endpoint first: otherwise a manager who disables the endpoint and a sender that records an attempt
+would wait for each other, and PostgreSQL would end one of the two transactions.
 """
 
 from datetime import datetime, timedelta
@@ -40,7 +41,11 @@ _COLUMNS = (
 _CLAIM_WEBHOOKS = """
 WITH due AS (
     SELECT first.id, w.id AS webhook_id, w.url, w.secret, CASE
-        WHEN w.former_secret_expire_time > %(now)s THEN w.former_secret END AS former_secret
+        WHEN w.former_secret_expire_time > %(now)s THEN w.former_secret END AS former_secret,
+        EXISTS (
+            SELECT FROM organizations o
+            WHERE o.id = w.organization_id AND o.status IN ('SUSPENDED', 'LEFT')
+        ) AS inactive
     FROM webhooks w CROSS JOIN LATERAL (
         SELECT id FROM deliveries WHERE channel = 'webhook' AND webhook_id = w.id
             AND next_attempt_time <= %(now)s ORDER BY next_attempt_time LIMIT 1
@@ -51,7 +56,7 @@ WITH due AS (
     UPDATE deliveries d SET next_attempt_time = %(lease)s FROM due WHERE d.id = due.id
         AND d.next_attempt_time <= %(now)s
     RETURNING d.id, d.message_id, d.tries, d.first_try_time, d.trace, d.body, due.webhook_id,
-        due.url, due.secret, due.former_secret
+        due.url, due.secret, due.former_secret, due.inactive
 ), busy AS (
     UPDATE webhooks SET busy_until = %(lease)s FROM taken WHERE webhooks.id = taken.webhook_id
 )
@@ -72,6 +77,10 @@ SELECT taken.id, taken.message_id, taken.tries, taken.first_try_time, taken.trac
     letters.kind AS letter_kind
 FROM taken JOIN messages m ON m.id = taken.message_id
     LEFT JOIN desks ON desks.organization_id = taken.organization_id AND taken.kind <> 'letter'
+        AND NOT EXISTS (
+            SELECT FROM organizations o
+            WHERE o.id = taken.organization_id AND o.status IN ('SUSPENDED', 'LEFT')
+        )
     LEFT JOIN letters ON letters.delivery_id = taken.id AND letters.expire_time > %(now)s
 """
 

@@ -159,6 +159,22 @@ def test_others_cannot_see_that_a_confidential_place_has_moved(
     assert get(partner, created).etag != before.etag
 
 
+def test_only_its_own_organisation_reads_the_name_of_a_confidential_place(
+    scene: Scene, manager: Stubs
+) -> None:
+    created = make(manager, **HOUSE)
+    for role in (Role.COORDINATOR, Role.AUDITOR):
+        by = scene.by(scene.coalition, role)
+        place = get(by, created)
+        assert (place.name, place.HasField("update_time")) == ("", False), role
+        request = pb.ListLocationsRequest(organization_id=created.organization_id)
+        assert [place.name for place in by.ListLocations(request).locations] == [""]
+    assert wrong_fields(lambda: change(scene.coordinator, created, name="Otra")) == [
+        ("location.name", "out_of_range")
+    ], "she would overwrite a name that she does not see"
+    assert get(manager, created).name == HOUSE["name"]
+
+
 def test_other_changes_leave_the_sealed_street_as_it_was(
     scene: Scene, member: Organization, manager: Stubs
 ) -> None:

@@ -140,7 +140,7 @@ class LocationsServicer:
     def UpdateLocation(self, request, context):
         """Changes the fields named in update_mask. A sealed address, or the directions to it, can be
         replaced, but not emptied. Callers: managers of the organisation; coordinators, who may not
-        change an address that is sealed.
+        change the name or the sealed address of a confidential place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

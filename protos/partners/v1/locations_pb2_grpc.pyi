@@ -52,7 +52,7 @@ class LocationsStub:
     UpdateLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.UpdateLocationRequest, _locations_pb2.Location]
     """Changes the fields named in update_mask. A sealed address, or the directions to it, can be
     replaced, but not emptied. Callers: managers of the organisation; coordinators, who may not
-    change an address that is sealed.
+    change the name or the sealed address of a confidential place.
     """
     DeleteLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.DeleteLocationRequest, _locations_pb2.DeleteLocationResponse]
     """Removes a place at which nothing is offered any more. Callers: managers, coordinators."""
@@ -112,7 +112,7 @@ class LocationsAsyncStub(LocationsStub):
     UpdateLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.UpdateLocationRequest, _locations_pb2.Location]  # type: ignore[assignment]
     """Changes the fields named in update_mask. A sealed address, or the directions to it, can be
     replaced, but not emptied. Callers: managers of the organisation; coordinators, who may not
-    change an address that is sealed.
+    change the name or the sealed address of a confidential place.
     """
     DeleteLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.DeleteLocationRequest, _locations_pb2.DeleteLocationResponse]  # type: ignore[assignment]
     """Removes a place at which nothing is offered any more. Callers: managers, coordinators."""
@@ -199,7 +199,7 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_locations_pb2.Location, _abc.Awaitable[_locations_pb2.Location]]:
         """Changes the fields named in update_mask. A sealed address, or the directions to it, can be
         replaced, but not emptied. Callers: managers of the organisation; coordinators, who may not
-        change an address that is sealed.
+        change the name or the sealed address of a confidential place.
         """
 
     @_abc_1.abstractmethod

@@ -104,8 +104,8 @@ class Locations:
     def UpdateLocation(self, request: pb.UpdateLocationRequest, call: Call) -> pb.Location:
         """Changes a place.
 
-        Only workers of the organisation that owns a confidential place may change its address or
-        the directions to it.
+        Only workers of the organisation that owns a confidential place may change its name, its
+        address or the directions to it.
         """
         entry = messages.location_entry(request.location)
         changes = {
@@ -115,11 +115,13 @@ class Locations:
         location = _locked_location(call, request.location.id)
         check_etag(request.location.etag, etag_of(location), "location.etag")
         is_owner = call.caller.organization_id == location.organization_id
-        sealed_fields = [name for name in SEALED if name in changes and location.entry.confidential]
-        if sealed_fields and not is_owner:
-            raise Invalid(*((f"location.{name}", "out_of_range") for name in sealed_fields))
+        own_fields = [
+            name for name in (*SEALED, "name") if name in changes and location.entry.confidential
+        ]
+        if own_fields and not is_owner:
+            raise Invalid(*((f"location.{name}", "out_of_range") for name in own_fields))
         # An empty text is refused, because the store keeps a sealed field if its new text is empty.
-        if empty_fields := [name for name in sealed_fields if not changes[name]]:
+        if empty_fields := [name for name in own_fields if name in SEALED and not changes[name]]:
             raise Invalid(*((f"location.{name}", "required") for name in empty_fields))
         change_location(call.tx, self._keyring, call.caller, call.clock.now(), location, changes)
         call.trail.append(Entry("location_change", location.id, detail_codes=tuple(changes)))
@@ -370,7 +372,10 @@ def end_address(tx: Transaction, referral_id: str, at: datetime) -> None:
 
 def _message(location: Location, caller: Caller) -> pb.Location:
     return messages.location(
-        location, etag_of(location), viewer(caller).tier_of(location.organization_id)
+        location,
+        etag_of(location),
+        viewer(caller).tier_of(location.organization_id),
+        is_own=caller.organization_id == location.organization_id,
     )
 
 

@@ -41,16 +41,18 @@ def location_entry(message: locations_pb2.Location) -> LocationEntry:
     )
 
 
-def location(location: Location, tag: str, tier: Tier) -> locations_pb2.Location:
+def location(
+    location: Location, tag: str, tier: Tier, *, is_own: bool = False
+) -> locations_pb2.Location:
     """Returns a place as a caller of this tier sees it.
 
-    Only coordinators, auditors and the place's own organisation see the name of a confidential
-    place, and when it changed: it may have moved. Other callers learn no more of its location than
-    the department.
+    Only the place's own organisation (`is_own`) sees the name of a confidential place, and when it
+    changed: it may have moved. Other callers learn no more of its location than the department.
+    Coordinators, who may change the place, see its true etag.
     """
     entry = location.entry
-    is_hidden = entry.confidential and tier < Tier.COORDINATOR
-    if is_hidden:
+    is_hidden = entry.confidential and not is_own
+    if is_hidden and tier < Tier.COORDINATOR:
         tag = etag(0, entry.country, entry.department, *entry.accessibility)
     return visible_part(
         locations_pb2.Location(

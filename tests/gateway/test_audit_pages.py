@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import contract, errors
 from protos.contract.v1 import contract_pb2
@@ -195,6 +196,27 @@ def test_an_emergency_access_is_reviewed_by_the_files_organisation_or_an_auditor
     played.answers["ReviewEmergency"] = errors.Conflict("nothing_to_review")
     refused_page = submit(client, path, page, etag="v1", review_code="misuse").text
     assert "Alguien ya dijo qué fue." in refused_page
+
+
+def test_readers_who_cannot_review_an_emergency_access_are_told_who_can(
+    played: PlayedServices,
+) -> None:
+    worker, coordinator = contract_pb2.ROLE_WORKER, contract_pb2.ROLE_COORDINATOR
+    other_file = {"file_organization_id": "d" * 32}
+    for role, fields, has_form, is_told in (
+        (coordinator, other_file, False, True),
+        (coordinator, {}, False, True),
+        (worker, other_file | {"organization_id": OWN_ID}, False, True),
+        (worker, {}, True, False),
+        (contract_pb2.ROLE_AUDITOR, other_file, True, False),
+        (coordinator, other_file | {"review_time": Timestamp(seconds=1)}, False, False),
+    ):
+        played.answers["GetEmergency"] = emergency(**fields)
+        page = signed_in_as(played, role).get(f"/emergencies/{ID}").text
+        assert (
+            'name="review_code"' in page,
+            "que lleva el expediente, o la auditoría" in page,
+        ) == (has_form, is_told), (role, fields)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
     return render_template(
         "emergency.html",
         one=emergency,
-        names=names.names({emergency.organization_id}),
+        names=names.names({emergency.organization_id, emergency.file_organization_id}),
         errors=errors,
     )
 

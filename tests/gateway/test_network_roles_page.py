@@ -13,6 +13,7 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2 as c
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.site.shell import frame
+from tests.gateway.api_gateway import ID as OWN_ID
 from tests.gateway.pages_gateway import (
     PlayedServices,
     missing,
@@ -68,6 +69,17 @@ def test_a_coordinator_confirms_an_invitation_that_another_proposed(
         "/network/roles?done=invited",
     )
     assert played.last("ConfirmInvitation") == m.ConfirmInvitationRequest(id=ID, request_id="one")
+
+
+def test_an_invitation_of_the_readers_own_organisation_is_left_to_another_one(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    answer = accounts()
+    answer.invitations[0].organization_id = OWN_ID
+    played.answers["ListNetworkRoles"] = answer
+    text = client.get("/network/roles").text
+    assert missing(text, "auditora@alianza.example", "La confirma la coordinación de otra") == []
+    assert f"/network/roles/invitations/{ID}/confirm" not in text
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,13 @@ def test_an_invitation_of_the_readers_own_organisation_is_left_to_another_one(
     assert f"/network/roles/invitations/{ID}/confirm" not in text
 
 
+def test_the_notice_of_a_given_role_leads_a_coordinator_to_the_roles(client: FlaskClient) -> None:
+    answer = submit(
+        client, f"/inbox/{ID}/read", client.get("/network/roles").text, kind="role_given"
+    )
+    assert answer.location == "/network/roles"
+
+
 @pytest.mark.parametrize(
     ("answer", "path", "status", "texts"),
     [

@@ -20,7 +20,7 @@ LINKS = {
     "key_made": ("webhooks.keys",),
     "sending_changed": ("webhooks.listing",),
     "person_invited": ("members.listing",),
-    "role_given": ("directory.members", "members.listing"),
+    "role_given": ("network_roles.listing", "members.listing"),
     "export_made": ("people.listing",),
     **dict.fromkeys(
         (

@@ -221,6 +221,15 @@ def test_d24_a_member_on_probation_cannot_be_suspended_and_the_page_leads_to_its
     assert '<form method="post"' not in page.partition("<main")[2]
 
 
+def test_whoever_ends_a_membership_reads_that_its_files_are_lost(played: PlayedServices) -> None:
+    for role, id in ((contract_pb2.ROLE_COORDINATOR, OTHER_ID), (contract_pb2.ROLE_MANAGER, ID)):
+        played.answers["GetOrganization"] = d.Organization(
+            id=id, status=d.ORGANIZATION_STATUS_APPROVED
+        )
+        text = signed_in_as(played, role).get(f"/directory/organizations/{id}").text
+        assert "nadie puede seguir ni borrar los expedientes que lleva" in text
+
+
 @pytest.mark.parametrize(
     "failing_rpc", ["CountMemberWork", "CountMemberWebhooks", "CountMemberAccess"]
 )

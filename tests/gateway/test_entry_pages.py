@@ -80,6 +80,12 @@ def change(field: str, old_value: str, new_value: str, time: str) -> pb.FieldCha
     )
 
 
+def test_no_link_of_the_entry_promises_the_view_of_others(client: FlaskClient) -> None:
+    text = client.get("/entry").text
+    link = rf'<a[^>]*href="/directory/organizations/{ID}">\s*Verla en el directorio\s*</a>'
+    assert re.search(link, text), "there, the organisation also sees what it hides from others"
+
+
 def test_fields_left_open_are_not_stated_and_hours_are_sent_as_typed(
     client: FlaskClient, played: PlayedServices
 ) -> None:

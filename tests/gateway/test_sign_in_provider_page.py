@@ -194,6 +194,17 @@ def test_the_proposer_is_told_that_another_confirms_and_errors_are_shown_at_thei
     )
 
 
+def test_coordinators_read_that_a_provider_is_confirmed_only_after_three_days(
+    played: PlayedServices, coordinator: FlaskClient
+) -> None:
+    played.answers["GetSignInProvider"] = m.SignInProvider(etag="v0")
+    assert "pasados tres días otra la confirma" in coordinator.get(PAGE).text
+    for proposer in (ID, PROPOSAL.worker_id):
+        proposal = m.ProposedSignInProvider(worker_id=proposer, time=PROPOSAL.time)
+        played.answers["GetSignInProvider"] = m.SignInProvider(etag="v1", proposal=proposal)
+        assert "tiene tres días para objetar" in coordinator.get(PAGE).text
+
+
 def test_nothing_is_proposed_or_confirmed_while_the_organisation_is_suspended(
     played: PlayedServices, coordinator: FlaskClient
 ) -> None:

@@ -145,6 +145,14 @@ def test_a_day_of_the_trail_is_from_five_to_five_even_when_the_clocks_change(
     assert times(played.last("ListTrail")) == (start, end)
 
 
+def test_the_auditor_reads_what_the_trail_leaves_out(client: FlaskClient) -> None:
+    page = client.get("/audit").text
+    assert missing(page, "De las personas atendidas hay solo códigos", "lo comprueba quien") == []
+    assert "Lo de cuentas, miembros y directorio está en otro registro" in (
+        client.get("/audit/trail").text
+    )
+
+
 def open_message(client: FlaskClient, played: PlayedServices, kind: str) -> tuple[int, str | None]:
     """Reads a message of this kind in the inbox; returns the status and the address of its page."""
     played.answers["ListMessages"] = n.ListMessagesResponse(

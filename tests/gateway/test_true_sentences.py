@@ -67,6 +67,13 @@ def accepted_referral(contact_minutes: float) -> Arrange:
     )
 
 
+def completed_referral(side: r.Side.ValueType) -> Arrange:
+    """Arranges a completed referral that the reader may close."""
+    return referral_with(
+        state=r.STATE_COMPLETED, side=side, main_step="close", allowed_verbs=["close"]
+    )
+
+
 def referral_with_receipt(
     side: r.Side.ValueType = r.SIDE_RECEIVER,
     state: r.State.ValueType = r.STATE_ACCEPTED,
@@ -185,6 +192,13 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
                 )
             ),
         ],
+    ),
+    (
+        "Pregúntele a quien envió la remisión qué dijo la persona, y anótelo.",
+        f"/referrals/{ID}",
+        COORDINATOR,
+        completed_referral(r.SIDE_NETWORK),
+        [completed_referral(r.SIDE_SENDER)],
     ),
     (
         "Nada queda abierto en la línea.",

@@ -282,6 +282,14 @@ def test_a_coordinator_edits_the_text_as_the_next_version_and_errors_name_their_
     assert (answer.status_code, answer.location) == (303, "/pathways/child?done=published")
 
 
+def test_the_empty_form_of_a_pathway_says_where_an_example_is(played: PlayedServices) -> None:
+    client = signed_in_as(played, contract_pb2.ROLE_COORDINATOR)
+    played.answers["GetPathway"] = pb.StandardPathway(id="child", version=3, text="id: child")
+    hint = "abra una ruta que ya existe y pulse «Publicar otra versión»"
+    assert hint in client.get("/pathways/publish").text
+    assert hint not in client.get("/pathways/publish?pathway=child").text
+
+
 def test_only_coordinators_publish_pathways(played: PlayedServices) -> None:
     client = signed_in_as(played, contract_pb2.ROLE_WORKER)
     assert client.get("/pathways/publish").status_code == 404

@@ -416,6 +416,29 @@ def test_b6_the_page_of_a_receipt_says_if_it_no_longer_opens_any_data(
     assert "Ya no abre nada" not in client.get(RECEIPT).text
 
 
+def test_a_receiver_withdraws_a_consent_for_the_person_from_the_page_of_the_referral(
+    played: PlayedServices,
+) -> None:
+    played.answers["GetReferral"] = r.Referral(
+        id=ID,
+        state=r.STATE_ACCEPTED,
+        side=r.SIDE_RECEIVER,
+        live=True,
+        person_id=ID,
+        receipt_id=ID,
+    )
+    played.answers["GetReceipt"] = played.answers["WithdrawReceipt"] = p.Receipt(
+        id=ID, person_id=ID, recipient_organization_id=ID, genuine=True, live=True
+    )
+    client = signed_in_as(played, contract_pb2.ROLE_WORKER)
+    assert f'href="{RECEIPT}"' in client.get(f"/referrals/{ID}").text
+    page = client.get(RECEIPT).text
+    assert f'href="/people/{ID}"' not in page, "its organisation then finds the file no more"
+    answer = send(client, RECEIPT, f"{RECEIPT}/withdraw")
+    assert (answer.status_code, answer.location) == (303, f"{RECEIPT}?done=receipt_withdrawn")
+    assert played.last("WithdrawReceipt").id == ID
+
+
 @pytest.mark.parametrize(("until", "is_over"), [(FUTURE, False), (PAST, True)])
 def test_the_page_of_an_expired_receipt_says_that_it_expired_and_promises_no_end_of_access(
     until: Timestamp, is_over: bool, played: PlayedServices, client: FlaskClient

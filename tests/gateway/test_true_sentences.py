@@ -298,6 +298,17 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         ],
     ),
     (
+        "Ver el permiso, o retirarlo si ella lo pide",
+        f"/referrals/{ID}",
+        WORKER,
+        referral_with_receipt(),
+        [
+            referral_with_receipt(r.SIDE_SENDER),
+            referral_with_receipt(r.SIDE_NETWORK),
+            referral_with(state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, person_id=ID),
+        ],
+    ),
+    (
         "Este expediente se borró.",
         f"/referrals/{ID}",
         WORKER,

@@ -67,7 +67,7 @@ def referral_for(
         request_id=story.request_id(),
     )
     line = replace(story, ngo=operator)
-    return line.send(draft, field_groups=[people_pb2.FIELD_GROUP_IDENTITY]), operator
+    return line.send(draft), operator
 
 
 def referred_caller(story: Story) -> tuple[contacts_pb2.CreateContactResponse, pb.Referral, Client]:
@@ -208,6 +208,21 @@ def test_a_caller_may_be_contacted_only_while_a_referral_is_live_and_every_plan_
     assert may_be_contacted(story, call) == [False, False], "her second file has no plan yet"
     service.public().WithdrawConsentByReference(**credentials(call))
     assert not any(may_be_contacted(story, call))
+
+
+def test_a_caller_is_promised_no_contact_that_her_consent_does_not_cover(story: Story) -> None:
+    call, sent, operator = referred_caller(story)
+    set_plan(operator, sent.person_id, people_pb2.SAFE_CHANNEL_PHONE)
+    assert may_be_contacted(story, call) == [True]
+    consent = replace(story, ngo=operator).receipt(
+        sent.person_id, field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
+    )
+    operator.AttachConsent(id=sent.id, etag=sent.etag, receipt_id=consent.id)
+    assert may_be_contacted(story, call) == [False]
+    assert refusal(partial(story.shelter.GetSafeContact, referral_id=sent.id)) == (
+        "FAILED_PRECONDITION",
+        "receipt_field_group_differs",
+    )
 
 
 @pytest.mark.parametrize("end", ["decline", "consent"])

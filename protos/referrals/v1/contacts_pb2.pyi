@@ -1441,9 +1441,9 @@ class ReferenceItem(_message.Message):
     consent_live: _builtins.bool
     """Whether the organisation that was asked may open her data now."""
     may_be_contacted: _builtins.bool
-    """Whether somebody may contact her about the request: the request and its consent are live, and
-    every safe-contact plan of hers names a way. Only then may she be told that somebody will
-    contact her.
+    """Whether somebody may contact her about the request: the request and its consent are live, the
+    consent covers contact, and every safe-contact plan of hers names a way. Only then may she be
+    told that somebody will contact her.
     """
     key: _builtins.str
     """The key that tells this item from the others of the same reference; it means nothing elsewhere."""

@@ -60,14 +60,15 @@ class RequestsState:
     """The state of a caller's requests.
 
     `file_count` is the number of files about her that were not erased. For each request, `items`
-    has the referral, its status as a word of ReferenceState, and whether a live consent or override
-    lets the receiver open the caller's data now. `may_be_contacted` is True if there is a file
-    about her, and the safe-contact plan in each of her files names a channel.
+    has the referral, its status as a word of ReferenceState, and two flags: whether a live consent
+    or override lets the receiver open the caller's data now, and whether it covers contacting her.
+    `may_be_contacted` is True if there is a file about her, and the safe-contact plan in each of
+    her files names a channel.
     """
 
     file_count: int
     only_the_call: bool = False  # True if the caller may not speak for the person
-    items: list[tuple[Referral, str, bool]] = field(default_factory=list)
+    items: list[tuple[Referral, str, bool, bool]] = field(default_factory=list)
     # the receivers that may open the caller's data now, by a consent or in an emergency
     receiver_ids_with_access: set[str] = field(default_factory=set)
     may_withdraw: bool = False
@@ -310,15 +311,15 @@ class References:
         }
         emergency_ids = emergencies.referral_ids_with_live_access(tx, ids.person_ids, now)
         for referral in referrals.of_people(tx, [file.id for file in files]):
-            consent_live = referral.receipt_id in receipts and receipts[
-                referral.receipt_id
-            ].is_live(now)
+            receipt = receipts.get(referral.receipt_id)
+            consent_live = receipt is not None and receipt.is_live(now)
             has_access = (
                 referral.state in LIVE
                 and (consent_live or referral.id in emergency_ids)
                 and members.is_active(tx, referral.receiver_organization_id)
             )
             live = has_access and consent_live
+            covers_contact = receipt is not None and FieldGroup.CONTACT in receipt.field_groups
             if has_access:
                 state.receiver_ids_with_access.add(referral.receiver_organization_id)
             status = (
@@ -336,7 +337,7 @@ class References:
                 )
             )
             if status is not None:  # referrals entered in error are not shown
-                state.items.append((referral, status, live))
+                state.items.append((referral, status, live, live and covers_contact))
             state.may_withdraw |= referral.is_asked_for
         state.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
         state.may_withdraw |= bool(
@@ -355,7 +356,7 @@ class References:
                 may_confirm=referral.state is State.COMPLETED,
                 consent_live=live,
                 update_time=timestamp(referral.update_time),
-                may_be_contacted=live and state.may_be_contacted,
+                may_be_contacted=contact_allowed and state.may_be_contacted,
                 key=self._book.item_key(contact.id, referral.id),
                 may_withdraw=referral.is_asked_for,
                 deletion_due_time=timestamp(
@@ -368,7 +369,7 @@ class References:
                 ),
                 utc_offset_minutes=_offset_at(referral.update_time, zone) // timedelta(minutes=1),
             )
-            for referral, status, live in state.items
+            for referral, status, live, contact_allowed in state.items
         ]
         return pb.ReferenceStatus(
             contact_time_band=number(pb.TimeBand, _band(contact, call.clock.now())),

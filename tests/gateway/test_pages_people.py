@@ -99,6 +99,18 @@ def test_everything_can_be_withdrawn_also_when_one_consent_is_left(
     assert f"/people/{ID}/withdraw" not in client.get(f"/people/{ID}").text
 
 
+def test_withdrawals_and_erasures_are_promised_as_far_as_they_reach(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    page = client.get(f"/people/{ID}").text
+    assert missing(page, "La suya conserva el expediente.", "El acceso de todos termina") == [
+        "El acceso de todos termina"
+    ]
+    played.answers["GetErasure"] = errors.NotFound()
+    page = client.get(f"/people/{ID}/erasure").text
+    assert missing(page, "y quienes recibieron las que ya se cerraron o retiraron") == []
+
+
 def test_an_organisation_that_does_not_hold_a_file_ends_no_consent_from_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -150,7 +150,20 @@ def test_the_accesses_to_her_data_are_shown_on_request_in_plain_words(
     )
     assert missing(page, *expected) == []
     played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()
+    played.answers["GetReferenceStatus"] = status()
     assert "Nadie abrió sus datos" in send_form(visitor, "readings").text
+
+
+def test_a_caller_to_whom_only_the_call_is_shown_is_not_told_that_nobody_opened_her_data(
+    played: PlayedServices, visitor: FlaskClient
+) -> None:
+    """Checks a list that leaves out her file, because nobody recorded that she spoke herself."""
+    played.answers["GetReferenceStatus"] = c.ReferenceStatus(only_the_call=True)
+    played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()
+    page = send_form(visitor, "readings").text
+    assert missing(
+        page, "Quién vio lo que se anotó de su llamada", "Nadie todavía.", "sus datos"
+    ) == ["sus datos"]
 
 
 def test_a_call_is_offered_only_if_her_plan_allows_it_and_is_requested_by_day_and_hours(

@@ -11,6 +11,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.language import vocabulary
 from services.gateway.site.parts import sheet as sheet_module
 from tests.gateway.pages_gateway import ID, PlayedServices, enter, missing, pages
 
@@ -217,6 +218,13 @@ def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_
     played.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=enquiries)
     get_sheet(played, ".pdf")
     assert missing(repr(draw.call_args), "Luna Nueva", "Nadie más sabe") == ["Nadie más sabe"]
+
+
+def test_a_person_is_not_told_that_she_has_a_reference_which_only_a_line_gives(
+    played: PlayedServices,
+) -> None:
+    assert "si tiene referencia y PIN" in get_sheet(played).text
+    assert "si los tiene" in vocabulary.TABLES["explained"]["how_to_withdraw"]
 
 
 def test_every_access_to_the_file_is_on_the_sheet_however_many_pages_they_fill(

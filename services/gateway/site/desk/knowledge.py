@@ -51,8 +51,9 @@ def printed(identifier: str) -> Response:
             _("Cómo lo cambia"),
             texts=[
                 _(
-                    "Puede retirar un permiso o todos, hoy mismo: aquí, en cualquier línea de"
-                    " ayuda, o con su referencia y su PIN. Nadie le quita la ayuda por eso."
+                    "Puede retirar un permiso o todos, hoy mismo: aquí o, si tiene referencia y"
+                    " PIN, con ellos por internet o en cualquier línea de ayuda. Nadie le quita la"
+                    " ayuda por eso."
                 )
             ],
         ),

@@ -114,7 +114,7 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "how_to_withdraw": N_(
             "Puede retirar su permiso cuando quiera: con nosotros, con quien la atiende, o con su"
-            " referencia y su PIN. La ayuda no depende de esto."
+            " referencia y su PIN, si los tiene. La ayuda no depende de esto."
         ),
     },
     "giver": {

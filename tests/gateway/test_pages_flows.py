@@ -139,6 +139,14 @@ def test_capacity_is_stated_with_one_tap(played: PlayedServices, client: FlaskCl
     assert (capacity.intake, capacity.HasField("available")) == (d.INTAKE_CLOSED, False)
 
 
+def test_the_page_of_free_places_does_not_promise_that_nobody_is_sent_to_a_full_service(
+    client: FlaskClient,
+) -> None:
+    page = client.get(f"/capacity/{ID}").text
+    sentences = ("en seis horas a más tardar", "puede llegarles una remisión", "le llegan solo")
+    assert missing(page, *sentences) == ["le llegan solo"]
+
+
 def test_more_free_places_than_the_total_are_refused_with_an_explanation(
     played: PlayedServices, client: FlaskClient
 ) -> None:

@@ -410,6 +410,10 @@ def test_d25_a_contact_is_called_saved_only_after_saving(query: str, words: str)
     assert status.partition(">")[2].partition("</p>")[0].startswith(words)
 
 
+def test_accepting_is_not_said_to_open_the_data_that_the_consent_opens_before() -> None:
+    assert "abrir" not in vocabulary.TABLES["verb_hint"]["accept"]
+
+
 # D25
 def test_d25_a_sender_in_an_emergency_reads_beforehand_when_the_note_can_be_read() -> None:
     def arrange(played: PlayedServices) -> None:

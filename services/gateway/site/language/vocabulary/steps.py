@@ -45,10 +45,7 @@ STEPS: dict[str, Step] = {
     ),
     "accept": Step(
         N_("Aceptar"),
-        hint=N_(
-            "Diga cuándo será el primer contacto. Después podrá abrir los datos que el permiso"
-            " abarca."
-        ),
+        hint=N_("Diga cuándo será el primer contacto."),
         done=N_("Aceptada. Cumpla el primer contacto en el plazo."),
         event_verb="accepted",
         event=N_("La aceptaron"),

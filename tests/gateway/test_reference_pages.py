@@ -227,6 +227,12 @@ def deletion_due(time: Timestamp | None) -> dict[str, Any]:
             [],
             id="the hours of a call are in the local time in which she agreed on them",
         ),
+        pytest.param(
+            {"contact_time_band": c.TIME_BAND_EARLIER},
+            ["Le dieron esta referencia hace más de una semana."],
+            ["Usted nos habló"],
+            id="the time is that of the first call, although she may have called again since",
+        ),
         pytest.param({}, [NOTHING_ASKED], [], id="nothing is asked for her"),
         pytest.param(
             {"organizations_asked": 3}, [], [NOTHING_ASKED], id="organisations are asked for her"

@@ -1354,7 +1354,7 @@ class ReferenceStatus(_message.Message):
     ONLY_THE_CALL_FIELD_NUMBER: _builtins.int
     LOCAL_DATE_FIELD_NUMBER: _builtins.int
     contact_time_band: Global___TimeBand.ValueType
-    """When she called, in days of her local time."""
+    """When she was given the reference, in days of her local time."""
     organizations_with_access: _builtins.int
     """The number of organisations that may open her data now, besides those that hold a file."""
     file_count: _builtins.int

@@ -3,14 +3,19 @@
 One coordinator alone can do nothing of this.
 """
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
+from chassis.tokens import SYSTEM
 from protos.contract.v1 import contract_pb2
+from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.organization import Organization
-from services.partners.members.domain.worker import Role
+from services.partners.members.domain.worker import Role, WorkerEntry
+from services.partners.members.usecases.workers import create_worker
 from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal
 from tests.partners.providers import propose
@@ -18,12 +23,14 @@ from tests.partners.scene import (
     ILLEGAL,
     NOT_INDEPENDENT,
     NOTHING_TO_CONFIRM,
+    PASSWORD,
     RIGHT_MISSING,
     SECOND_PERSON,
     Scene,
     Stubs,
 )
-from tests.partners.test_invitations import EMAIL, INVALID, accept, invite
+from tests.partners.test_invitations import EMAIL, INVALID, accept, answer, invite
+from tests.parts.loops import eventually
 
 AUDITOR = contract_pb2.ROLE_AUDITOR
 COORDINATOR = contract_pb2.ROLE_COORDINATOR
@@ -141,6 +148,100 @@ def test_a2_nobody_alone_removes_network_roles_by_suspending_their_organisation(
         )
         == ILLEGAL
     )
+
+
+def waiting(scene: Scene) -> int:
+    """Returns the number of transactions that wait for a lock."""
+    return len(
+        scene.rows(
+            "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database()"
+        )
+    )
+
+
+def hold(by: Stubs, organization: Organization, etag: str) -> directory_pb2.Organization:
+    return by.SuspendOrganization(  # type: ignore[no-any-return]
+        id=organization.id, etag=etag, reason=directory_pb2.SUSPENSION_REASON_FRONT, hold=True
+    )
+
+
+def test_a2_no_organisation_is_held_whose_new_auditor_accepts_at_the_same_moment(
+    scene: Scene, other_organization: Organization
+) -> None:
+    held = partial(hold, scene.coordinator, other_organization, scene.etag(other_organization.id))
+    auditor = WorkerEntry("Xiomara Talavera", EMAIL, (Role.AUDITOR,))
+    with ThreadPoolExecutor(1) as pool:
+        with scene.database.transaction(SYSTEM) as tx:
+            # an invitation is accepted under the same lock
+            tx.execute(
+                "SELECT FROM organizations WHERE id = %s FOR UPDATE", (other_organization.id,)
+            ).fetchone()
+            outcome = pool.submit(refusal, held)
+            assert eventually(lambda: waiting(scene) == 1 or outcome.done())
+            create_worker(tx, scene.clock.now(), other_organization.id, auditor, PASSWORD)
+        assert outcome.result() == ILLEGAL
+
+
+PROPOSALS: dict[str, tuple[str, Callable[[Stubs, Organization, str, str], object]]] = {
+    "hold": ("organizations", lambda by, ministry, etag, _: hold(by, ministry, etag)),
+    "provider": (
+        "organizations",
+        lambda by, ministry, etag, _: propose(by, ministry, "https://id.example"),
+    ),
+    "suspension": ("workers", lambda by, ministry, etag, target_id: suspend(by, target_id)),
+}
+
+
+@pytest.mark.parametrize("kind", PROPOSALS)
+def test_what_a_coordinator_proposes_while_she_is_suspended_does_not_outlast_her_account(
+    kind: str, scene: Scene, other_coordinator: Stubs
+) -> None:
+    bribed = scene.worker(scene.organization("Red del sur"), Role.COORDINATOR)
+    target = scene.worker(scene.coalition, Role.AUDITOR)
+    ministry = scene.organization("Ministerio")
+    etag = scene.etag(ministry.id)
+    suspend(scene.coordinator, bribed.id)
+    table, take = PROPOSALS[kind]
+    with ThreadPoolExecutor(2) as pool:
+        with scene.database.transaction(SYSTEM) as tx:
+            tx.execute(
+                f"SELECT FROM {table} WHERE id = ANY(%s) FOR UPDATE".encode(),
+                ([ministry.id, target.id],),
+            ).fetchone()
+            proposed = pool.submit(
+                answer, partial(take, scene.as_worker(bribed), ministry, etag, target.id)
+            )
+            assert eventually(lambda: waiting(scene) == 1 or proposed.done())
+            suspended = pool.submit(suspend, other_coordinator, bribed.id)
+            assert eventually(lambda: waiting(scene) == 2 or suspended.done())
+        assert suspended.result().status == pb.WORKER_STATUS_SUSPENDED
+        proposed.result()
+    organization = scene.coordinator.GetOrganization(id=ministry.id)
+    assert bribed.id not in str(organization)
+    assert organization.status == directory_pb2.ORGANIZATION_STATUS_APPROVED
+    assert not any(
+        worker.suspension_proposed_by_worker_id
+        for worker in other_coordinator.ListNetworkRoles().workers
+    )
+    assert not other_coordinator.GetSignInProvider(organization_id=ministry.id).HasField("proposal")
+
+
+def test_of_two_managers_who_suspend_each_other_at_the_same_moment_one_remains(
+    scene: Scene, member: Organization
+) -> None:
+    managers = [scene.worker(member, Role.MANAGER) for _ in range(2)]
+    ids = [manager.id for manager in managers]
+    suspensions = [
+        partial(suspend, scene.as_worker(manager), other_id)
+        for manager, other_id in zip(managers, reversed(ids), strict=True)
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        with scene.database.transaction(SYSTEM) as tx:
+            tx.execute("SELECT FROM workers WHERE id = ANY(%s) FOR UPDATE", (ids,)).fetchall()
+            outcomes = [pool.submit(answer, suspension) for suspension in suspensions]
+            assert eventually(lambda: waiting(scene) == 2)
+        assert sorted(outcome.result() for outcome in outcomes) == ["OK", "organization_not_active"]
 
 
 def test_an_auditor_whose_organisation_has_left_has_no_network_role_any_more(

@@ -18,12 +18,12 @@ from services.partners.members.domain.api_key import (
     Manager,
     full_key,
 )
-from services.partners.members.domain.worker import Role, Worker, WorkerStatus
-from services.partners.members.store import api_keys, organizations, workers
+from services.partners.members.domain.worker import Role, Worker
+from services.partners.members.store import api_keys, organizations
 from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.passwords import mark_of
 from services.partners.members.usecases.scopes import scopes_within
-from services.partners.members.usecases.standing import may_act_for
+from services.partners.members.usecases.standing import lock_account, may_act_for
 from services.partners.members.wire import messages
 
 
@@ -137,12 +137,9 @@ def _manager(call: Call) -> Manager | None:
     if the account has ended, or if she no longer has a role for this, although her token states
     one.
     """
-    caller = call.caller
-    if caller.kind != "worker":
+    caller, worker = call.caller, lock_account(call.tx, call.caller)
+    if worker is None:
         return None
-    worker = workers.fetch(call.tx, caller.id, lock=True)
-    if worker is None or worker.status is not WorkerStatus.ACTIVE:
-        raise NotAllowed("organization_not_active")
     if not {Role.MANAGER, Role.COORDINATOR} & {*worker.entry.roles}:
         raise NotAllowed("right_missing")
     return Manager(

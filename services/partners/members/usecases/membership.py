@@ -166,8 +166,8 @@ class Membership:
         coordinator, because nobody might be left to run the network.
         """
         now, id = call.clock.now(), request.id
-        by = None if call.caller.organization_id == id else coordinator(call.tx, call.caller, now)
         organization = lock(call, id, request.etag)
+        by = None if call.caller.organization_id == id else coordinator(call.tx, call.caller, now)
         organization.leave(now, by)
         save(call, organization, self._refresh)
         if workers.has_coordinator(call.tx, id):

@@ -18,6 +18,7 @@ from services.partners.members.store import applications, organizations, workers
 from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.standing import (
+    lock_account,
     may_act_for,
     sees_inactive_members,
     sees_shelters,
@@ -162,6 +163,7 @@ class Organizations:
         changes = masked_fields(request.update_mask, messages.organization_entry(requested))
         organization = _locked(call, requested.id)
         check_etag(requested.etag, _etag(organization, call), "organization.etag")
+        lock_account(call.tx, call.caller)
         organization.propose(changes, call.caller.id, now)
         organizations.save(call.tx, organization)
         for manager in workers.all_managers(call.tx, organization.id):
@@ -200,6 +202,7 @@ class Organizations:
         The first person's call proposes the approval, and a second person's call completes it.
         """
         organization, now = lock(call, request.id, request.etag), call.clock.now()
+        lock_account(call.tx, call.caller)
         organization.approve(
             now, messages.today_at(organization, now), with_present_kin(call.tx, call.caller, now)
         )
@@ -219,12 +222,13 @@ class Organizations:
         coordinators must suspend those accounts first.
         """
         now, reason = call.clock.now(), messages.SUSPENSIONS.member(request.reason, "reason")
+        organization = lock(call, request.id, request.etag)
+        by = coordinator(call.tx, call.caller, now)
+        # after the lock: an invitation to a network role may just have been accepted
         if request.id == call.caller.organization_id or workers.has_network_role(
             call.tx, request.id
         ):
             raise Conflict("illegal_transition")
-        by = coordinator(call.tx, call.caller, now)
-        organization = lock(call, request.id, request.etag)
         before = organization.stop
         organization.suspend(by, reason, now, hold=request.hold)
         save(call, organization, self._refresh)
@@ -243,8 +247,8 @@ class Organizations:
     ) -> pb.Organization:
         """Proposes to lift a suspension or a hold, or agrees to such a proposal."""
         now = call.clock.now()
-        by = coordinator(call.tx, call.caller, now)
         organization = lock(call, request.id, request.etag)
+        by = coordinator(call.tx, call.caller, now)
         before = organization.stop
         organization.reinstate(by, now, messages.today_at(organization, now))
         save(call, organization, self._refresh)
@@ -314,7 +318,11 @@ def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organizat
 
 
 def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
-    """Returns the caller as a coordinator who takes part in a step that needs two coordinators."""
+    """Returns the caller as a coordinator who takes part in a step that needs two coordinators.
+
+    Her account is locked.
+    """
+    lock_account(tx, caller)
     other_organizations = workers.coordinating_organizations(tx) - {caller.organization_id}
     return Coordinator(
         with_present_kin(tx, caller, now), caller.organization_id, bool(other_organizations)

@@ -6,6 +6,7 @@ from chassis.db import Transaction
 from chassis.errors import NotAllowed
 from chassis.tokens import Caller
 from services.partners.members.domain.organization import OrganizationStatus
+from services.partners.members.domain.worker import Worker, WorkerStatus
 from services.partners.members.store import api_keys, organizations, workers
 from services.partners.network.domain.visibility import Tier, Viewer
 
@@ -24,6 +25,20 @@ def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
         in_good_standing = caller.kind == "system"
     if not in_good_standing:
         raise NotAllowed("organization_not_active")
+
+
+def lock_account(tx: Transaction, caller: Caller) -> Worker | None:
+    """Returns the caller's account, locked; None if the caller is not a worker.
+
+    Used before a step that ends with the account, such as a proposal or an invitation: when the
+    account ends at the same moment, its end sees the step. Raises NotAllowed if it has ended.
+    """
+    if caller.kind != "worker":
+        return None
+    worker = workers.fetch(tx, caller.id, lock=True)
+    if worker is None or worker.status is not WorkerStatus.ACTIVE:
+        raise NotAllowed("organization_not_active")
+    return worker
 
 
 def may_act_for(caller: Caller, organization_id: str) -> bool:

@@ -34,6 +34,7 @@ from services.partners.members.usecases.credentials import Credentials
 from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.passwords import hash_of
+from services.partners.members.usecases.standing import lock_account
 from services.partners.members.wire import messages
 from services.partners.network.wire.messages import etag_of
 
@@ -115,6 +116,7 @@ def suspend(call: Call, credentials: Credentials, id: str, etag: str = "") -> Wo
     If the account has a network role, the first coordinator only proposes the suspension.
     """
     tx, caller, now = call.tx, call.caller, call.clock.now()
+    lock_account(tx, caller)
     worker = workers.fetch(tx, id, lock=True) if is_id(id) else None
     has_network_role = worker is not None and contains_network_role(worker.entry.roles)
     # Accounts of other members are excluded: a coordinator who could suspend a member's last

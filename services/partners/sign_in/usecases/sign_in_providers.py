@@ -25,6 +25,7 @@ from services.partners.members.store import organizations, workers
 from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.passwords import mark_of
+from services.partners.members.usecases.standing import lock_account
 from services.partners.network.domain.field_change import FieldChange
 from services.partners.network.store import field_changes
 from services.partners.sign_in.domain.sign_in_provider import ProviderEntry, SignInProvider
@@ -92,6 +93,7 @@ class SignInProviders:
         entry = ProviderEntry(request.provider.issuer.strip(), request.provider.client_id.strip())
         provider = _fetch_of_active(tx, request.organization_id)
         check_etag(request.etag, etag(provider.version))
+        lock_account(tx, call.caller)
         entry.check(client_secret, development=self._development)
         provider.id = provider.id or new_id()
         provider.propose(entry, call.caller.id, now)

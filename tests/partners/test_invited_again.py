@@ -12,7 +12,15 @@ from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from services.partners.members.store import provenance
 from tests.builders import refusal
-from tests.partners.scene import KEY_INVALID, PASSWORD, SESSION_ENDED, SIGN_IN_FAILED, Scene, Stubs
+from tests.partners.scene import (
+    KEY_INVALID,
+    PASSWORD,
+    RIGHT_MISSING,
+    SESSION_ENDED,
+    SIGN_IN_FAILED,
+    Scene,
+    Stubs,
+)
 from tests.partners.test_invitations import (
     EMAIL,
     INVALID,
@@ -99,6 +107,16 @@ def test_the_open_invitations_of_a_worker_end_with_the_role_that_they_need(
     assert list(manager.ListInvitations().invitations) == []
     assert scene.facts(created.id)[-1][1] == "enlace.invitation.revoked.v1"
     assert refusal(lambda: accept(scene, created)) == INVALID
+
+
+def test_a_manager_who_has_lost_her_role_invites_nobody_with_a_token_that_still_states_it(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
+    former = scene.as_worker(scene.worker(member, Role.MANAGER, email=EMAIL))
+    accept(scene, invite(manager, None, contract_pb2.ROLE_WORKER))
+    create = partial(invite, former, None, contract_pb2.ROLE_MANAGER, email="amiga@ejemplo.org")
+    assert refusal(create) == RIGHT_MISSING
+    assert list(manager.ListInvitations().invitations) == []
 
 
 def test_a_manager_who_gives_up_her_role_by_her_own_invitation_accepts_it(

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from chassis.audit import Entry
 from chassis.db import Transaction
-from chassis.errors import Conflict, Invalid, NotFound, Unauthenticated
+from chassis.errors import Conflict, Invalid, NotAllowed, NotFound, Unauthenticated
 from chassis.ids import is_id, new_id
 from chassis.rpc import Call
 from keys.sealing import Keyring
@@ -23,6 +23,7 @@ from services.partners.members.usecases.api_keys import limit_keys_of, revoke_ke
 from services.partners.members.usecases.credentials import Credentials
 from services.partners.members.usecases.independence import note_sign_in_device, with_present_kin
 from services.partners.members.usecases.passwords import check_new_password, hash_of, mark_of
+from services.partners.members.usecases.standing import lock_account
 from services.partners.members.wire import messages
 
 
@@ -78,6 +79,9 @@ class Invitations:
             worker_id=caller.id,
             recent_count=recent_count,
         )
+        account = lock_account(tx, caller)
+        if account and not invitation.may_come_from(account.entry.roles):
+            raise NotAllowed("right_missing")  # her token states a role that she no longer has
         for other in invitations.replaced_by(tx, invitation, now):
             other.replace(now)
             invitations.save(tx, other)

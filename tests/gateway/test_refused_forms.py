@@ -59,8 +59,10 @@ BUTTONS = {
     f"/network/roles/workers/{ID}/suspend",
     f"/directory/organizations/{ID}/suspension/end",
     "/account/proof",
-    # the page has this form only for another organisation (test_suspension_page.py)
+    # pages have these forms only for another organisation (test_suspension_page.py,
+    # test_network_roles_page.py)
     f"/directory/organizations/{ID}/suspension",
+    f"/network/roles/invitations/{ID}/confirm",
 }
 """The targets of buttons that no page of these services shows.
 

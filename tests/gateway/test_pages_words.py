@@ -403,3 +403,7 @@ def test_the_style_sheet_and_the_script_stay_small() -> None:
     # compressed, as the style sheet is sent
     assert len(gzip.compress((SITE / "static" / "enlace.css").read_bytes())) < 7_000
     assert (SITE / "static" / "exit.js").stat().st_size < 2_000
+
+
+def test_accepting_is_not_said_to_open_the_data_that_the_consent_opens_before() -> None:
+    assert "abrir" not in vocabulary.TABLES["verb_hint"]["accept"]

@@ -410,10 +410,6 @@ def test_d25_a_contact_is_called_saved_only_after_saving(query: str, words: str)
     assert status.partition(">")[2].partition("</p>")[0].startswith(words)
 
 
-def test_accepting_is_not_said_to_open_the_data_that_the_consent_opens_before() -> None:
-    assert "abrir" not in vocabulary.TABLES["verb_hint"]["accept"]
-
-
 # D25
 def test_d25_a_sender_in_an_emergency_reads_beforehand_when_the_note_can_be_read() -> None:
     def arrange(played: PlayedServices) -> None:
@@ -430,11 +426,8 @@ def test_d25_the_time_that_is_proposed_for_a_first_contact_is_still_to_come() ->
         now = datetime(2026, 3, 14, 22, minute, 31, tzinfo=UTC)
         proposed_time = due.proposed_time(now)
         assert timedelta(minutes=15) <= proposed_time - now <= timedelta(minutes=30)
-        assert (proposed_time.minute % 15, proposed_time.second, proposed_time.microsecond) == (
-            0,
-            0,
-            0,
-        )
+        clock = (proposed_time.minute % 15, proposed_time.second, proposed_time.microsecond)
+        assert clock == (0, 0, 0)
 
 
 # D25

@@ -28,6 +28,7 @@ from services.notifications.domain.delivery import (
 )
 from services.notifications.domain.rules import LETTERS_WHILE_INACTIVE
 from services.notifications.domain.webhook import SERIES_GAP, SLOW_MS, TEST, Webhook
+from services.notifications.store.members import is_out
 
 _COLUMNS = (
     "id, webhook_id, kind, status, attempts, last_code, last_error, last_duration_ms,"
@@ -38,14 +39,11 @@ _COLUMNS = (
 # The endpoint that was served longest ago comes first, with one delivery at a time, so that an
 # endpoint with a thousand waiting deliveries, or an endpoint that uses its full ten seconds, delays
 # no other. The lanes keep troublesome endpoints from taking all threads.
-_CLAIM_WEBHOOKS = """
+_CLAIM_WEBHOOKS = f"""
 WITH due AS (
     SELECT first.id, w.id AS webhook_id, w.url, w.secret, CASE
         WHEN w.former_secret_expire_time > %(now)s THEN w.former_secret END AS former_secret,
-        EXISTS (
-            SELECT FROM organizations o
-            WHERE o.id = w.organization_id AND o.status IN ('SUSPENDED', 'LEFT')
-        ) AS inactive
+        {is_out("w.organization_id")} AS inactive
     FROM webhooks w CROSS JOIN LATERAL (
         SELECT id FROM deliveries WHERE channel = 'webhook' AND webhook_id = w.id
             AND next_attempt_time <= %(now)s ORDER BY next_attempt_time LIMIT 1
@@ -63,7 +61,7 @@ WITH due AS (
 SELECT * FROM taken
 """
 
-_CLAIM_EMAIL = """
+_CLAIM_EMAIL = f"""
 WITH due AS (
     SELECT id FROM deliveries WHERE channel = 'email' AND next_attempt_time <= %(now)s
         ORDER BY next_attempt_time LIMIT 1 FOR UPDATE SKIP LOCKED
@@ -77,10 +75,7 @@ SELECT taken.id, taken.message_id, taken.tries, taken.first_try_time, taken.trac
     letters.kind AS letter_kind
 FROM taken JOIN messages m ON m.id = taken.message_id
     LEFT JOIN desks ON desks.organization_id = taken.organization_id AND taken.kind <> 'letter'
-        AND NOT EXISTS (
-            SELECT FROM organizations o
-            WHERE o.id = taken.organization_id AND o.status IN ('SUSPENDED', 'LEFT')
-        )
+        AND NOT {is_out("taken.organization_id")}
     LEFT JOIN letters ON letters.delivery_id = taken.id AND letters.expire_time > %(now)s
 """
 

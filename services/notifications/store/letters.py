@@ -10,6 +10,7 @@ from chassis import trace
 from chassis.db import Transaction, notify
 from services.notifications.domain.message import Letter, letter_id
 from services.notifications.domain.rules import LETTERS_WHILE_INACTIVE
+from services.notifications.store.members import is_out
 from services.notifications.store.messages import EMAILS
 
 LETTER = "letter"
@@ -27,8 +28,7 @@ def save(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
         " next_attempt_time, create_time, trace)"
         " SELECT %(id)s, %(message)s, 'email', %(organization)s, %(kind)s, 'WAITING', %(now)s,"
         " %(now)s, %(trace)s"
-        " WHERE %(anyway)s OR NOT EXISTS (SELECT FROM organizations o WHERE o.id = %(organization)s"
-        " AND o.status IN ('SUSPENDED', 'LEFT'))"
+        f" WHERE %(anyway)s OR NOT {is_out('%(organization)s')}"
         " ON CONFLICT (id) DO NOTHING",
         {
             "id": id,

@@ -10,6 +10,18 @@ from chassis.tokens import Caller
 from services.notifications.domain.member import INACTIVE, Standing
 
 
+def is_out(organization_id: str) -> str:
+    """Returns the SQL condition that an organisation is suspended or has left.
+
+    `organization_id` is an SQL expression.
+    """
+    statuses = ", ".join(f"'{status}'" for status in sorted(INACTIVE))
+    return (
+        f"EXISTS (SELECT FROM organizations o WHERE o.id = {organization_id}"
+        f" AND o.status IN ({statuses}))"
+    )
+
+
 def view_of(caller: Caller) -> str:
     """Returns the caller's view for row-level security.
 
@@ -47,9 +59,8 @@ def auditors(tx: Transaction, besides: str) -> list[tuple[str, str]]:
     """
     rows = tx.execute(
         "SELECT organization_id, id FROM workers WHERE 'AUDITOR' = ANY (roles) AND id <> %s"
-        " AND status = 'ACTIVE' AND NOT EXISTS (SELECT FROM organizations AS o"
-        " WHERE o.id = organization_id AND o.status = ANY (%s)) ORDER BY id",
-        (besides, sorted(INACTIVE)),
+        f" AND status = 'ACTIVE' AND NOT {is_out('organization_id')} ORDER BY id",
+        (besides,),
     ).fetchall()
     return [(row["organization_id"], row["id"]) for row in rows]
 

@@ -11,6 +11,7 @@ from chassis.db import Transaction
 from chassis.wire import Cursor
 from services.notifications.domain.message import Message, Notice
 from services.notifications.domain.rules import FOR_SENDER_ALONE, MESSAGE_UNDELIVERABLE, Audience
+from services.notifications.store.members import is_out
 
 WEBHOOKS, EMAILS = "webhooks", "emails"
 """The channels on which the senders of webhooks and of e-mails listen.
@@ -28,7 +29,7 @@ _COLUMNS = (
 # measured in milliseconds. A delivery's id is derived from its message and destination, so that if
 # a fact is received again after a backup was restored, it is sent under the same webhook-id or
 # Message-ID.
-_INSERT_MESSAGES = """
+_INSERT_MESSAGES = f"""
 WITH made AS (
     INSERT INTO messages (
         id, audience, organization_id, worker_id, besides_worker_id, kind, referral_id, urgency,
@@ -47,7 +48,7 @@ WITH made AS (
     SELECT made.id AS message_id, made.kind, 'webhook' AS channel, w.organization_id,
         w.id AS webhook_id
     FROM made JOIN webhooks w ON w.organization_id = made.organization_id AND w.enabled
-        AND (w.kinds = '{}' OR made.kind = ANY (w.kinds))
+        AND (w.kinds = '{{}}' OR made.kind = ANY (w.kinds))
     WHERE made.audience = 'desk'
     UNION ALL
     SELECT made.id, made.kind, 'email', d.organization_id, NULL
@@ -68,10 +69,7 @@ WITH made AS (
             message_id || '/' || coalesce(webhook_id, organization_id), 'UTF8')), 'hex'), 32),
         message_id, channel, organization_id, webhook_id, kind,
         CASE channel WHEN 'webhook' THEN %(body)s END, 'WAITING', %(now)s, %(now)s, %(trace)s
-    FROM destination WHERE NOT EXISTS (
-        SELECT FROM organizations o
-        WHERE o.id = destination.organization_id AND o.status IN ('SUSPENDED', 'LEFT')
-    )
+    FROM destination WHERE NOT {is_out("destination.organization_id")}
     ON CONFLICT (id) DO NOTHING
     RETURNING channel
 )

@@ -1,10 +1,9 @@
 """The declarations of pages, on their routes: roles, and forms that are shown again.
 
 A declaration names the roles that may open the page, and the function that shows a rejected form
-again. Access is denied by default: a page without a declaration answers
-404 to everybody and fails the tests. The services check every call again with the caller's own
-token; the check here only spares people pages that could never work for them. The API itself guards
-the paths below /api/.
+again. Access is denied by default: a page without a declaration answers 404 to everybody and fails
+the tests. The services check every call again with the caller's own token; the check here only
+spares people pages that could never work for them. The API itself guards the paths below /api/.
 """
 
 import re

@@ -195,10 +195,11 @@ class Consents:
         if was_last and not one_request:
             contact_ids = ids_of(tx, person_id).sole_contact_ids
             cancel_waiting(tx, now, contact_ids, [person_id], receipt.organization_id)
+        person_referrals = referrals.of_people(tx, [person_id])
         for ended_receipt in ended_receipts:
             referral_ids = [
                 referral.id
-                for referral in referrals.of_people(tx, [person_id])
+                for referral in person_referrals
                 if referral.receipt_id == ended_receipt.id and referral.state in LIVE | ENDED_BEFORE
             ]
             self._lives.withdraw_consent(tx, actor, now, referral_ids)

@@ -17,11 +17,33 @@ from tests.referrals.contact_calls import update_contact
 
 NOT_STATED = [("urgency_reason_code", "required")]
 NOT_UPDATED = [("referral.urgency_reason_code", "required")]
+unless_lowered = pytest.mark.parametrize(
+    ("reason", "urgency"),
+    [
+        (pb.URGENCY_REASON_UNSPECIFIED, pb.URGENCY_IMMEDIATE),
+        (pb.URGENCY_REASON_SAFE_ELSEWHERE, pb.URGENCY_URGENT),
+    ],
+)
+"""The urgency after a later answer of danger, without and with a reason for a lower urgency."""
 
 
 def contact_for_protection(line: Story) -> str:
     """Records a call of a person who wants protection; returns the id of the contact."""
     return line.contact(wants_protection=c.ANSWER_YES).contact.id
+
+
+def urgent_contact(line: Story, reason: pb.UrgencyReason.ValueType) -> c.Contact:
+    """Records an urgent call; with a reason for a lower urgency, one that is more than urgent."""
+    contact: c.Contact = line.contact(
+        need_within_days=c.ANSWER_YES, safe_place_tonight=c.ANSWER_NO if reason else c.ANSWER_YES
+    ).contact
+    return contact
+
+
+def add_danger(line: Story, contact: c.Contact) -> None:
+    """Records the later answer that the caller is in danger now."""
+    contact.triage.danger_now = c.ANSWER_YES
+    update_contact(line.operator, line.operator.GetContact(id=contact.id), triage=contact.triage)
 
 
 def update(line: Story, draft: pb.Referral, **values: Any) -> pb.Referral:
@@ -51,22 +73,13 @@ def test_b9_a_draft_is_at_least_as_urgent_as_the_answers_of_its_contact(
     assert line.draft(contact_id=contact.id, urgency=urgency).urgency == expected
 
 
-@pytest.mark.parametrize(
-    ("reason", "urgency"),
-    [
-        (pb.URGENCY_REASON_UNSPECIFIED, pb.URGENCY_IMMEDIATE),
-        (pb.URGENCY_REASON_SAFE_ELSEWHERE, pb.URGENCY_URGENT),
-    ],
-)
+@unless_lowered
 def test_a_following_referral_takes_the_urgency_of_later_answers_unless_a_reason_lowered_it(
     line: Story, reason: pb.UrgencyReason.ValueType, urgency: pb.Urgency.ValueType
 ) -> None:
-    contact = line.contact(
-        need_within_days=c.ANSWER_YES, safe_place_tonight=c.ANSWER_NO if reason else c.ANSWER_YES
-    ).contact
+    contact = urgent_contact(line, reason)
     first = line.sent(contact_id=contact.id, urgency=pb.URGENCY_URGENT, urgency_reason_code=reason)
-    contact.triage.danger_now = c.ANSWER_YES
-    update_contact(line.operator, line.operator.GetContact(id=contact.id), triage=contact.triage)
+    add_danger(line, contact)
     rerouted = line.coordinator.RerouteReferral(
         id=first.id, etag=first.etag, service_id=SERVICE["clinic_visit"], note="no answer"
     )
@@ -81,22 +94,13 @@ def test_a_following_referral_takes_the_urgency_of_later_answers_unless_a_reason
     assert draft.urgency == urgency
 
 
-@pytest.mark.parametrize(
-    ("reason", "urgency"),
-    [
-        (pb.URGENCY_REASON_UNSPECIFIED, pb.URGENCY_IMMEDIATE),
-        (pb.URGENCY_REASON_SAFE_ELSEWHERE, pb.URGENCY_URGENT),
-    ],
-)
+@unless_lowered
 def test_a_draft_is_sent_with_the_urgency_of_later_answers_unless_a_reason_lowered_it(
     line: Story, reason: pb.UrgencyReason.ValueType, urgency: pb.Urgency.ValueType
 ) -> None:
-    contact = line.contact(
-        need_within_days=c.ANSWER_YES, safe_place_tonight=c.ANSWER_NO if reason else c.ANSWER_YES
-    ).contact
+    contact = urgent_contact(line, reason)
     draft = line.draft(contact_id=contact.id, urgency=pb.URGENCY_URGENT, urgency_reason_code=reason)
-    contact.triage.danger_now = c.ANSWER_YES
-    update_contact(line.operator, line.operator.GetContact(id=contact.id), triage=contact.triage)
+    add_danger(line, contact)
     request = send_request(draft, line.receipt(draft.person_id).id)
     sent = line.operator.SendReferral(request)
     assert sent.urgency == urgency

@@ -274,7 +274,7 @@ class Servicer:
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise errors.Unauthenticated("token_missing")
-        return self._verifier.verify_until(token, seconds_waited())
+        return self._verifier.verify_with_expiry(token, seconds_waited())
 
     def _origin(self, metadata: Mapping[str, str], context: grpc.ServicerContext) -> Origin:
         """Returns the origin of a call: the address that the gateway signed, or else the address of

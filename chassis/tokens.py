@@ -1,5 +1,5 @@
 """Caller tokens: short-lived JWTs signed with Ed25519 (the algorithm is named as RFC 9864
-requires), issued by partners and verified by each service.
+requires), issued by the partners service and verified by each service.
 
 A token names its caller (a worker or an API key), the organisation, and the roles or scopes. A
 token does not prove that the member is in good standing: each service checks that with the facts
@@ -62,7 +62,7 @@ class Caller:
     """The party that makes a call.
 
     `kind` is worker, key, public (an unknown caller) or system. `kin` are the other accounts that
-    may belong to the same worker; as the second person, she can't approve what they proposed.
+    may belong to the same person; the caller can't be the second person for their proposals.
     `token` is the evidence of the caller's token; None without one. `prove_time` is when a worker
     last proved her identity in this session; None if that is unknown.
     """
@@ -173,9 +173,11 @@ class Verifier:
         """Returns the caller that a token names. Raises Unauthenticated token_expired or
         token_invalid.
         """
-        return self.verify_until(token)[0]
+        return self.verify_with_expiry(token)[0]
 
-    def verify_until(self, token: str, seconds_waited: float = 0.0) -> tuple[Caller, datetime]:
+    def verify_with_expiry(
+        self, token: str, seconds_waited: float = 0.0
+    ) -> tuple[Caller, datetime]:
         """Returns the caller that a token names, and the token's expiry time. Raises
         Unauthenticated token_expired or token_invalid.
 

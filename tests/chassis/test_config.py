@@ -40,7 +40,7 @@ def test_a_missing_optional_file_leaves_the_default(
     settings.done()
 
 
-def test_d17_pairs_are_read_and_a_malformed_text_is_reported(
+def test_pairs_are_read_and_a_malformed_text_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ENLACE_LINES", "NI=133,CR=000-1331")

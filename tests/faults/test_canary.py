@@ -450,7 +450,7 @@ ENCODINGS: dict[str, Callable[[str], bytes]] = {
     "base64": lambda text: base64.b64encode(text.encode()),
     "base64, shifted by a byte": lambda text: base64.b64encode(b"x" + text.encode()),
     "base64, shifted by two bytes": lambda text: base64.b64encode(b"xx" + text.encode()),
-    "base64 for addresses": lambda text: base64.urlsafe_b64encode(text.encode()),
+    "base64url": lambda text: base64.urlsafe_b64encode(text.encode()),
     "hex": lambda text: text.encode().hex().encode(),
     "HEX": lambda text: text.encode().hex().upper().encode(),
     "url": lambda text: quote(text).encode(),

@@ -110,7 +110,7 @@ def test_a_card_states_in_words_when_it_opens_and_is_shown_in_each_language(
     assert missing(client.get("/advice/still_held").text, *texts) == []
 
 
-def test_d18_a_card_names_the_answer_that_opens_it_as_the_question_is_worded(
+def test_a_card_names_the_answer_that_opens_it_as_the_question_is_worded(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     shelter_card = card(opened_by=c.Triage(safe_place_tonight=c.ANSWER_NO))

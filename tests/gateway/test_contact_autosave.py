@@ -383,7 +383,7 @@ def test_text_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: 
     assert line.contact.note == "llama desde la terminal"
 
 
-def test_d18_the_key_for_no_stores_the_reassuring_answer_even_of_an_inverted_question(
+def test_the_key_for_no_stores_the_reassuring_answer_even_of_an_inverted_question(
     page: Page, line: Line
 ) -> None:
     question = page.locator("[data-question=safe_place_tonight]")
@@ -405,7 +405,7 @@ SESSION_ENDED = (
 
 
 # D26
-def test_d26_the_page_reports_a_sign_out_in_another_tab_and_saves_after_the_next_sign_in(
+def test_the_page_reports_a_sign_out_in_another_tab_and_saves_after_the_next_sign_in(
     page: Page, line: Line
 ) -> None:
     begin(page, "yes")
@@ -426,7 +426,7 @@ def test_d26_the_page_reports_a_sign_out_in_another_tab_and_saves_after_the_next
 
 
 # D26
-def test_d26_no_text_of_an_unrelated_page_is_shown_as_the_reason(page: Page, line: Line) -> None:
+def test_no_text_of_an_unrelated_page_is_shown_as_the_reason(page: Page, line: Line) -> None:
     begin(page, "yes")
     unrelated_page = (
         '<main><p class="note soon">Es una demostración.</p><form method="post"'
@@ -442,7 +442,7 @@ def test_d26_no_text_of_an_unrelated_page_is_shown_as_the_reason(page: Page, lin
 
 
 # D26
-def test_d26_the_texts_of_two_workers_who_write_at_the_same_time_are_merged(
+def test_the_texts_of_two_workers_who_write_at_the_same_time_are_merged(
     page: Page, line: Line
 ) -> None:
     write_note(page, "llama desde la terminal")

@@ -291,7 +291,7 @@ def test_b9_sending_her_to_a_service_that_does_not_accept_her_age_has_to_be_ackn
         (p.SAFE_CHANNEL_PHONE, {}),
     ],
 )
-def test_d19_her_arrival_is_asked_for_if_nobody_may_contact_her(
+def test_her_arrival_is_asked_for_if_nobody_may_contact_her(
     played: PlayedServices,
     client: FlaskClient,
     channel: p.SafeChannel.ValueType,
@@ -312,7 +312,7 @@ def test_d19_her_arrival_is_asked_for_if_nobody_may_contact_her(
     assert bool(arrival.sign) == bool(answers)
 
 
-def test_d19_missing_answers_about_her_arrival_are_reported_at_their_fields_and_nothing_is_lost(
+def test_missing_answers_about_her_arrival_are_reported_at_their_fields_and_nothing_is_lost(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["SendReferral"] = errors.Invalid(

@@ -141,7 +141,7 @@ def test_a_form_of_another_session_is_not_kept(client: FlaskClient, played: Play
 
 
 # D26
-def test_d26_a_form_sent_after_signing_out_in_another_tab_is_kept_for_its_writer_alone(
+def test_a_form_sent_after_signing_out_in_another_tab_is_kept_for_its_writer_alone(
     client: FlaskClient, played: PlayedServices
 ) -> None:
     form = client.get("/line/new").text

@@ -241,7 +241,7 @@ def test_a_contact_that_needs_nothing_is_closed_by_the_button_that_names_its_kin
 
 @pytest.mark.parametrize("open_questions", [0, 10])
 @pytest.mark.parametrize("urgency", r.Urgency.values())
-def test_d18_a_contact_that_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press(
+def test_a_contact_that_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press(
     urgency: r.Urgency.ValueType, open_questions: int, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetContact"] = c.Contact(
@@ -258,7 +258,7 @@ def test_d18_a_contact_that_is_urgent_or_not_yet_assessed_is_not_closed_by_one_p
     assert len(played.requests("UpdateContact")) == may_close
 
 
-def test_d18_an_answer_that_was_changed_with_the_press_is_saved_and_the_contact_stays_open(
+def test_an_answer_that_was_changed_with_the_press_is_saved_and_the_contact_stays_open(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetContact"] = c.Contact(
@@ -278,7 +278,7 @@ def test_d18_an_answer_that_was_changed_with_the_press_is_saved_and_the_contact_
     assert answer.location == f"{CONTACT}?done=saved"
 
 
-def test_d18_a_new_contact_cannot_be_closed_by_one_press(
+def test_a_new_contact_cannot_be_closed_by_one_press(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     assert 'name="close_as"' not in client.get("/line/new").text
@@ -294,7 +294,7 @@ def test_d18_a_new_contact_cannot_be_closed_by_one_press(
         ("fr", "Non évaluée · il en reste 10"),
     ],
 )
-def test_d18_a_contact_with_open_questions_states_how_many_are_left(
+def test_a_contact_with_open_questions_states_how_many_are_left(
     language: str, expected: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetContact"] = c.Contact(
@@ -304,7 +304,7 @@ def test_d18_a_contact_with_open_questions_states_how_many_are_left(
     assert missing(page, expected, 'class="pill normal"') == ['class="pill normal"']
 
 
-def test_d18_no_is_the_calm_answer_to_each_question(client: FlaskClient) -> None:
+def test_no_is_the_calm_answer_to_each_question(client: FlaskClient) -> None:
     page = client.get("/line/new").text
     for question in Triage.__dataclass_fields__:
         fieldset = page.split(f'<fieldset class="field inline" id="{question}"')[1].split(

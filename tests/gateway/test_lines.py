@@ -43,7 +43,7 @@ def take_services_down(played: PlayedServices) -> None:
     played.answers |= dict.fromkeys(OUTPUTS, SERVICE_DOWN)
 
 
-def test_d17_every_public_page_has_a_number_to_call(played: PlayedServices) -> None:
+def test_every_public_page_has_a_number_to_call(played: PlayedServices) -> None:
     app = pages(played)
     client = app.test_client()
     values = {
@@ -93,7 +93,7 @@ def test_the_number_stays_when_everything_behind_the_gateway_goes_down(
     ],
     ids=["503", "429", "500", "404"],
 )
-def test_d17_an_error_page_has_the_number_for_visitors_and_for_workers(
+def test_an_error_page_has_the_number_for_visitors_and_for_workers(
     played: PlayedServices, refusal: Exception, status: int
 ) -> None:
     client = pages(played, development=False).test_client()
@@ -103,7 +103,7 @@ def test_d17_an_error_page_has_the_number_for_visitors_and_for_workers(
         assert (answer.status_code, DIAL in answer.text) == (status, True)
 
 
-def test_d17_the_page_of_her_status_has_the_number_even_when_the_status_is_unavailable(
+def test_the_page_of_her_status_has_the_number_even_when_the_status_is_unavailable(
     played: PlayedServices,
 ) -> None:
     client = pages(played).test_client()
@@ -119,7 +119,7 @@ def test_d17_the_page_of_her_status_has_the_number_even_when_the_status_is_unava
         assert (answer.status_code, DIAL in answer.text) == (status, True)
 
 
-def test_d17_an_unknown_code_of_a_poster_leads_to_a_page_with_a_number(
+def test_an_unknown_code_of_a_poster_leads_to_a_page_with_a_number(
     played: PlayedServices,
 ) -> None:
     played.answers["GetPlacement"] = errors.NotFound()
@@ -143,7 +143,7 @@ def line_numbers(lines: Lines, services: PlayedServices) -> dict[str, str]:
     return {line.country: line.number for line in lines.hotlines(cast(Clients, services))}
 
 
-def test_d17_the_last_numbers_survive_a_restart_and_replace_the_configured_numbers(
+def test_the_last_numbers_survive_a_restart_and_replace_the_configured_numbers(
     tmp_path: Path, played: PlayedServices, dead_directory: PlayedServices
 ) -> None:
     played.answers["ListHotlines"] = numbers(NI="134", SV="1333")
@@ -163,7 +163,7 @@ def test_d17_the_last_numbers_survive_a_restart_and_replace_the_configured_numbe
     }
 
 
-def test_d17_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_shown(
+def test_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_shown(
     played: PlayedServices,
 ) -> None:
     now = Mock(return_value=1000.0)
@@ -183,7 +183,7 @@ def test_d17_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_sh
     assert line_numbers(lines, played) == {"NI": "135"}
 
 
-def test_d17_the_numbers_are_complete_only_after_an_answer_of_the_directory(
+def test_the_numbers_are_complete_only_after_an_answer_of_the_directory(
     played: PlayedServices, dead_directory: PlayedServices
 ) -> None:
     for services, is_complete in ((dead_directory, False), (played, True)):
@@ -192,7 +192,7 @@ def test_d17_the_numbers_are_complete_only_after_an_answer_of_the_directory(
         assert lines.complete is is_complete
 
 
-def test_d17_an_unknown_line_is_no_404_while_the_directory_is_down(played: PlayedServices) -> None:
+def test_an_unknown_line_is_no_404_while_the_directory_is_down(played: PlayedServices) -> None:
     take_services_down(played)
     client = pages(played, lines={"NI": "133"}).test_client()
     answer = client.get("/lines/PE")
@@ -206,7 +206,7 @@ def dead_addresses() -> Iterator[dict[str, str]]:
         yield dict.fromkeys(NAMES, address)
 
 
-def test_d17_a_gateway_that_starts_without_services_shows_the_configured_numbers(
+def test_a_gateway_that_starts_without_services_shows_the_configured_numbers(
     tmp_path: Path, dead_addresses: dict[str, str]
 ) -> None:
     settings = {"ENLACE_LINES": "NI=133,CR=1022"}
@@ -223,7 +223,7 @@ def test_d17_a_gateway_that_starts_without_services_shows_the_configured_numbers
             assert (answer.status_code, DIAL in answer.text) == (status, True), path
 
 
-def test_d17_a_gateway_that_restarts_without_services_shows_the_last_numbers(
+def test_a_gateway_that_restarts_without_services_shows_the_last_numbers(
     tmp_path: Path, service: Service
 ) -> None:
     service.answer = lambda rpc, context: (

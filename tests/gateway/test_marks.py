@@ -69,7 +69,7 @@ def test_the_check_detects_a_service_without_its_mark() -> None:
     assert len(unmarked_parts(f'<main id="main">{rows}</main>')) == 1
 
 
-def test_d23_no_page_shows_a_police_service_without_its_mark(
+def test_no_page_shows_a_police_service_without_its_mark(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     page_of = {
@@ -87,7 +87,7 @@ def test_d23_no_page_shows_a_police_service_without_its_mark(
     }
 
 
-def test_d23_no_answer_to_a_form_lists_a_police_service_without_its_mark(
+def test_no_answer_to_a_form_lists_a_police_service_without_its_mark(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     form = client.get("/directory").text
@@ -112,7 +112,5 @@ def test_d23_no_answer_to_a_form_lists_a_police_service_without_its_mark(
     ("language", "mark"),
     [("es", MARK), ("en", "shares with the police"), ("fr", "partage avec la police")],
 )
-def test_d23_the_mark_is_in_the_readers_language(
-    language: str, mark: str, client: FlaskClient
-) -> None:
+def test_the_mark_is_in_the_readers_language(language: str, mark: str, client: FlaskClient) -> None:
     assert mark in client.get(f"/directory/organizations/{ID}?lang={language}").text

@@ -289,7 +289,7 @@ def test_no_service_is_asked_where_she_is_not_safe_and_going_back_keeps_her_answ
     )
 
 
-def test_d23_the_question_about_unsafe_people_and_places_is_visible_and_needs_an_answer(
+def test_the_question_about_unsafe_people_and_places_is_visible_and_needs_an_answer(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     form = client.get("/enquiries/new").text
@@ -325,7 +325,7 @@ def test_d23_the_question_about_unsafe_people_and_places_is_visible_and_needs_an
     )
 
 
-def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
+def test_she_can_name_an_organisation_that_does_not_give_this_help(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     clinic = d.Service(

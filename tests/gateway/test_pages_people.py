@@ -162,7 +162,7 @@ def test_the_safe_contact_plan_comes_first_in_her_file(client: FlaskClient) -> N
     assert places == sorted(places)
 
 
-def test_d22_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(
+def test_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     sealed_plan = p.SafeContact(

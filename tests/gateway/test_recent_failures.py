@@ -30,7 +30,7 @@ def call(gate: Gate, method: str, failure: Exception | None = None) -> None:
     ],
     ids=repr,
 )
-def test_d25_a_failed_call_is_remembered_for_five_minutes_or_until_the_same_call_succeeds(
+def test_a_failed_call_is_remembered_for_five_minutes_or_until_the_same_call_succeeds(
     failure: Exception,
 ) -> None:
     now = 0.0
@@ -47,7 +47,7 @@ def test_d25_a_failed_call_is_remembered_for_five_minutes_or_until_the_same_call
 
 
 # D25
-def test_d25_a_callers_error_is_no_failure_of_the_service() -> None:
+def test_a_callers_error_is_no_failure_of_the_service() -> None:
     gate = Gate("partners", lambda: True, capacity=4, clock=lambda: 0.0)
     for refusal in (
         errors.Stale(),
@@ -61,7 +61,7 @@ def test_d25_a_callers_error_is_no_failure_of_the_service() -> None:
 
 
 # D25
-def test_d25_the_status_page_reports_that_every_sign_in_fails_though_health_reports_no_fault(
+def test_the_status_page_reports_that_every_sign_in_fails_though_health_reports_no_fault(
     service: Service, clients: Clients
 ) -> None:
     def fail_sign_in(rpc: str, context: grpc.ServicerContext) -> None:
@@ -86,7 +86,7 @@ def test_d25_the_status_page_reports_that_every_sign_in_fails_though_health_repo
 @pytest.mark.parametrize(
     ("failing_rpc", "may_be_saved"), [("CreateReferral", False), ("UpdatePlanStep", True)]
 )
-def test_d25_the_page_says_that_nothing_was_saved_only_if_no_part_of_the_form_was_saved(
+def test_the_page_says_that_nothing_was_saved_only_if_no_part_of_the_form_was_saved(
     service: Service, clients: Clients, failing_rpc: str, may_be_saved: bool
 ) -> None:
     service.answer = lambda rpc, _context: (

@@ -270,7 +270,7 @@ def deletion_due(time: Timestamp | None) -> dict[str, Any]:
         ),
     ],
 )
-def test_d25_the_page_of_a_reference_says_what_is_true_and_nothing_else(
+def test_the_page_of_a_reference_says_what_is_true_and_nothing_else(
     fields: dict[str, Any],
     shown: list[str],
     not_shown: list[str],

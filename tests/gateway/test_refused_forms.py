@@ -225,7 +225,7 @@ def check(
     ],
     ids=repr,
 )
-def test_d26_every_form_that_a_service_refuses_comes_back_as_it_was_sent(
+def test_every_form_that_a_service_refuses_comes_back_as_it_was_sent(
     site: Site, refusal: Exception
 ) -> None:
     site.refuse_writing(refusal)
@@ -233,7 +233,7 @@ def test_d26_every_form_that_a_service_refuses_comes_back_as_it_was_sent(
 
 
 # D26
-def test_d26_every_form_that_meets_an_unavailable_service_comes_back_as_it_was_sent(
+def test_every_form_that_meets_an_unavailable_service_comes_back_as_it_was_sent(
     site: Site,
 ) -> None:
     for rpc in OUTPUTS:
@@ -243,7 +243,7 @@ def test_d26_every_form_that_meets_an_unavailable_service_comes_back_as_it_was_s
 
 
 # D26
-def test_d26_every_form_comes_back_though_its_sender_cannot_be_verified(site: Site) -> None:
+def test_every_form_comes_back_though_its_sender_cannot_be_verified(site: Site) -> None:
     for rpc in OUTPUTS:
         site.answer(rpc, errors.Unavailable("service_away"))
 
@@ -255,13 +255,13 @@ def test_d26_every_form_comes_back_though_its_sender_cannot_be_verified(site: Si
 
 
 # D26
-def test_d26_every_form_made_before_she_signed_in_again_comes_back_to_her(site: Site) -> None:
+def test_every_form_made_before_she_signed_in_again_comes_back_to_her(site: Site) -> None:
     former_token = site.token("the session before", ID)
     check(site, lambda form: site.send(form, former_token), 80)
 
 
 # D26
-def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_it_back(
+def test_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_it_back(
     site: Site,
 ) -> None:
     other_token = site.token("her session", OTHER_ID)
@@ -280,7 +280,7 @@ def test_d26_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_i
 
 # D26
 @pytest.mark.parametrize("signed_out", [False, True], ids=["ended", "signed out in another tab"])
-def test_d26_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_back_to_its_writer(
+def test_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_back_to_its_writer(
     site: Site, signed_out: bool
 ) -> None:
     unsealed_paths, lost_by_path, kept_count = [], {}, 0
@@ -323,7 +323,7 @@ def sign_in_again(site: Site, form: Form, page: TestResponse, worker_id: str) ->
 
 
 # D26
-def test_d26_no_password_pin_or_code_comes_back(site: Site) -> None:
+def test_no_password_pin_or_code_comes_back(site: Site) -> None:
     site.refuse_writing(errors.Unavailable("service_away"))
     secret, secrets_by_path = "el secreto de ella 4821", {}
     for form in site.forms:
@@ -345,7 +345,7 @@ def test_d26_no_password_pin_or_code_comes_back(site: Site) -> None:
 @pytest.mark.parametrize(
     "path", ["/entry", f"/entry/services/{ID}", f"/entry/places/{ID}", f"/line/{ID}"]
 )
-def test_d26_text_typed_before_a_refusal_survives_a_conflict_at_the_next_sending(
+def test_text_typed_before_a_refusal_survives_a_conflict_at_the_next_sending(
     site: Site, path: str
 ) -> None:
     form = max((form for form in site.forms if form.path == path), key=lambda form: len(form.typed))
@@ -363,7 +363,7 @@ def test_d26_text_typed_before_a_refusal_survives_a_conflict_at_the_next_sending
 
 
 # D26
-def test_d26_a_form_of_another_site_gets_no_form_of_ours_to_press(site: Site) -> None:
+def test_a_form_of_another_site_gets_no_form_of_ours_to_press(site: Site) -> None:
     form = next(form for form in site.forms if form.path == "/line/new")
     answer = site.client(form).post(
         form.path, data=form.filled(), headers={"Sec-Fetch-Site": "cross-site"}
@@ -373,7 +373,7 @@ def test_d26_a_form_of_another_site_gets_no_form_of_ours_to_press(site: Site) ->
 
 
 # D26
-def test_d26_a_note_is_sent_whatever_changed_since_the_page_was_opened(site: Site) -> None:
+def test_a_note_is_sent_whatever_changed_since_the_page_was_opened(site: Site) -> None:
     form = next(form for form in site.forms if form.path == f"/referrals/{ID}/do/add_note")
     _, answer = site.send(form, etag="v1")
     assert answer.status_code == 303

@@ -76,7 +76,7 @@ def suspension(by: str, *, waits: bool = True) -> d.Suspension:
     )
 
 
-def test_d24_the_page_states_the_effects_of_a_suspension_beforehand(
+def test_the_page_states_the_effects_of_a_suspension_beforehand(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetOrganization"] = member(hotline_number="133")
@@ -105,9 +105,7 @@ def test_d24_the_page_states_the_effects_of_a_suspension_beforehand(
     assert "Suspender</button>" not in organization, "no click suspends"
 
 
-def test_d24_without_a_reason_the_form_comes_back(
-    played: PlayedServices, client: FlaskClient
-) -> None:
+def test_without_a_reason_the_form_comes_back(played: PlayedServices, client: FlaskClient) -> None:
     played.answers["SuspendOrganization"] = errors.Invalid(("reason", "required"))
     answer = send(client, PAGE)
     assert (answer.status_code, 'id="reason-error"' in answer.text) == (422, True)
@@ -183,7 +181,7 @@ def test_d24_without_a_reason_the_form_comes_back(
         ),
     ],
 )
-def test_d24_the_page_offers_the_next_step_of_a_suspension(
+def test_the_page_offers_the_next_step_of_a_suspension(
     rpc: str,
     answer: d.Organization | d.MemberAccess,
     shown: list[str],
@@ -195,14 +193,14 @@ def test_d24_the_page_offers_the_next_step_of_a_suspension(
     assert missing(client.get(PAGE).text, *shown, *not_shown) == not_shown
 
 
-def test_d24_a_proposed_suspension_is_on_the_page_of_the_member(
+def test_a_proposed_suspension_is_on_the_page_of_the_member(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetOrganization"] = member(suspension=suspension(OTHER_ID))
     assert "Proponen suspenderla" in client.get(f"/directory/organizations/{OTHER_ID}").text
 
 
-def test_d24_a_member_is_reinstated_in_the_version_that_was_seen(
+def test_a_member_is_reinstated_in_the_version_that_was_seen(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetOrganization"] = member(
@@ -212,7 +210,7 @@ def test_d24_a_member_is_reinstated_in_the_version_that_was_seen(
     assert played.last("ReinstateOrganization").etag == "v7"
 
 
-def test_d24_a_member_on_probation_cannot_be_suspended_and_the_page_leads_to_its_removal(
+def test_a_member_on_probation_cannot_be_suspended_and_the_page_leads_to_its_removal(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetOrganization"] = member(d.ORGANIZATION_STATUS_PROBATION)
@@ -233,7 +231,7 @@ def test_whoever_ends_a_membership_reads_that_its_files_are_lost(played: PlayedS
 @pytest.mark.parametrize(
     "failing_rpc", ["CountMemberWork", "CountMemberWebhooks", "CountMemberAccess"]
 )
-def test_d24_a_member_can_be_held_though_a_service_is_down(
+def test_a_member_can_be_held_though_a_service_is_down(
     failing_rpc: str, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers[failing_rpc] = errors.Unavailable("service_away")
@@ -244,7 +242,7 @@ def test_d24_a_member_can_be_held_though_a_service_is_down(
     ) == (200, [])
 
 
-def test_d24_proposals_that_wait_for_a_second_coordinator_come_first_on_her_page(
+def test_proposals_that_wait_for_a_second_coordinator_come_first_on_her_page(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["ListOrganizations"] = d.ListOrganizationsResponse(
@@ -255,7 +253,7 @@ def test_d24_proposals_that_wait_for_a_second_coordinator_come_first_on_her_page
     assert any(request.waits_for_second for request in played.requests("ListOrganizations"))
 
 
-def test_d24_a_worker_is_suspended_for_a_reason_and_the_effects_are_shown_beforehand(
+def test_a_worker_is_suspended_for_a_reason_and_the_effects_are_shown_beforehand(
     played: PlayedServices,
 ) -> None:
     played.answers["ListWorkers"] = m.ListWorkersResponse(

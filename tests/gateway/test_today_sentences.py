@@ -46,7 +46,7 @@ def headings(role: int, arrange: Arrange) -> list[str]:
 
 
 # D25
-def test_d25_a_manager_with_referrals_under_way_is_not_told_that_there_are_none() -> None:
+def test_a_manager_with_referrals_under_way_is_not_told_that_there_are_none() -> None:
     counts = r.CountReferralsResponse(waiting_for_other=3, total=3)
     assert "No hay remisiones en curso." not in page(
         "/today", MANAGER, waiting_work(CountReferrals=counts)
@@ -54,7 +54,7 @@ def test_d25_a_manager_with_referrals_under_way_is_not_told_that_there_are_none(
 
 
 # D25
-def test_d25_work_due_within_the_hour_comes_first_and_the_rest_is_not_called_today() -> None:
+def test_work_due_within_the_hour_comes_first_and_the_rest_is_not_called_today() -> None:
     arrange = waiting_referrals(30, 19 * 24 * 60, ListEnquiries=ENQUIRY_TO_US)
     assert headings(WORKER, arrange) == [
         "Ahora",
@@ -81,7 +81,7 @@ def test_an_operator_sees_open_contacts_first_and_the_calls_that_are_due_before_
 
 
 # D25
-def test_d25_the_network_is_told_that_all_is_listed_only_if_all_is_listed() -> None:
+def test_the_network_is_told_that_all_is_listed_only_if_all_is_listed() -> None:
     assert headings(COORDINATOR, waiting_referrals(600)) == ["Todo lo que espera algo en la red"]
     assert headings(COORDINATOR, waiting_referrals(30, 600)) == [
         "Ahora",
@@ -91,7 +91,7 @@ def test_d25_the_network_is_told_that_all_is_listed_only_if_all_is_listed() -> N
 
 # D25
 @pytest.mark.parametrize(("beds", "expected"), [(1, "libre de 14"), (2, "libres de 14")])
-def test_d25_one_free_bed_is_counted_as_one(beds: int, expected: str) -> None:
+def test_one_free_bed_is_counted_as_one(beds: int, expected: str) -> None:
     room = d.Capacity(available=beds, maximum=14, unit=d.CAPACITY_UNIT_BEDS)
     shelter = d.Service(id=ID, name="Casa segura", capacity=room)
     services = d.SearchServicesResponse(services=[shelter])
@@ -104,7 +104,7 @@ def tiles(text: str) -> dict[str, int]:
 
 
 # D25
-def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_these_rows() -> None:
+def test_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_these_rows() -> None:
     arrange = waiting_work(
         CountReferrals=r.CountReferralsResponse(late=1, due_soon=1),
         ListContacts=c.ListContactsResponse(
@@ -129,7 +129,7 @@ def test_d25_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_the
 
 
 # D25
-def test_d25_a_desk_counts_unseen_referrals_and_the_network_counts_sent_referrals() -> None:
+def test_a_desk_counts_unseen_referrals_and_the_network_counts_sent_referrals() -> None:
     arrange = waiting_work(
         CountReferrals=lambda request: r.CountReferralsResponse(
             fresh=0 if request.filter.waiting_for_me else 2

@@ -363,7 +363,7 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
     SENTENCES,
     ids=[sentence for sentence, *_ in SENTENCES],
 )
-def test_d25_a_sentence_is_shown_for_data_that_make_it_true_and_for_no_others(
+def test_a_sentence_is_shown_for_data_that_make_it_true_and_for_no_others(
     sentence: str, path: str, role: int, makes_true: Arrange, make_false: list[Arrange]
 ) -> None:
     assert sentence in page(path, role, makes_true)
@@ -389,7 +389,7 @@ WORDS_OF_ANSWER = {
 
 # D25
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.question}, {rule.urgency.value}")
-def test_d25_the_sentence_about_an_urgency_names_each_answer_that_leads_to_it(rule: Rule) -> None:
+def test_the_sentence_about_an_urgency_names_each_answer_that_leads_to_it(rule: Rule) -> None:
     open_contact = contact(60)
     open_contact.urgency = r.Urgency.Value(f"URGENCY_{rule.urgency.name}")
     text = page(f"/line/{ID}", OPERATOR, waiting_work(GetContact=open_contact))
@@ -401,7 +401,7 @@ def test_d25_the_sentence_about_an_urgency_names_each_answer_that_leads_to_it(ru
 
 # D25
 @pytest.mark.parametrize(("query", "words"), [("", "Último cambio"), ("?done=saved", "Guardado:")])
-def test_d25_a_contact_is_called_saved_only_after_saving(query: str, words: str) -> None:
+def test_a_contact_is_called_saved_only_after_saving(query: str, words: str) -> None:
     """Checks the page after other changes, too: a deadline or a referral changes the contact."""
     open_contact = contact(30)
     open_contact.update_time.CopyFrom(stamp(-5))
@@ -411,7 +411,7 @@ def test_d25_a_contact_is_called_saved_only_after_saving(query: str, words: str)
 
 
 # D25
-def test_d25_a_sender_in_an_emergency_reads_beforehand_when_the_note_can_be_read() -> None:
+def test_a_sender_in_an_emergency_reads_beforehand_when_the_note_can_be_read() -> None:
     def arrange(played: PlayedServices) -> None:
         played.answers["IssueToken"] = signed_in(OPERATOR, contract_pb2.ROLE_EMERGENCY)
         referral_with_receipt(r.SIDE_SENDER, r.STATE_DRAFT)(played)
@@ -421,7 +421,7 @@ def test_d25_a_sender_in_an_emergency_reads_beforehand_when_the_note_can_be_read
 
 
 # D25
-def test_d25_the_time_that_is_proposed_for_a_first_contact_is_still_to_come() -> None:
+def test_the_time_that_is_proposed_for_a_first_contact_is_still_to_come() -> None:
     for minute in range(60):
         now = datetime(2026, 3, 14, 22, minute, 31, tzinfo=UTC)
         proposed_time = due.proposed_time(now)
@@ -431,7 +431,7 @@ def test_d25_the_time_that_is_proposed_for_a_first_contact_is_still_to_come() ->
 
 
 # D25
-def test_d25_the_proposed_time_of_first_contact_is_still_to_come_after_the_acceptance() -> None:
+def test_the_proposed_time_of_first_contact_is_still_to_come_after_the_acceptance() -> None:
     played, path = PlayedServices(), f"/referrals/{ID}"
     played.answers["IssueToken"] = signed_in(WORKER)
     referral_with(side=r.SIDE_RECEIVER, main_step="accept", allowed_verbs=["accept"])(played)
@@ -450,7 +450,7 @@ def test_d25_the_proposed_time_of_first_contact_is_still_to_come_after_the_accep
 
 
 # D25
-def test_d25_no_text_after_a_step_claims_that_it_was_in_time_or_is_known_already() -> None:
+def test_no_text_after_a_step_claims_that_it_was_in_time_or_is_known_already() -> None:
     claims = re.compile(
         r"a tiempo|ya lo sabe|ya sabe|ya tienen|ya (se )?avis|autorizó|autorice", re.IGNORECASE
     )
@@ -469,7 +469,7 @@ def test_d25_no_text_after_a_step_claims_that_it_was_in_time_or_is_known_already
 
 
 # D25
-def test_d25_no_text_claims_that_a_person_already_knows_of_something() -> None:
+def test_no_text_claims_that_a_person_already_knows_of_something() -> None:
     claims = re.compile(r"ya lo sabe|ya sabe|ya tienen|ya (se )?avis", re.IGNORECASE)
     folder = Path(vocabulary.__file__).parents[2]
     files = [*folder.rglob("*.html"), *folder.rglob("*.py")]
@@ -477,7 +477,7 @@ def test_d25_no_text_claims_that_a_person_already_knows_of_something() -> None:
     assert [file.name for file in files if claims.search(file.read_text())] == []
 
 
-def test_d25_an_exhausted_enquiry_is_on_the_board_for_as_long_as_its_page_says() -> None:
+def test_an_exhausted_enquiry_is_on_the_board_for_as_long_as_its_page_says() -> None:
     exhausted = waiting_work(GetEnquiry=enquiry(e.ENQUIRY_STATE_EXHAUSTED, False))
     text = page(f"/enquiries/{ID}", WORKER, exhausted)
     assert f"en el tablero de la coordinación durante {UNMET_SINCE.days} días" in text
@@ -493,7 +493,7 @@ def test_a_draft_that_ended_is_not_shown_as_sent(state: r.State.ValueType) -> No
 
 # D25
 @pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER])
-def test_d25_a_pause_of_the_receivers_deadline_is_not_read_as_a_pause_of_the_question(
+def test_a_pause_of_the_receivers_deadline_is_not_read_as_a_pause_of_the_question(
     side: r.Side.ValueType,
 ) -> None:
     text = page(f"/referrals/{ID}", WORKER, referral_with(state=r.STATE_INFO_REQUESTED, side=side))

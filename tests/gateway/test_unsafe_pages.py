@@ -41,7 +41,7 @@ def police(name: str = "Policía de Chinandega", identifier: str = POLICE) -> d.
     )
 
 
-def test_d23_the_question_about_unsafe_people_and_places_needs_an_answer(
+def test_the_question_about_unsafe_people_and_places_needs_an_answer(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse(
@@ -85,7 +85,7 @@ def test_d23_the_question_about_unsafe_people_and_places_needs_an_answer(
     ) == (r.UNSAFE_ANSWER_NAMED, [OTHER_ID], ["NI-LE"])
 
 
-def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
+def test_she_can_name_an_organisation_that_does_not_give_this_help(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers |= {
@@ -122,7 +122,7 @@ def test_d23_she_can_name_an_organisation_that_does_not_give_this_help(
     ), "thirty results and the ticked organisation"
 
 
-def test_d23_she_can_name_a_department_without_any_listed_service(
+def test_she_can_name_a_department_without_any_listed_service(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["MatchServices"] = d.MatchServicesResponse()
@@ -132,7 +132,7 @@ def test_d23_she_can_name_a_department_without_any_listed_service(
     assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
 
 
-def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_the_ticked_answers(
+def test_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_the_ticked_answers(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers |= {
@@ -154,7 +154,7 @@ def test_d23_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_the_ticke
     assert list(played.last("UpdateReferral").referral.unsafe_organization_ids) == [POLICE]
 
 
-def test_d23_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_sending(
+def test_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_sending(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers |= {
@@ -177,7 +177,7 @@ def test_d23_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_s
         ({"unsafe_organization_ids": [ID]}, "check"),
     ],
 )
-def test_d23_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_once(
+def test_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_once(
     played: PlayedServices, client: FlaskClient, answers: dict[str, Any], page: str
 ) -> None:
     played.answers["BatchGet"] = d.BatchGetResponse(
@@ -193,7 +193,7 @@ def test_d23_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_o
     assert send(client, f"{DRAFT}/unsafe", **answers).location == f"{DRAFT}/{page}"
 
 
-def test_d23_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_note_stays(
+def test_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_note_stays(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers |= {

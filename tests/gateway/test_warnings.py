@@ -69,7 +69,7 @@ def page(browser: Browser, played: PlayedServices) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_d20_no_element_overlaps_a_warning_on_a_phone(page: Page, scheme: Scheme) -> None:
+def test_no_element_overlaps_a_warning_on_a_phone(page: Page, scheme: Scheme) -> None:
     page.emulate_media(color_scheme=scheme)
     overlaps_by_path: dict[str, list[str]] = {}
     for path in paths(signed=True):
@@ -80,7 +80,7 @@ def test_d20_no_element_overlaps_a_warning_on_a_phone(page: Page, scheme: Scheme
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_d20_the_warning_that_nobody_may_contact_her_is_seen_first_and_in_full(
+def test_the_warning_that_nobody_may_contact_her_is_seen_first_and_in_full(
     page: Page, scheme: Scheme
 ) -> None:
     page.emulate_media(color_scheme=scheme)
@@ -91,7 +91,7 @@ def test_d20_the_warning_that_nobody_may_contact_her_is_seen_first_and_in_full(
     assert warning["y"] < box_of(page.locator("main .card, main .steps, main form").first)["y"]
 
 
-def test_on_a_phone_no_count_covers_the_exit_and_no_text_shows_between_the_bars(
+def test_on_a_phone_the_unread_count_does_not_cover_the_exit_and_the_bars_leave_no_gap(
     page: Page, played: PlayedServices
 ) -> None:
     played.answers["CountUnread"] = n.CountUnreadResponse(unread=148)
@@ -117,7 +117,7 @@ def printed_text(page: Page) -> str:
     return " ".join(page.locator("body").inner_text().split())
 
 
-def test_d19_the_card_of_her_arrival_comes_before_everything_but_the_warning(
+def test_the_card_of_her_arrival_comes_before_everything_but_the_warning(
     page: Page, played: PlayedServices
 ) -> None:
     arrival = r.Arrival(
@@ -133,7 +133,7 @@ def test_d19_the_card_of_her_arrival_comes_before_everything_but_the_warning(
     assert "con su hijo" in printed_text(page)
 
 
-def test_d21_her_slip_has_the_code_and_a_number_and_nothing_else(
+def test_her_slip_has_the_code_and_a_number_and_nothing_else(
     page: Page, played: PlayedServices
 ) -> None:
     played.answers["GetReferral"] = referral(
@@ -146,7 +146,7 @@ def test_d21_her_slip_has_the_code_and_a_number_and_nothing_else(
     )
 
 
-def test_d21_the_receivers_copy_is_a_separate_sheet_that_names_the_sender_and_forbids_calls(
+def test_the_receivers_copy_is_a_separate_sheet_that_names_the_sender_and_forbids_calls(
     page: Page,
 ) -> None:
     copy = printed_text(page)

@@ -123,7 +123,7 @@ def test_a_change_is_reported_even_if_the_mail_server_was_unavailable_but_not_af
 
 @pytest.mark.parametrize("verb", sorted(LETTERS_WHILE_INACTIVE))
 @pytest.mark.parametrize("first", ["letter", "suspension"])
-def test_d24_a_worker_of_a_suspended_organisation_is_still_notified_of_it(
+def test_a_worker_of_a_suspended_organisation_is_still_notified_of_it(
     verb: str, first: str, service: Service, post: Post
 ) -> None:
     """She is also notified of a proposal to which she can object.

@@ -125,13 +125,13 @@ def rows(sentence: str, notified: set[str], verbs: Iterable[str], **values: Any)
             actor=RECEIVER,
         ),
         *rows(
-            "d24 the sender is notified of a suspension or return of the receiver",
+            "the sender is notified of a suspension or return of the receiver",
             TO_SENDER,
             ["side_out", "side_back"],
             actor=RECEIVER,
         ),
         *rows(
-            "d24 the receiver is notified of a suspension or return of the sender",
+            "the receiver is notified of a suspension or return of the sender",
             TO_RECEIVER,
             ["side_out", "side_back"],
         ),

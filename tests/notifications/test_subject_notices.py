@@ -203,7 +203,7 @@ def test_a_second_application_on_a_day_is_noticed_even_if_the_message_was_read(
         ("leaving_proposed", "leaving_proposed"),
     ],
 )
-def test_d24_the_coordinators_are_notified_of_each_member_awaiting_a_second_coordinator(
+def test_the_coordinators_are_notified_of_each_member_awaiting_a_second_coordinator(
     service: Service, verb: str, kind: str
 ) -> None:
     for count in (1, 2):

@@ -1,6 +1,6 @@
-"""A secret is replaced while its owner can verify every delivery.
+"""The secret of a webhook is replaced, and its owner can verify every delivery.
 
-Two secrets sign for a day, never three, and a leaked one ends at once.
+Two secrets sign for a day, never three, and a leaked secret can be revoked at once.
 """
 
 import base64
@@ -29,7 +29,7 @@ ROTATING = ("FAILED_PRECONDITION", "secret_rotating")
 def signers(request: ReceivedRequest, **secrets: str) -> list[str]:
     """Returns the names of the secrets that signed the request, in the order of the header.
 
-    Fails if none of these secrets made one of the signatures. The signatures are computed here,
+    Fails if any signature was made by another secret. The signatures are computed here,
     because the library would only confirm itself.
     """
     content = f"{request.id}.{request.headers['webhook-timestamp']}.{request.body}".encode()
@@ -80,7 +80,7 @@ def test_the_former_secret_is_stored_sealed_and_deleted_after_a_day(service: Ser
         assert (row["former_secret"] is not None) is is_stored
         assert rotated.secret.encode() not in bytes(row["secret"])
         assert not is_stored or created.secret.encode() not in bytes(row["former_secret"])
-    # deleting the former secret does not change the data of this etag
+    # deleting the former secret changes neither the visible fields nor the etag
     assert manager.GetWebhook(id=created.webhook.id) == rotated.webhook
 
 
@@ -103,7 +103,7 @@ def test_no_third_secret_can_be_made_while_two_sign(service: Service) -> None:
     ]
 
 
-def test_a_leaked_secret_ends_at_once_even_during_a_rotation(service: Service) -> None:
+def test_a_leaked_secret_can_be_revoked_at_once_even_during_a_rotation(service: Service) -> None:
     system = service.receiver()
     created = service.webhook(RECEIVER, system.url)
     manager = service.as_(RECEIVER, "MANAGER")

@@ -403,7 +403,7 @@ def test_one_of_two_coordinators_who_approve_at_once_has_to_read_the_entry_again
 
 
 # D25
-def test_d25_one_reference_or_the_same_reference_twice_is_not_enough(scene: Scene) -> None:
+def test_one_reference_or_the_same_reference_twice_is_not_enough(scene: Scene) -> None:
     applicant = admit(scene, apply(scene))
     for kind, until in (
         (pb.EVIDENCE_KIND_REGISTRATION, ""),

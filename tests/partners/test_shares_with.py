@@ -18,12 +18,12 @@ from tests.partners.scene import Scene
 MARKED = [type for type in OrganizationType if shares_with(type)]
 
 
-def test_d23_marked_organisations_are_those_that_no_override_and_no_enquiry_reaches() -> None:
+def test_marked_organisations_are_those_that_no_override_and_no_enquiry_reaches() -> None:
     assert {type.value for type in OrganizationType if not shares_with(type)} == REACHED_BY_OVERRIDE
 
 
 @pytest.mark.parametrize("type", MARKED)
-def test_d23_services_of_marked_organisations_are_marked_wherever_found_and_no_member_hides_it(
+def test_services_of_marked_organisations_are_marked_wherever_found_and_no_member_hides_it(
     type: OrganizationType, scene: Scene
 ) -> None:
     organization = scene.organization("Comisaría", type=type)

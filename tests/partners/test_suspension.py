@@ -73,7 +73,7 @@ def second_coordinator(scene: Scene) -> Stubs:
     return scene.neighbour
 
 
-def test_d24_one_coordinator_only_proposes_and_a_second_of_another_member_suspends(
+def test_one_coordinator_only_proposes_and_a_second_of_another_member_suspends(
     scene: Scene, member: Organization, second_coordinator: Stubs, second: Stubs
 ) -> None:
     worker = scene.by(member)
@@ -99,7 +99,7 @@ def test_d24_one_coordinator_only_proposes_and_a_second_of_another_member_suspen
 
 @pytest.mark.usefixtures("second_coordinator")
 @pytest.mark.parametrize("hold", [False, True])
-def test_d24_nobody_is_suspended_without_a_reason(
+def test_nobody_is_suspended_without_a_reason(
     hold: bool, scene: Scene, member: Organization
 ) -> None:
     assert wrong_fields(
@@ -110,7 +110,7 @@ def test_d24_nobody_is_suspended_without_a_reason(
     assert verbs(scene, member)[-1] == "approved"
 
 
-def test_d24_the_second_coordinator_confirms_only_the_version_that_she_saw(
+def test_the_second_coordinator_confirms_only_the_version_that_she_saw(
     scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     etag = scene.etag(member.id)
@@ -125,7 +125,7 @@ def test_d24_the_second_coordinator_confirms_only_the_version_that_she_saw(
     )
 
 
-def test_d24_no_member_sees_that_a_suspension_or_the_end_of_a_membership_is_proposed(
+def test_no_member_sees_that_a_suspension_or_the_end_of_a_membership_is_proposed(
     scene: Scene, second_coordinator: Stubs
 ) -> None:
     front = scene.organization("Fachada")
@@ -164,7 +164,7 @@ def test_d24_no_member_sees_that_a_suspension_or_the_end_of_a_membership_is_prop
     assert seen() == before
 
 
-def test_d24_a_proposal_that_nobody_confirms_is_dropped_after_seven_days(
+def test_a_proposal_that_nobody_confirms_is_dropped_after_seven_days(
     scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     suspend(scene, scene.coordinator, member)
@@ -176,7 +176,7 @@ def test_d24_a_proposal_that_nobody_confirms_is_dropped_after_seven_days(
 
 
 @pytest.mark.usefixtures("second_coordinator")
-def test_d24_one_coordinator_alone_can_suspend_a_member_at_once_and_for_a_day(
+def test_one_coordinator_alone_can_suspend_a_member_at_once_and_for_a_day(
     scene: Scene, member: Organization
 ) -> None:
     worker, key = scene.by(member), scene.by_key(member, "directory.read")
@@ -196,7 +196,7 @@ def test_d24_one_coordinator_alone_can_suspend_a_member_at_once_and_for_a_day(
     assert letters == [manager.entry.email] * 2
 
 
-def test_d24_a_hold_that_a_second_coordinator_confirms_is_a_suspension(
+def test_a_hold_that_a_second_coordinator_confirms_is_a_suspension(
     scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     scene.worker(member, Role.MANAGER)
@@ -210,7 +210,7 @@ def test_d24_a_hold_that_a_second_coordinator_confirms_is_a_suspension(
         assert len(facts_with_letters(scene, fact)) == 1
 
 
-def test_d24_a_hold_on_another_coordinators_proposal_confirms_it(
+def test_a_hold_on_another_coordinators_proposal_confirms_it(
     scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     suspend(scene, scene.coordinator, member)
@@ -219,7 +219,7 @@ def test_d24_a_hold_on_another_coordinators_proposal_confirms_it(
     )
 
 
-def test_d24_nobody_suspends_a_member_alone_by_one_hold_after_another(
+def test_nobody_suspends_a_member_alone_by_one_hold_after_another(
     scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     suspend(scene, scene.coordinator, member, hold=True)
@@ -234,7 +234,7 @@ def test_d24_nobody_suspends_a_member_alone_by_one_hold_after_another(
     assert suspend(scene, scene.coordinator, member, hold=True).status == SUSPENDED
 
 
-def test_d24_a_reinstatement_takes_two_people_too(
+def test_a_reinstatement_takes_two_people_too(
     scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     worker = scene.by(member)
@@ -253,7 +253,7 @@ def test_d24_a_reinstatement_takes_two_people_too(
     assert len(facts_with_letters(scene, "member_reinstated")) == 1
 
 
-def test_d24_a_coordinator_who_held_a_member_alone_cannot_reinstate_it_alone(
+def test_a_coordinator_who_held_a_member_alone_cannot_reinstate_it_alone(
     scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     suspend(scene, scene.coordinator, member, hold=True)
@@ -262,7 +262,7 @@ def test_d24_a_coordinator_who_held_a_member_alone_cannot_reinstate_it_alone(
     assert refusal(lambda: suspend(scene, scene.coordinator, member, hold=True)) == HELD_LATELY
 
 
-def test_d24_in_a_network_without_a_second_coordinator_a_member_can_still_be_held(
+def test_in_a_network_without_a_second_coordinator_a_member_can_still_be_held(
     scene: Scene, member: Organization
 ) -> None:
     assert refusal(lambda: suspend(scene, scene.coordinator, member)) == NO_SECOND
@@ -273,7 +273,7 @@ def test_d24_in_a_network_without_a_second_coordinator_a_member_can_still_be_hel
     assert scene.coordinator.GetOrganization(id=member.id).status == APPROVED
 
 
-def test_d24_one_coordinator_alone_cannot_end_a_membership(
+def test_one_coordinator_alone_cannot_end_a_membership(
     scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     worker = scene.by(member)
@@ -284,7 +284,7 @@ def test_d24_one_coordinator_alone_cannot_end_a_membership(
     assert leave(scene, second_coordinator, member).status == pb.ORGANIZATION_STATUS_LEFT
 
 
-def test_d24_the_reason_is_shown_to_the_coordination_only_and_is_in_no_fact(
+def test_the_reason_is_shown_to_the_coordination_only_and_is_in_no_fact(
     scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     manager, auditor = scene.by(member, Role.MANAGER), scene.by(scene.coalition, Role.AUDITOR)
@@ -299,7 +299,7 @@ def test_d24_the_reason_is_shown_to_the_coordination_only_and_is_in_no_fact(
     assert not any(b"FRONT" in bytes(row["payload"]) for row in payloads)
 
 
-def test_d24_the_effects_of_a_suspension_are_counted_beforehand(
+def test_the_effects_of_a_suspension_are_counted_beforehand(
     scene: Scene, member: Organization, manager: Stubs, second_coordinator: Stubs
 ) -> None:
     scene.by(member)
@@ -338,7 +338,7 @@ def test_d24_the_effects_of_a_suspension_are_counted_beforehand(
     )
 
 
-def test_d24_the_reason_for_a_workers_suspension_is_on_the_trail(
+def test_the_reason_for_a_workers_suspension_is_on_the_trail(
     scene: Scene, member: Organization
 ) -> None:
     manager, worker = scene.by(member, Role.MANAGER), scene.worker(member)
@@ -374,7 +374,7 @@ def prepare(scene: Scene, member: Organization, step: str) -> Callable[[Stubs], 
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_d24_a_step_proposed_by_a_coordinator_who_was_suspended_later_takes_two_others(
+def test_a_step_proposed_by_a_coordinator_who_was_suspended_later_takes_two_others(
     step: str, scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     bribed = scene.worker(scene.organization("Red del sur"), Role.COORDINATOR)
@@ -392,7 +392,7 @@ def test_d24_a_step_proposed_by_a_coordinator_who_was_suspended_later_takes_two_
 
 
 @pytest.mark.parametrize("step", ["suspend", "reinstate", "leave"])
-def test_d24_a_step_that_nobody_agreed_to_within_seven_days_takes_two_coordinators_again(
+def test_a_step_that_nobody_agreed_to_within_seven_days_takes_two_coordinators_again(
     step: str, scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     _, before, after = STEPS[step]
@@ -409,7 +409,7 @@ def test_d24_a_step_that_nobody_agreed_to_within_seven_days_takes_two_coordinato
     assert take(scene.coordinator).status == after
 
 
-def test_d24_a_hold_by_a_coordinator_who_was_suspended_later_is_confirmed_by_two_others(
+def test_a_hold_by_a_coordinator_who_was_suspended_later_is_confirmed_by_two_others(
     scene: Scene, member: Organization, second_coordinator: Stubs
 ) -> None:
     bribed = scene.worker(scene.organization("Red del sur"), Role.COORDINATOR)

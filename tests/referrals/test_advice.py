@@ -66,7 +66,7 @@ def test_an_incomplete_translation_is_refused_and_the_error_names_the_language(
     assert {path.split(".")[1] for path, _ in violations} == {"fr"}
 
 
-def test_a_complete_advice_card_is_accepted_for_no_need_and_for_any_known_need() -> None:
+def test_a_complete_advice_card_may_name_no_need_or_a_known_need_but_not_an_unknown_one() -> None:
     for need_code in ("", "HOU", "HOU.EMG"):
         replace(CARD, need_code=need_code).check()
     assert violations_of(replace(CARD, need_code="XXX").check) == [
@@ -92,13 +92,13 @@ def test_a_card_may_be_translated_into_a_new_language_but_only_completely(
 
 
 def test_the_shipped_cards_cover_every_question_about_danger() -> None:
-    opened_cards = {
+    covered_questions = {
         question
         for card in shipped_cards()
         for question, answer in vars(card.opened_by).items()
         if answer
     }
-    assert opened_cards >= {
+    assert covered_questions >= {
         "danger_now",
         "escape_under_way",
         "still_held",

@@ -29,7 +29,7 @@ def arrivals(client: Client, referral_id: str) -> list[pb.Arrival]:
     return [event.arrival for event in history(client, referral_id) if event.HasField("arrival")]
 
 
-def test_d19_a_person_whom_nobody_may_contact_is_sent_only_with_her_arrival(story: Story) -> None:
+def test_a_person_whom_nobody_may_contact_is_sent_only_with_her_arrival(story: Story) -> None:
     request = request_for(story)
     assert wrong_fields(lambda: story.ngo.SendReferral(request)) == REQUIRED
     for field in REQUIRED:
@@ -40,7 +40,7 @@ def test_d19_a_person_whom_nobody_may_contact_is_sent_only_with_her_arrival(stor
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
-def test_d19_an_override_needs_the_arrival_too(story: Story) -> None:
+def test_an_override_needs_the_arrival_too(story: Story) -> None:
     request = send_request(
         story.draft(story.person(plan=NOBODY)),
         override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK,
@@ -51,7 +51,7 @@ def test_d19_an_override_needs_the_arrival_too(story: Story) -> None:
     assert arrivals(story.shelter, story.rescuer.SendReferral(request).id) == [ARRIVAL]
 
 
-def test_d19_only_sender_and_receiver_read_the_arrival_and_any_consent_suffices(
+def test_only_sender_and_receiver_read_the_arrival_and_any_consent_suffices(
     story: Story, service: Service
 ) -> None:
     sent = story.ngo.SendReferral(request_for(story, arrival=ARRIVAL))
@@ -63,9 +63,7 @@ def test_d19_only_sender_and_receiver_read_the_arrival_and_any_consent_suffices(
     assert arrivals(story.shelter, sent.id) == []
 
 
-def test_d19_an_arrival_is_sealed_and_each_reading_is_recorded(
-    story: Story, service: Service
-) -> None:
+def test_an_arrival_is_sealed_and_each_reading_is_recorded(story: Story, service: Service) -> None:
     sent = story.ngo.SendReferral(request_for(story, arrival=ARRIVAL))
     arrivals(story.shelter, sent.id)
     [row] = service.rows(
@@ -79,6 +77,6 @@ def test_d19_an_arrival_is_sealed_and_each_reading_is_recorded(
     assert [access.actor_id for access in accesses] == [story.shelter.caller.id]
 
 
-def test_d19_a_person_who_can_be_contacted_is_sent_without_an_arrival(story: Story) -> None:
+def test_a_person_who_can_be_contacted_is_sent_without_an_arrival(story: Story) -> None:
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE)
     assert arrivals(story.shelter, story.ngo.SendReferral(request_for(story, plan)).id) == []

@@ -148,7 +148,7 @@ def test_the_travel_starts_once_every_later_leg_is_accepted(hand_over: HandOver)
     assert hand_over.start("travel").state == r.STATE_IN_PROGRESS
 
 
-def test_d24_she_does_not_leave_while_the_receiver_of_an_arrival_is_suspended(
+def test_she_does_not_leave_while_the_receiver_of_an_arrival_is_suspended(
     hand_over: HandOver, service: Service
 ) -> None:
     hear = Hearing(service)

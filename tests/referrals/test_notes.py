@@ -125,7 +125,7 @@ def test_only_sender_and_receiver_write_notes(story: Story) -> None:
     )
 
 
-def test_d26_an_empty_note_or_one_after_the_end_is_refused(story: Story) -> None:
+def test_an_empty_note_or_one_after_the_end_is_refused(story: Story) -> None:
     referral, sent = started(story), story.sent()
     assert wrong_fields(lambda: write(story.shelter, referral, "")) == [("note", "required")]
     story.ngo.WithdrawReceipt(id=referral.receipt_id)
@@ -137,7 +137,7 @@ def test_d26_an_empty_note_or_one_after_the_end_is_refused(story: Story) -> None
         )
 
 
-def test_d26_a_note_is_saved_even_with_a_stale_etag(story: Story) -> None:
+def test_a_note_is_saved_even_with_a_stale_etag(story: Story) -> None:
     referral = started(story)
     write(story.ngo, referral, "her sister asks")
     etags = (referral.etag, "v1", "", "of no version")
@@ -149,7 +149,7 @@ def test_d26_a_note_is_saved_even_with_a_stale_etag(story: Story) -> None:
     ]
 
 
-def test_d26_concurrent_notes_are_all_saved_exactly_once(story: Story) -> None:
+def test_concurrent_notes_are_all_saved_exactly_once(story: Story) -> None:
     referral = started(story)
     requests = [
         pb.AddNoteRequest(

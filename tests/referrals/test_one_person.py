@@ -96,7 +96,7 @@ def account(service: Service, organization: str, *roles: str) -> Client:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_d24_one_person_with_several_accounts_never_counts_as_two_in_referrals(
+def test_one_person_with_several_accounts_never_counts_as_two_in_referrals(
     seed: int, story: Story, service: Service
 ) -> None:
     expired_referral = expired(story, service)

@@ -158,11 +158,11 @@ def test_an_old_key_is_destroyed_once_no_backup_needs_it_and_then_opens_nothing(
     assert (code, output["retired"]) == (0, sorted(ring)[:-1])
     assert list(key_folder.ring(service.keys, "sealing.referrals")) == [max(ring)]
     assert key_folder.is_readable(service.keys, "sealing.referrals.key"), (
-        "the command doctor finds the key that it needs"
+        "the `doctor` command still finds the key that it needs"
     )
     key_folder.create(service.keys, ["referrals"])
     assert list(key_folder.ring(service.keys, "sealing.referrals")) == [max(ring)], (
-        "a start does not make the first key again"
+        "a start of the service does not recreate the first key"
     )
     keyring = key_folder.keyring(service.keys, "referrals")
     wrapped, place = wrapped_key(service, person.id), f"person_keys/{person.id}/wrapped"

@@ -294,7 +294,7 @@ def member_facts(service: Service, referral: pb.Referral) -> list[tuple[str, str
 
 
 @pytest.mark.parametrize("side", ["shelter", "ngo"])
-def test_d24_a_suspension_and_a_return_are_each_published_once_to_the_other_side(
+def test_a_suspension_and_a_return_are_each_published_once_to_the_other_side(
     side: str, story: Story, service: Service, hearing: Hearing
 ) -> None:
     live, withdrawn, draft = story.sent(), story.sent(), story.draft()
@@ -313,7 +313,7 @@ def test_d24_a_suspension_and_a_return_are_each_published_once_to_the_other_side
 
 
 @pytest.mark.usefixtures("unhurried")
-def test_d24_the_sender_of_a_referral_that_is_being_sent_learns_of_the_receivers_suspension(
+def test_the_sender_of_a_referral_that_is_being_sent_learns_of_the_receivers_suspension(
     story: Story, service: Service, hearing: Hearing
 ) -> None:
     draft = story.draft()
@@ -330,7 +330,7 @@ def test_d24_the_sender_of_a_referral_that_is_being_sent_learns_of_the_receivers
     assert member_facts(service, draft) == [("side_out", ORG["shelter"])]
 
 
-def test_d24_changes_of_the_other_side_do_not_report_a_suspended_member_again(
+def test_changes_of_the_other_side_do_not_report_a_suspended_member_again(
     story: Story, service: Service, hearing: Hearing
 ) -> None:
     live = story.sent()
@@ -351,7 +351,7 @@ def work(story: Story, member: str) -> pb.MemberWork:
     return cast(pb.MemberWork, story.coordinator.CountMemberWork(organization_id=ORG[member]))
 
 
-def test_d24_only_coordinators_see_how_much_work_a_member_has(story: Story) -> None:
+def test_only_coordinators_see_how_much_work_a_member_has(story: Story) -> None:
     before = work(story, "shelter")
     story.sent()
     after = work(story, "shelter")
@@ -365,7 +365,7 @@ def test_d24_only_coordinators_see_how_much_work_a_member_has(story: Story) -> N
     )
 
 
-def test_d24_a_referral_that_came_back_is_due_work_of_its_sender(story: Story) -> None:
+def test_a_referral_that_came_back_is_due_work_of_its_sender(story: Story) -> None:
     live = story.sent(urgency=pb.URGENCY_IMMEDIATE)
     before = work(story, "ngo").due_count
     story.decline(live)
@@ -387,7 +387,7 @@ def test_the_open_contacts_and_owed_calls_of_a_line_are_its_due_work(story: Stor
     assert work(story, "hotline").due_count == before
 
 
-def test_d24_a_count_of_a_members_files_is_rounded_and_reveals_no_single_person(
+def test_a_count_of_a_members_files_is_rounded_and_reveals_no_single_person(
     story: Story,
 ) -> None:
     before = work(story, "ngo").most_people

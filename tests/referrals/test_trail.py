@@ -149,7 +149,7 @@ def test_the_record_of_a_call_holds_only_ids_and_codes_whatever_the_request_held
     assert {row[1] for row in rows(service, before)} == {story.ngo.caller.organization_id}
 
 
-def test_d22_the_outline_of_a_file_shows_nothing_sealed_and_is_not_listed_as_a_reading(
+def test_the_outline_of_a_file_shows_nothing_sealed_and_is_not_listed_as_a_reading(
     story: Story, service: Service
 ) -> None:
     person = person_with_plan(story)
@@ -163,7 +163,7 @@ def test_d22_the_outline_of_a_file_shows_nothing_sealed_and_is_not_listed_as_a_r
     assert readings(story.ngo, person.id) == []
 
 
-def test_d22_repeated_readings_within_an_hour_are_listed_once_but_all_are_in_the_trail(
+def test_repeated_readings_within_an_hour_are_listed_once_but_all_are_in_the_trail(
     story: Story, service: Service
 ) -> None:
     person = person_with_plan(story)
@@ -179,7 +179,7 @@ def test_d22_repeated_readings_within_an_hour_are_listed_once_but_all_are_in_the
     assert len(readings(story.ngo, person.id)) == 3
 
 
-def test_d22_each_refused_reading_is_listed(story: Story) -> None:
+def test_each_refused_reading_is_listed(story: Story) -> None:
     person = story.person()
     for _ in range(3):
         assert refusal(lambda: open_identity(story.shelter, person.id)) == NOT_FOUND

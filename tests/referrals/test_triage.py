@@ -113,7 +113,7 @@ def test_a_missing_answer_never_lowers_the_urgency(triage: Triage, question: str
 
 
 @given(TRIAGES)
-def test_d18_a_contact_is_rated_normal_only_once_every_deciding_question_is_answered_or_declined(
+def test_a_contact_is_rated_normal_only_once_every_deciding_question_is_answered_or_declined(
     triage: Triage,
 ) -> None:
     open_questions = [name for name in DECIDING if getattr(triage, name) == NOT_ASKED]

@@ -60,7 +60,7 @@ def request_to_send(story: Story, draft: pb.Referral, *acknowledged: Any) -> pb.
         (Unsafe("no_time", (), ("NI-LE",)), "unsafe_code", "out_of_range"),
     ],
 )
-def test_d23_an_answer_names_organisations_or_places_or_nothing_or_the_reason_for_not_asking(
+def test_an_answer_names_organisations_or_places_or_nothing_or_the_reason_for_not_asking(
     unsafe: Unsafe, path: str, reason: str
 ) -> None:
     assert violations_of(unsafe.check) == [(path, reason)]
@@ -74,7 +74,7 @@ def test_d23_an_answer_names_organisations_or_places_or_nothing_or_the_reason_fo
         answer.check()
 
 
-def test_d23_an_unsafe_receiver_is_refused_without_an_acknowledgement() -> None:
+def test_an_unsafe_receiver_is_refused_without_an_acknowledgement() -> None:
     unsafe = Unsafe("named", ("a",), ("NI-LE",))
     for organization, department in (("a", "NI-CI"), ("b", "NI-LE")):
         check = partial(unsafe.check_receiver, organization, department)
@@ -97,13 +97,13 @@ def test_d23_an_unsafe_receiver_is_refused_without_an_acknowledgement() -> None:
         ),
     ],
 )
-def test_d23_a_request_changes_only_the_parts_of_the_answer_that_it_sets(
+def test_a_request_changes_only_the_parts_of_the_answer_that_it_sets(
     changes: dict[str, Any], expected: Unsafe | None
 ) -> None:
     assert Draft(**changes).unsafe(Unsafe("named", ("a",), ("NI-LE",))) == expected
 
 
-def test_d23_a_referral_is_not_sent_before_the_person_was_asked_and_its_draft_is_kept(
+def test_a_referral_is_not_sent_before_the_person_was_asked_and_its_draft_is_kept(
     story: Story,
 ) -> None:
     draft = story.draft(unsafe_code=0)
@@ -117,7 +117,7 @@ def test_d23_a_referral_is_not_sent_before_the_person_was_asked_and_its_draft_is
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
-def test_d23_a_department_that_does_not_exist_is_refused_instead_of_protecting_nobody(
+def test_a_department_that_does_not_exist_is_refused_instead_of_protecting_nobody(
     story: Story,
 ) -> None:
     answer: dict[str, Any] = {
@@ -140,7 +140,7 @@ def test_d23_a_department_that_does_not_exist_is_refused_instead_of_protecting_n
     assert list(story.draft(**answer).unsafe_departments) == ["HT-OU"]
 
 
-def test_d23_an_organisation_that_does_not_exist_is_refused_instead_of_protecting_nobody(
+def test_an_organisation_that_does_not_exist_is_refused_instead_of_protecting_nobody(
     story: Story,
 ) -> None:
     identifiers = [ORG["shelter"], ORG["shelter"], "0" * 32]
@@ -168,7 +168,7 @@ def test_d23_an_organisation_that_does_not_exist_is_refused_instead_of_protectin
 
 @pytest.mark.parametrize("answer", [UNSAFE_SHELTER, UNSAFE_LEON])
 @pytest.mark.usefixtures("in_leon")
-def test_d23_an_unsafe_organisation_or_place_receives_a_referral_only_after_an_acknowledgement(
+def test_an_unsafe_organisation_or_place_receives_a_referral_only_after_an_acknowledgement(
     answer: dict[str, Any], story: Story
 ) -> None:
     draft = story.draft(**answer)
@@ -178,7 +178,7 @@ def test_d23_an_unsafe_organisation_or_place_receives_a_referral_only_after_an_a
     assert story.ngo.SendReferral(acknowledged).state == pb.STATE_SENT
 
 
-def test_d23_an_earlier_answer_holds_for_the_persons_next_referral_and_for_nobody_else(
+def test_an_earlier_answer_holds_for_the_persons_next_referral_and_for_nobody_else(
     story: Story,
 ) -> None:
     person = story.person()
@@ -188,7 +188,7 @@ def test_d23_an_earlier_answer_holds_for_the_persons_next_referral_and_for_nobod
     assert story.sent().state == pb.STATE_SENT
 
 
-def test_d23_a_following_referral_keeps_the_earlier_answer(story: Story) -> None:
+def test_a_following_referral_keeps_the_earlier_answer(story: Story) -> None:
     person = story.person()
     first = story.draft(person, **UNSAFE_LEON)
     following = story.ngo.CreateReferral(person_id=person.id, based_on_id=first.id)
@@ -198,7 +198,7 @@ def test_d23_a_following_referral_keeps_the_earlier_answer(story: Story) -> None
     )
 
 
-def test_d23_only_the_sender_sees_the_answer(story: Story) -> None:
+def test_only_the_sender_sees_the_answer(story: Story) -> None:
     sent = story.ngo.SendReferral(request_to_send(story, story.draft(**UNSAFE_LEON)))
     assert sent.unsafe_code == pb.UNSAFE_ANSWER_NAMED
     for client in (story.shelter, story.coordinator):
@@ -206,7 +206,7 @@ def test_d23_only_the_sender_sees_the_answer(story: Story) -> None:
         assert (referral.unsafe_code, list(referral.unsafe_departments)) == (0, [])
 
 
-def test_d23_an_enquiry_is_refused_before_the_person_was_asked(story: Story) -> None:
+def test_an_enquiry_is_refused_before_the_person_was_asked(story: Story) -> None:
     create = partial(story.ngo.CreateEnquiry, content=CONTENT, service_ids=BOTH_SERVICES)
     assert wrong_fields(create) == [("unsafe_code", "required")]
     assert wrong_fields(lambda: create(unsafe_code=pb.UNSAFE_ANSWER_NAMED)) == [
@@ -215,7 +215,7 @@ def test_d23_an_enquiry_is_refused_before_the_person_was_asked(story: Story) -> 
     assert create(unsafe_code=pb.UNSAFE_ANSWER_NOTHING).unsafe_code == pb.UNSAFE_ANSWER_NOTHING
 
 
-def test_d23_excluded_organisations_without_an_answer_count_as_an_answer(story: Story) -> None:
+def test_excluded_organisations_without_an_answer_count_as_an_answer(story: Story) -> None:
     created = story.ngo.CreateEnquiry(
         content=CONTENT, service_ids=BOTH_SERVICES, excluded_organization_ids=[ORG["shelter"]]
     )
@@ -224,7 +224,7 @@ def test_d23_excluded_organisations_without_an_answer_count_as_an_answer(story: 
 
 
 @pytest.mark.usefixtures("in_leon")
-def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral_keeps_the_answer(
+def test_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral_keeps_the_answer(
     story: Story,
 ) -> None:
     person, clinic = story.person(), story.service.as_("clinic", "WORKER")
@@ -249,7 +249,7 @@ def test_d23_an_enquiry_asks_no_service_in_an_unsafe_department_and_its_referral
 
 
 @pytest.mark.parametrize("second_answer", [pb.UNSAFE_ANSWER_NOTHING, pb.UNSAFE_ANSWER_NOT_ALONE])
-def test_d23_an_earlier_answer_holds_for_the_persons_next_enquiry(
+def test_an_earlier_answer_holds_for_the_persons_next_enquiry(
     second_answer: pb.UnsafeAnswer.ValueType, story: Story
 ) -> None:
     person = story.person()
@@ -271,7 +271,7 @@ def test_d23_an_earlier_answer_holds_for_the_persons_next_enquiry(
     )
 
 
-def test_d23_an_answer_about_a_caller_without_a_file_holds_once_she_has_one(story: Story) -> None:
+def test_an_answer_about_a_caller_without_a_file_holds_once_she_has_one(story: Story) -> None:
     line, contact_id = replace(story, ngo=story.operator), story.contact().contact.id
     line.ngo.CreateEnquiry(
         content=CONTENT,
@@ -291,7 +291,7 @@ def test_d23_an_answer_about_a_caller_without_a_file_holds_once_she_has_one(stor
     assert line.ngo.SendReferral(request).state == pb.STATE_SENT, "nobody else is concerned"
 
 
-def test_d23_an_answer_in_a_file_holds_for_an_enquiry_that_names_only_the_call(
+def test_an_answer_in_a_file_holds_for_an_enquiry_that_names_only_the_call(
     story: Story,
 ) -> None:
     line, contact = replace(story, ngo=story.operator), story.contact().contact

@@ -139,7 +139,7 @@ def admit(needs_credential: bool) -> None:
     secret = request.headers.get("Authorization", "").partition(" ")[2] if needs_credential else ""
     mark = fingerprint(secret) if secret else ""
     current_caller.set(
-        Caller(request_id=g.request_id, language=language(), mark=mark or limits.address())
+        Caller(request_id=g.request_id, language=language(), mark=mark or limits.address_mark())
     )
     limits.admit(mark, exchange().knows(secret))
     if needs_credential:

@@ -1,8 +1,9 @@
 """The quotas of callers at the gateway: one for each key or session, and one for each IP address.
 
 The quota of an address counts requests without a credential, or with one that is not verified yet.
-Quick exit, the status page, the probes, static files, the API's docs pages, and answers to valid
-live tickets are never counted. Addresses are stored as keyed hashes, in this process's memory only.
+Requests for quick exit, the status page, the probes, static files and the API's docs pages are
+never counted, nor are polls with a valid ticket (site/shell/live.py). Addresses are stored
+as keyed hashes, in this process's memory only.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from services.gateway.edge.problems import MEDIA_TYPE, body_of
 # The quota of an address, as a multiple of a caller's. An office, a hospital, or all customers of a
 # country's network operator may share one address.
 CALLERS_PER_ADDRESS = 4
-_SALT = secrets.token_bytes(16)
+_HASH_KEY = secrets.token_bytes(16)
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,17 @@ def admit(mark: str, is_known: bool) -> None:
     """
     limits: Limits = current_app.extensions["limits"]
     if not is_known:
-        limits.count("address", address())
+        limits.count("address", address_mark())
     if mark:
         limits.count("caller", mark)
 
 
-def address() -> str:
+def address_mark() -> str:
     """Returns a keyed hash of the address of the request."""
-    return hashlib.blake2b(network().encode(), key=_SALT, digest_size=16).hexdigest()
+    return hashlib.blake2b(client_network().encode(), key=_HASH_KEY, digest_size=16).hexdigest()
 
 
-def network() -> str:
+def client_network() -> str:
     """Returns the IP address of the request; for IPv6, the customer's /64 network."""
     return network_of(request.remote_addr or "")
 

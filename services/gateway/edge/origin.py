@@ -11,6 +11,6 @@ def attach(device: str = "") -> None:
     current_caller.set(
         replace(
             current_caller.get(),
-            origin={"client-address": limits.network(), "client-device": device},
+            origin={"client-address": limits.client_network(), "client-device": device},
         )
     )

@@ -180,7 +180,7 @@ def render(
         plan=plan,
         no_plan=no_plan,
         may_open=may_open(),
-        elsewhere=referral.main_step in steps.WITH_OWN_PAGE,
+        elsewhere=referral.main_step in steps.MAIN_STEPS_WITH_OWN_PAGE,
         filled={"verb": verb, "errors": errors, **opened_data},
         now=i18n.now(),
     )

@@ -23,7 +23,7 @@ from services.gateway.site.parts.names import Names
 
 _STEP = "/api/v1/referrals/{id}/"
 _CARRIED = ("id", "etag", "request_id")  # every form carries these fields without asking for them
-_WITHOUT_FORM = ("send", "attach_consent")  # steps with pages of their own
+_WITHOUT_FORM = ("send", "attach_consent")  # rpcs without a form: each has a page of its own
 _GRAVE = frozenset(
     {"decline", "not_deliver", "withdraw", "close_need", "reroute", "enter_in_error"}
 )
@@ -122,8 +122,8 @@ STEPS: dict[str, StepForm] = {
     and (step := path.removeprefix(_STEP).replace("-", "_")) not in _WITHOUT_FORM
 }
 
-# main steps with pages of their own instead of a form on the referral's page
-WITH_OWN_PAGE = ("send", "refer_again")
+# Values of `main_step` that lead to another page instead of a form on the referral's page.
+MAIN_STEPS_WITH_OWN_PAGE = ("send", "refer_again")
 ICONS = {
     "draft": "draft", "sent": "referral", "acknowledged": "seen", "info_requested": "question",
     "waitlisted": "wait", "accepted": "done",
@@ -131,8 +131,8 @@ ICONS = {
 }  # fmt: skip
 
 
-# `_WAY` has the states of a referral that goes well, in their order. `_REACHED` has, for other
-# states, the index in `_WAY` of the state whose place on the line they take; -1 for none.
+# `_WAY` has the states of a successful referral, in their order. `_REACHED` has the index of the
+# point at which each other state is shown; -1 if no point has been reached.
 _WAY = ("sent", "acknowledged", "accepted", "in_progress", "closed")
 _REACHED = {"draft": -1, "info_requested": 1, "waitlisted": 2, "completed": 3}
 
@@ -140,9 +140,9 @@ _REACHED = {"draft": -1, "info_requested": 1, "waitlisted": 2, "completed": 3}
 def progress(referral: r.Referral) -> list[tuple[str, str, bool]]:
     """Returns the points of a referral's progress line: five, or two for a referral that stopped.
 
-    A point has its text, its look (past, stopped or empty), and whether it is the current state.
-    The two points are the sending, or the draft if it was never sent, and the state in which the
-    referral stopped.
+    A point is its text, its look (past, stopped or empty), and True if it is the current state. A
+    referral that stopped has two points: `sent`, or `draft` if it was never sent, and the state in
+    which it stopped.
     """
     state = words.code("state", referral.state)
     if state not in _WAY and state not in _REACHED:

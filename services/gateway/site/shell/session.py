@@ -50,7 +50,7 @@ def recognise(required: bool) -> None:
     g.me = None
     secret, g.language_choice = read_cookie()
     mark = fingerprint(secret) if secret else ""
-    current_caller.set(Caller(request_id=g.request_id, mark=mark or limits.address()))
+    current_caller.set(Caller(request_id=g.request_id, mark=mark or limits.address_mark()))
     if request.endpoint not in WITHOUT_SESSION:
         limits.admit(mark, exchange().knows(secret))
     if secret and request.endpoint not in WITHOUT_SESSION:

@@ -95,7 +95,7 @@ class Consents:
         return receipt_message(receipt, now)
 
     def ListReceipts(self, request: pb.ListReceiptsRequest, call: Call) -> pb.ListReceiptsResponse:
-        """Lists the receipts of a person that the scope shows.
+        """Lists those receipts of a person that are visible in the caller's scope.
 
         If the request names a referral of this person, lists only the receipts on which the
         referral could be based.
@@ -136,7 +136,7 @@ class Consents:
         )
 
     def GetReceipt(self, request: pb.GetReceiptRequest, call: Call) -> pb.Receipt:
-        """Returns one receipt that the scope shows."""
+        """Returns one receipt that is visible in the caller's scope."""
         return receipt_message(self._receipts.get(call.tx, object_id(request.id)), call.clock.now())
 
     def WithdrawReceipt(self, request: pb.WithdrawReceiptRequest, call: Call) -> pb.Receipt:
@@ -159,13 +159,13 @@ class Consents:
         identifier: str,
         trail: list[Entry],
         *,
-        one_request: bool = False,
+        only_this_referral: bool = False,
     ) -> Receipt:
         """Withdraws a receipt and ends what is based on it; returns the receipt.
 
-        `one_request` is True if the person stops one request with her reference. Her page promises
-        that her other requests continue, so the enquiries continue, even if this was her last
-        consent.
+        `only_this_referral` is True if the person used her reference to stop a single referral. Her
+        page promises that everything else continues, so her enquiries continue, even if this was
+        her last consent.
         """
         receipt = self._lock_receipt(tx, identifier)
         if receipt.withdraw_time is not None:
@@ -192,7 +192,7 @@ class Consents:
             self._receipts.change(tx, ended_receipt, "withdrawn")
             trail.append(Entry("withdraw_consent", person_id, "", (f"receipt:{ended_receipt.id}",)))
         was_last = not any(other.is_live(now) for other in other_receipts)
-        if was_last and not one_request:
+        if was_last and not only_this_referral:
             contact_ids = ids_of(tx, person_id).sole_contact_ids
             cancel_waiting(tx, now, contact_ids, [person_id], receipt.organization_id)
         person_referrals = referrals.of_people(tx, [person_id])
@@ -211,7 +211,7 @@ class Consents:
     def WithdrawAllReceipts(
         self, request: pb.WithdrawAllReceiptsRequest, call: Call
     ) -> pb.ListReceiptsResponse:
-        """Withdraws all receipts of a person, and ends what was asked for her."""
+        """Withdraws all receipts of a person, and ends everything requested for her."""
         tx, now, person_id = call.tx, call.clock.now(), object_id(request.id)
         if self._files.get(tx, person_id).organization_id != call.caller.organization_id:
             raise NotFound
@@ -227,10 +227,10 @@ class Consents:
     def withdraw_all(
         self, tx: Transaction, actor: Actor, now: datetime, ids: PersonIds, trail: list[Entry]
     ) -> None:
-        """Withdraws all receipts of people, including overrides, and ends what was asked for them.
+        """Withdraws all receipts in all files of one person, including overrides.
 
-        This is the person's own request, made to a worker or with her reference. Needs the scope of
-        the whole service.
+        Also ends everything requested for her. The person asked for this herself, through a worker
+        or with her reference. Needs the scope of the whole service.
         """
         # locks in the same order as the steps of referrals: people, referrals, enquiries, contacts
         for person_id in ids.person_ids:
@@ -250,7 +250,7 @@ class Consents:
             )
         contact_ids = {
             *ids.contact_ids,
-            # a line may have agreed on a call under another reference of hers
+            # a line may have promised her a callback under another of her references
             *(
                 contact_id
                 for person_id in ids.person_ids
@@ -304,7 +304,7 @@ class Consents:
         """
         actor = Actor("person", contact_id, "")
         if referral.receipt_id:
-            self._withdraw(tx, actor, now, referral.receipt_id, trail, one_request=True)
+            self._withdraw(tx, actor, now, referral.receipt_id, trail, only_this_referral=True)
         self._files.lock(tx, referral.person_id)
         self._lives.withdraw_consent(tx, actor, now, [referral.id])
 

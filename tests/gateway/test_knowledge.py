@@ -217,7 +217,7 @@ def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_
     monkeypatch.setattr(sheet_module, "pdf", draw)
     played.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=enquiries)
     get_sheet(played, ".pdf")
-    assert missing(repr(draw.call_args), "Luna Nueva", "Nadie más sabe") == ["Nadie más sabe"]
+    assert missing(repr(draw.call_args), "Luna Nueva", "Nadie más tiene") == ["Nadie más tiene"]
 
 
 def test_a_person_is_not_told_that_she_has_a_reference_which_only_a_line_gives(

@@ -65,7 +65,7 @@ def test_her_addition_is_sent_by_a_form_and_errors_are_shown_there(
 ) -> None:
     data = {"form_token": token_of(look_up(visitor)), "request_id": "1" * 32, **REFERENCE}
     data["note"] = "ya salió"
-    assert "Lo lee solo la línea" in visitor.post("/my-referral/note", data=data).text
+    assert "Lo leen solo las líneas" in visitor.post("/my-referral/note", data=data).text
     assert played.last("AddNoteByReference").note == "ya salió"
     for refusal, expected in (
         (errors.Invalid(("note", "too_long")), "Lo que quiere que sepan: es demasiado largo"),

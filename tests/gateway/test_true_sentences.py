@@ -330,7 +330,7 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         [referral_with_receipt(r.SIDE_SENDER, r.STATE_DRAFT, field_groups=[p.FIELD_GROUP_NOTES])],
     ),
     (
-        "Nadie más sabe nada de usted por esta red.",
+        "Nadie más tiene datos de este expediente.",
         f"/people/{ID}/knows",
         WORKER,
         sheet(enquiries=[enquiry(e.ENQUIRY_STATE_CANCELLED, False, False)]),

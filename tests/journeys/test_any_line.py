@@ -43,7 +43,7 @@ def test_a_caller_continues_at_another_line_with_the_reference_that_she_has(acto
     caller.unfolds("Quiero decir algo más")
     caller.page.fill("#note", marked("Ya crucé la frontera y estoy donde una amiga."))
     caller.presses("^Enviar$")
-    caller.sees("Lo lee solo la línea a la que usted llamó")
+    caller.sees("Lo leen solo las líneas a las que usted llamó")
 
     for operator, contact in ((first_operator, first_contact), (second_operator, second_contact)):
         operator.goes_to("/line")

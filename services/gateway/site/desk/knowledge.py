@@ -52,15 +52,15 @@ def printed(identifier: str) -> Response:
             texts=[
                 _(
                     "Puede retirar un permiso o todos, hoy mismo: aquí o, si tiene referencia y"
-                    " PIN, con ellos por internet o en cualquier línea de ayuda. Nadie le quita la"
-                    " ayuda por eso."
+                    " PIN, con ellos por internet o en cualquier línea de ayuda. Lo que se pidió"
+                    " con ese permiso se detiene, y puede volver a pedir ayuda."
                 )
             ],
         ),
     ]
     lead = [
         _("Su expediente lo guarda: %(organization)s.", organization=data["holder"]),
-        *([] if data["held"] else [_("Nadie más sabe nada de usted por esta red.")]),
+        *([] if data["held"] else [_("Nadie más tiene datos de este expediente.")]),
         _(
             "Este papel no dice su nombre, pero nombra a quienes la ayudan."
             " Llévelo solo si nadie peligroso puede leerlo."

@@ -51,7 +51,7 @@ def confirm() -> access.Answer:
 def note() -> access.Answer:
     return show_status(
         lambda: send(forms.filled(c.AddNoteByReferenceRequest())),
-        lambda status: _("Anotado. Lo lee solo la línea a la que usted llamó."),
+        lambda status: _("Anotado. Lo leen solo las líneas a las que usted llamó."),
     )
 
 

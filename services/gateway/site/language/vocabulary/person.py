@@ -99,8 +99,8 @@ TABLES: dict[str, dict[str, str]] = {
         "interview": N_("Puede no contestar, hacer una pausa o terminar cuando quiera."),
         "purpose": N_("Para qué pedimos sus datos: para que este servicio pueda ayudarla."),
         "uses": N_(
-            "Quién los verá: nosotros y la organización que usted autorice."
-            " Esa organización verá solo lo que usted permita."
+            "Quién los verá: nosotros y la organización que usted autorice, que verá solo lo que"
+            " usted permita. Sin su permiso, solo en una emergencia que queda escrita."
         ),
         "research_use": N_(
             "Para estadísticas se usan números, nunca su nombre ni nada que la señale."
@@ -114,7 +114,8 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "how_to_withdraw": N_(
             "Puede retirar su permiso cuando quiera: con nosotros, con quien la atiende, o con su"
-            " referencia y su PIN, si los tiene. La ayuda no depende de esto."
+            " referencia y su PIN, si los tiene. Lo que se pidió con él se detiene, y puede volver"
+            " a pedir ayuda."
         ),
     },
     "giver": {

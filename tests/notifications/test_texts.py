@@ -12,6 +12,7 @@ from chassis.ids import new_id
 from chassis.languages import LANGUAGES, language_of
 from services.notifications.channels.mail import compose
 from services.notifications.domain.notices import BY_KIND, BY_VERB, NOTICES
+from services.notifications.domain.notices.notice import Party
 from services.notifications.domain.texts import ID_LENGTH
 from services.notifications.words import mail, text
 from tests.builders import NOON
@@ -56,6 +57,16 @@ def test_no_two_kinds_have_the_same_text() -> None:
     for language in LANGUAGES:
         values = [texts[language] for texts in TEXTS.values()]
         assert len(values) == len(set(values))
+
+
+def test_a_notice_to_a_desk_and_to_the_coordinators_asks_neither_for_the_task_of_the_other() -> (
+    None
+):
+    texts = [
+        notice.text for notice in NOTICES if notice.fact and Party.COORDINATION in notice.parties
+    ]
+    assert len(texts) > 5
+    assert [text for text in texts if re.search(r"revíselo|llamar a la línea|mire si", text)] == []
 
 
 def test_texts_have_no_placeholders_and_no_digits() -> None:

@@ -39,21 +39,30 @@ NOTICES: tuple[Notice, ...] = (
         "callback_escalated",
         "",
         (Party.COORDINATION,),
-        N_("La línea no hizo una llamada que debía: hay que llamar a la línea."),
+        N_(
+            "La línea no hizo una llamada que debía: la línea la hace ya, y la coordinación llama a"
+            " la línea."
+        ),
         fact="callback.escalated",
     ),
     Notice(
         "contact_escalated",
         "",
         (Party.COORDINATION,),
-        N_("Un contacto de la línea espera desde hace demasiado: hay que llamar a la línea."),
+        N_(
+            "Un contacto de la línea espera desde hace demasiado: la línea lo atiende ya, y la"
+            " coordinación llama a la línea."
+        ),
         fact="contact.escalated",
     ),
     Notice(
         "override_used",
         "",
         (),
-        N_("Se envió una remisión de emergencia sin consentimiento: revísela."),
+        N_(
+            "Se envió una remisión de emergencia sin consentimiento: otra persona la confirma, o"
+            " los datos se cierran."
+        ),
     ),
     Notice(
         "receipt_proposed",
@@ -142,8 +151,8 @@ NOTICES: tuple[Notice, ...] = (
         "",
         (Party.COORDINATION,),
         N_(
-            "Alguien abrió datos de una persona sin consentimiento, por emergencia:"
-            " revíselo en su expediente."
+            "Alguien abrió datos de una persona sin consentimiento, por emergencia: lo revisa quien"
+            " lleva su expediente, o la auditoría."
         ),
         fact="emergency.opened",
     ),
@@ -151,7 +160,10 @@ NOTICES: tuple[Notice, ...] = (
         "emergency_review_overdue",
         "",
         (Party.COORDINATION,),
-        N_("Nadie revisó a tiempo un acceso de emergencia: revíselo ya."),
+        N_(
+            "Nadie revisó a tiempo un acceso de emergencia: lo revisa ya quien lleva el expediente,"
+            " o la auditoría."
+        ),
         fact="emergency.review_overdue",
     ),
     Notice(
@@ -168,7 +180,7 @@ NOTICES: tuple[Notice, ...] = (
         "anomaly_noted",
         "",
         (Party.AUDITORS,),
-        N_("Algo fuera de lo común en quién abrió expedientes: revíselo en Auditoría."),
+        N_("Algo fuera de lo común en quién abrió expedientes: la auditoría lo revisa."),
         fact="anomaly.noted",
     ),
 )

@@ -14,13 +14,16 @@ NOTICES: tuple[Notice, ...] = (
         "webhook_disabled",
         "",
         (),
-        N_("Su sistema no respondió en tres días; ya no le enviamos avisos."),
+        N_(
+            "Su sistema no respondió en tres días; ya no le enviamos avisos. Cuando responda,"
+            " enciéndalo en Sistemas."
+        ),
     ),
     Notice(
         "organization_applied",
         "",
         (Party.COORDINATION_ALONE,),
-        N_("Hay organizaciones que piden entrar a la red: mire sus solicitudes."),
+        N_("Hay organizaciones que piden entrar a la red: mire sus pedidos."),
         fact="organization.applied",
     ),
     Notice(
@@ -48,7 +51,10 @@ NOTICES: tuple[Notice, ...] = (
         "organization_renamed",
         "",
         (Party.COORDINATION,),
-        N_("Una organización miembro cambió de nombre: mire si sigue siendo quien dice ser."),
+        N_(
+            "Una organización miembro cambió de nombre: la coordinación comprueba si sigue siendo"
+            " quien dice ser."
+        ),
         fact="organization.renamed",
     ),
     Notice(

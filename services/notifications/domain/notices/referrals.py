@@ -66,7 +66,7 @@ NOTICES: tuple[Notice, ...] = (
         "referral_acknowledged",
         "acknowledged",
         SENDER,
-        N_("Recibieron su remisión."),
+        N_("Vieron su remisión."),
     ),
     Notice(
         "referral_info_requested",
@@ -162,7 +162,10 @@ NOTICES: tuple[Notice, ...] = (
         "referral_deletion_confirmed",
         "deletion_confirmed",
         SENDER,
-        N_("Confirmaron que ya no guardan nada de una persona que retiró su consentimiento."),
+        N_(
+            "Confirmaron que ya no guardan nada de una persona: su consentimiento se había"
+            " retirado."
+        ),
     ),
     Notice(
         "referral_override_confirmed",
@@ -210,7 +213,7 @@ NOTICES: tuple[Notice, ...] = (
         "clock_reminded",
         "clock_reminded",
         RECEIVER,
-        N_("Un plazo está por cumplirse."),
+        N_("Pasó la mitad de un plazo."),
     ),
     Notice(
         "clock_breached",

@@ -378,7 +378,7 @@ def test_an_address_that_was_opened_before_or_is_missing_is_reported_in_its_plac
 ) -> None:
     show_referral(played)
     for refusal, expected, text in (
-        (Conflict("address_opened"), 422, "La dirección ya se abrió para este envío."),
+        (Conflict("address_opened"), 422, "La dirección ya se abrió para esta remisión."),
         (NotFound(), 404, "El servicio no ha guardado aquí su dirección."),
     ):
         played.answers["OpenAddress"] = refusal

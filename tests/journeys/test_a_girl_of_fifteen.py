@@ -66,7 +66,9 @@ class ChildOperator(Operator):
         self.sees("Hay un problema")
         self.chooses("assent_code", "given")
         self.presses("Guardar el consentimiento y seguir")
-        self.sees("Es menor de edad: lo autoriza su madre, padre, tutor o la autoridad")
+        self.sees(
+            "Es menor de edad, o no se sabe: lo autoriza su madre, padre, tutor o la autoridad"
+        )
         self.chooses("giver_code", "best_interest")
         self.presses("Guardar el consentimiento y seguir")
         self.sees("Revise y envíe")

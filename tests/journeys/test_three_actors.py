@@ -79,7 +79,7 @@ def test_an_emergency_needs_a_second_person_and_ends_when_the_caller_withdraws_h
     assert shelter.page.get_by_text("Abrir sus datos").count() == 0
 
     operator.goes_to(referral)
-    operator.sees("La persona retiró su consentimiento")
+    operator.sees("Se retiró el consentimiento")
 
 
 def test_a_consent_can_be_recorded_after_an_emergency(actors: Actors) -> None:

@@ -131,6 +131,6 @@ def test_she_withdraws_her_consent_at_another_line_and_reads_that_the_data_are_d
     costa_rica.goes_to(f"{person}/knows")
     costa_rica.sees("Confirmaron el")
     costa_rica.goes_to(referral)
-    costa_rica.sees("La persona retiró su consentimiento")
+    costa_rica.sees("Se retiró el consentimiento")
     caller.reads(reference, pin, "Confirmaron el")
     expect(caller.main).not_to_contain_text(re.compile("puede abrir|Luna Nueva"))

@@ -253,11 +253,11 @@ TABLES: dict[str, dict[str, str]] = {
             " está ahora."
         ),
         "not_a_draft": N_(
-            "Ya no es un borrador: se envió, o ya terminó. Un envío no se corrige:"
-            " si hay un error, retírela y haga otra."
+            "Ya no es un borrador: se envió, o ya terminó. En una remisión enviada se corrigen solo"
+            " la urgencia y los datos; si otra cosa está mal, retírela y haga otra."
         ),
         "address_opened": N_(
-            "La dirección ya se abrió para este envío. Si todavía hace falta, pídala al servicio"
+            "La dirección ya se abrió para esta remisión. Si todavía hace falta, pídala al servicio"
             " por teléfono."
         ),
         "location_in_use": N_("Todavía se atiende ahí: quite primero los servicios de este lugar."),
@@ -302,12 +302,13 @@ TABLES: dict[str, dict[str, str]] = {
             "Falta que otra persona lo confirme, o ya pasó el plazo para confirmarlo."
         ),
         "guardian_required": N_(
-            "Es menor de edad: lo autoriza su madre, padre, tutor o la autoridad, o se decide por"
-            " su interés superior entre dos."
+            "Es menor de edad, o no se sabe: lo autoriza su madre, padre, tutor o la autoridad, o"
+            " se decide por su interés superior entre dos. Si es mayor de edad, marque cómo se"
+            " sabe."
         ),
         "assent_required": N_(
-            "Falta su sí: es menor de edad, y dijo que no o no se le preguntó."
-            " Contra su no, solo por su interés superior, entre dos."
+            "Falta su sí: es o puede ser menor de edad, y dijo que no o no se le preguntó. Contra"
+            " su no, solo por su interés superior, entre dos."
         ),
         "own_consent_required": N_(
             "Por una persona adulta nadie más da este permiso: pregúntele a ella."
@@ -350,7 +351,7 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "override_after_withdrawal": N_(
             "Ella retiró su permiso para esta organización. Solo por un peligro nuevo, y tiene que"
-            " enviarla otra persona."
+            " hacerlo otra persona."
         ),
         "receiver_not_active": N_(
             "Esa organización está suspendida o se retiró. Elija otro servicio."

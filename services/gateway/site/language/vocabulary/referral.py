@@ -68,7 +68,7 @@ TABLES: dict[str, dict[str, str]] = {
         "drafted": N_("Se abrió el borrador"),
         "expired": N_("Venció sin respuesta"),
         "reopened": N_("Se reabrió: la ayuda no había llegado"),
-        "consent_withdrawn": N_("La persona retiró su consentimiento"),
+        "consent_withdrawn": N_("Se retiró el consentimiento"),
         "consent_ending": N_("El consentimiento termina pronto"),
         "side_out": N_("Una de las dos organizaciones quedó suspendida o se retiró"),
         "side_back": N_("Una de las dos organizaciones está otra vez en la red"),

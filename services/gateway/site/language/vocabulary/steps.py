@@ -237,7 +237,7 @@ STEPS: dict[str, Step] = {
     "confirm_deletion": Step(
         N_("Confirmar que no guardamos nada"),
         hint=N_(
-            "La persona retiró su consentimiento. Enlace ya cerró sus datos;"
+            "Se retiró el consentimiento, o se borró su expediente. Enlace ya cerró sus datos;"
             " destruya lo que anotaron en papel o en otro sistema, y confírmelo."
         ),
         done=N_("Confirmado: su organización ya no guarda nada de ella."),

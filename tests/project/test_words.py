@@ -38,6 +38,22 @@ def test_every_text_is_translated_with_its_placeholders(service: str, language: 
         ] == [], text
 
 
+@pytest.mark.parametrize(("service", "language"), CATALOGUES)
+def test_a_label_that_a_text_quotes_is_quoted_as_the_label_is_translated(
+    service: str, language: str
+) -> None:
+    texts = {
+        forms(text)[0]: translation[0]
+        for text, translation in SERVICES[service].translations(language).items()
+    }
+    assert [
+        (text, label)
+        for text, translation in texts.items()
+        for label in re.findall("«([^»]+)»", text)
+        if label in texts and texts[label].removeprefix("the ") not in translation
+    ] == []
+
+
 def test_cldr_names_every_language_as_the_table_does() -> None:
     assert SOURCE in LANGUAGES
     for language, name in LANGUAGES.items():

@@ -325,10 +325,9 @@ TABLES: dict[str, dict[str, str]] = {
             " Un trimestre se cuenta una sola vez, una semana después de terminar, y ya no cambia."
         ),
         "pilot": N_(
-            "Cuenta a cada persona una vez: las que tienen expediente abierto en el período y"
-            " recibieron al menos una ayuda; en «Qué ayuda recibieron», "
-            "una vez por ayuda. Lo menor de diez se escribe «<10», sin largo, porque podría señalar"
-            " a alguien."
+            "Cuenta a cada persona una vez: aquellas cuyo expediente se abrió en el período y que"
+            " recibieron al menos una ayuda; en «Qué ayuda recibieron», una vez por ayuda. Lo menor"
+            " de diez se escribe «<10», sin largo, porque podría señalar a alguien."
         ),
     },
 }

@@ -64,7 +64,7 @@ def test_a_worker_who_opens_too_many_files_is_stopped_and_reported_to_the_audito
     auditor.page.locator("main .row", has_text="Algo fuera de lo común").first.get_by_role(
         "button", name="Abrir"
     ).click()
-    auditor.sees("Quiso abrir más expedientes de lo que permite una hora")
+    auditor.sees("Quiso abrir más expedientes de los que permite una hora")
     auditor.sees("Asociación Puentes")
     auditor.page.get_by_text("Ver lo que hizo ese día").first.click()
     auditor.sees("ya había abierto demasiados expedientes en una hora")

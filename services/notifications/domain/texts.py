@@ -65,7 +65,7 @@ APPLICATION = MailText(
     N_("Su pedido para entrar a Enlace"),
     N_(
         "Alguien pidió con este correo que una organización entre a la red Enlace. Si"
-        " fue usted, abra el enlace: recién entonces se lee el pedido.\n\n"
+        " fue usted, abra el enlace: solo entonces se lee el pedido.\n\n"
         "{link}\n\n"
         "El enlace sirve una sola vez y durante tres días.\n"
         "Si la página le pide el código, es este:\n\n"

@@ -7,7 +7,7 @@ TABLES: dict[str, dict[str, str]] = {
         "outside_files": N_("Más de 20 personas de expedientes ajenos en un día"),
         "across_organizations": N_("Expedientes de muchas organizaciones en un día"),
         "at_night": N_("Abrió expedientes de noche sin estar de turno"),
-        "opening_quota": N_("Quiso abrir más expedientes de lo que permite una hora"),
+        "opening_quota": N_("Quiso abrir más expedientes de los que permite una hora"),
     },
     "review_outcome": {
         "explained": N_("Su trabajo lo explica"),

@@ -102,7 +102,10 @@ STEPS: dict[str, Step] = {
     ),
     "assign": Step(
         N_("Decir quién se encarga"),
-        hint=N_("Desde ahora responde por ella. Si la persona elegida no es usted, le avisaremos."),
+        hint=N_(
+            "La persona elegida responde desde ahora por la remisión. Si no es usted, Enlace le"
+            " avisa."
+        ),
         done=N_("Anotado: cambió quién se encarga."),
         event_verb="assigned",
         event=N_("Cambió quién se encarga"),
@@ -361,7 +364,7 @@ TABLES: dict[str, dict[str, str]] = {
         "capacity_lost": N_("Se perdió el lugar"),
         "safety_incident": N_("Hubo un incidente de seguridad"),
         "person_missing": N_("No se sabe dónde está"),
-        "returned_to_exploitation_suspected": N_("Se teme que la explotan otra vez"),
+        "returned_to_exploitation_suspected": N_("Se teme que la exploten otra vez"),
         "other": N_("Otro motivo"),
     },
     "need_close_reason": {

@@ -176,7 +176,7 @@ def test_a_suspension_takes_two_people_and_the_page_says_which_step_is_next(
 def test_the_page_says_what_to_do_if_all_coordinators_belong_to_one_member(
     client: FlaskClient, played: PlayedServices
 ) -> None:
-    warning = "inscriba una coordinadora de otra organización"
+    warning = "inscriba a alguien que coordine desde otra organización"
     assert warning in client.get("/network/roles").text
     other_coordinator = m.Worker(
         id=ID, name="Otra", organization_id="f" * 32, roles=[c.ROLE_COORDINATOR]

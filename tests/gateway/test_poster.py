@@ -15,8 +15,8 @@ from tests.gateway.pages_gateway import PlayedServices, missing, pages
 WORDS = poster.Words(
     language="es",
     title="Llama y Vive",
-    question="¿La obligan a trabajar o a tener sexo? ¿No la dejan irse? ¿Le quitaron sus papeles?",
-    call="Llame. La escuchamos a cualquier hora.",
+    question="¿Le obligan a trabajar o a tener sexo? ¿No le dejan irse? ¿Le quitaron sus papeles?",
+    call="Llame. Le escuchamos a cualquier hora.",
     number="000-1331",
     promises=("Es gratis.", "Es confidencial.", "No tiene que decir su nombre."),
     address="https://enlace.example/l/7K2V",

@@ -207,14 +207,14 @@ def deletion_due(time: Timestamp | None) -> dict[str, Any]:
         ),
         pytest.param(
             {"call_from_time": stamp(-30), "call_until_time": stamp(1000)},
-            ["La línea la llama:"],
+            ["La línea le llama:"],
             ["llame usted"],
             id="during the hours of a call, the line calls her",
         ),
         pytest.param(
             {"call_from_time": stamp(-61), "call_until_time": stamp(-1)},
             ["llame usted"],
-            ["La línea la llama:"],
+            ["La línea le llama:"],
             id="after the hours of a call, she is not told that the line calls her",
         ),
         pytest.param(
@@ -223,7 +223,7 @@ def deletion_due(time: Timestamp | None) -> dict[str, Any]:
                 "call_until_time": timestamp(EVENING + timedelta(hours=3)),
                 "call_utc_offset_minutes": -300,  # Peru
             },
-            ["La línea la llama: 5 mar 2126, 17:00 a 5 mar 2126, 20:00."],
+            ["La línea le llama: 5 mar 2126, 17:00 a 5 mar 2126, 20:00."],
             [],
             id="the hours of a call are in the local time in which she agreed on them",
         ),

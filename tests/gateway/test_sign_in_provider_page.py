@@ -95,13 +95,13 @@ def test_a_code_that_the_account_needs_is_asked_for_after_the_provider(
             "/sign-in/return?state=s&error=x",
             "FinishProviderSignIn",
             errors.Unauthenticated("sign_in_failed"),
-            "no la reconoció",
+            "no reconoció su cuenta",
         ),
         (
             "/sign-in/return",
             "FinishProviderSignIn",
             errors.Invalid(("state", "required")),
-            "no la reconoció",
+            "no reconoció su cuenta",
         ),
         (
             "/sign-in/return?state=s&code=c",

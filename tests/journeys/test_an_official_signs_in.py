@@ -79,7 +79,7 @@ def test_a_ministrys_official_signs_in_through_the_ministry(
     impostor.page.goto(link)
     signs_in_at_the_ministry(impostor.page, "otra")
     # the ministry claims that the official is the coordinator, for whom it may not speak
-    impostor.sees("Su organización no la reconoció")
+    impostor.sees("Su organización no reconoció su cuenta")
     assert "s" not in {cookie["name"] for cookie in impostor.context.cookies()}
 
     second_coordinator.goes_to(f"{path}/sign-in")

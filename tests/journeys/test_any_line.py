@@ -39,7 +39,7 @@ def test_a_caller_continues_at_another_line_with_the_reference_that_she_has(acto
     second_operator.sees("Llamadas que debemos")
 
     caller = actors.enter_as(Caller)
-    caller.reads(reference, pin, "La línea la llama: mañana, 17:00")
+    caller.reads(reference, pin, "La línea le llama: mañana, 17:00")
     caller.unfolds("Quiero decir algo más")
     caller.page.fill("#note", marked("Ya crucé la frontera y estoy donde una amiga."))
     caller.presses("^Enviar$")
@@ -59,4 +59,4 @@ def test_a_caller_continues_at_another_line_with_the_reference_that_she_has(acto
     second_operator.presses("Se habló con ella")
     second_operator.sees("Guardado")
     caller.reads(reference, pin, "Así va su pedido")
-    caller.sees_no("La línea la llama")
+    caller.sees_no("La línea le llama")

@@ -149,7 +149,7 @@ def test_a_worker_who_lost_her_phone_signs_in_again_with_her_managers_help(
     manager.goes_to("/members")
     row = manager.page.locator("tr", has_text=email)
     row.locator("summary", has_text="Perdió su código o su llave").click()
-    row.get_by_label("Hablé con ella y sé que es ella").check()
+    row.get_by_label("Hablé con esa persona y sé que es quien dice ser").check()
     row.get_by_role("button", name="Quitarlos").click()
     manager.sees("Le avisamos por correo")
 

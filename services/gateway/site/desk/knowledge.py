@@ -62,8 +62,8 @@ def printed(identifier: str) -> Response:
         _("Su expediente lo guarda: %(organization)s.", organization=data["holder"]),
         *([] if data["held"] else [_("Nadie más tiene datos de este expediente.")]),
         _(
-            "Este papel no dice su nombre, pero nombra a quienes la ayudan."
-            " Llévelo solo si nadie peligroso puede leerlo."
+            "Este papel no dice su nombre, pero nombra a quienes le ayudan. Llévelo solo si nadie"
+            " peligroso puede leerlo."
         ),
     ]
     return Response(

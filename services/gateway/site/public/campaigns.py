@@ -104,9 +104,9 @@ def poster_texts(line: Hotline, placement: pb.Placement | None) -> poster.Words:
         language=i18n.language(),
         title=poster.CAMPAIGN_NAME,
         question=_(
-            "¿La obligan a trabajar o a tener sexo? ¿No la dejan irse? ¿Le quitaron sus papeles?"
+            "¿Le obligan a trabajar o a tener sexo? ¿No le dejan irse? ¿Le quitaron sus papeles?"
         ),
-        call=_("Llame. La escuchamos a cualquier hora."),
+        call=_("Llame. Le escuchamos a cualquier hora."),
         number=line.number,
         promises=(_("Es gratis."), _("Es confidencial."), _("No tiene que decir su nombre.")),
         address=root + path,

@@ -38,8 +38,8 @@ def accept_invitation() -> access.Answer:
     except Unauthenticated:
         return invitation(
             problem=_(
-                "Esta invitación no sirve: ya se usó, venció, o el código no está completo."
-                " Pida otra a quien la invitó."
+                "Esta invitación no sirve: ya se usó, venció, o el código no está completo. Pida"
+                " otra a quien se la envió."
             )
         ), 401
     except Conflict as refusal:

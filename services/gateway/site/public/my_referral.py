@@ -61,8 +61,8 @@ def call() -> access.Answer:
     return show_status(
         lambda: send(forms.filled(c.AskForCallByReferenceRequest())),
         lambda status: _(
-            "Anotado. La línea la llamará en ese tiempo, solo como usted pidió;"
-            " si no la llaman, llame usted."
+            "Anotado. La línea le llamará en ese tiempo, solo como usted pidió; si no le llaman,"
+            " llame usted."
         ),
     )
 
@@ -105,9 +105,9 @@ def result_for_all(status: c.ReferenceStatus) -> str:
     if status.organizations_with_access:
         return ngettext(
             "Se retiró su permiso, pero %(num)d organización todavía puede abrir sus datos."
-            " Llame a la línea para que la ayuden a cerrarlo.",
+            " Llame a la línea para que le ayuden a cerrarlo.",
             "Se retiró su permiso, pero %(num)d organizaciones todavía pueden abrir sus datos."
-            " Llame a la línea para que la ayuden a cerrarlo.",
+            " Llame a la línea para que le ayuden a cerrarlo.",
             status.organizations_with_access,
         )
     if status.file_count:

@@ -46,8 +46,8 @@ def form() -> access.Answer:
             " contraseña."
         ),
         "refused": _(
-            "Su organización no la reconoció, o pasaron diez minutos."
-            " Empiece otra vez por el enlace de su organización."
+            "Su organización no reconoció su cuenta, o pasaron diez minutos. Empiece otra vez por"
+            " el enlace de su organización."
         ),
     }
     return render_template(

@@ -213,10 +213,9 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "not_independent": {  # by the subject of the refusal
         "kin": N_(
-            "Usted no cuenta como segunda persona: la misma persona las invitó a las dos, o una"
-            " invitó a la otra, hace menos de 30 días; o comparten correo, "
-            "dispositivo o cuenta. Pídalo a alguien a quien invitó otra persona, o espere los 30"
-            " días."
+            "Usted no cuenta como segunda persona: la misma persona invitó a las dos cuentas, o una"
+            " a la otra, hace menos de 30 días; o comparten correo, dispositivo o cuenta. Pídalo a"
+            " alguien a quien invitó otra persona, o espere los 30 días."
         ),
         "second_factor": N_(
             "Su cuenta entra solo con contraseña, y así no cuenta como segunda persona."
@@ -327,10 +326,10 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "second_person_required": N_("Lo tiene que confirmar otra persona, no quien lo empezó."),
         "not_independent": N_(
-            "Usted no cuenta como segunda persona: a las dos las invitó la misma, o una a la otra,"
-            " hace menos de 30 días; comparten correo o dispositivo; o su "
-            "cuenta no pide un código además de la contraseña. Pídalo a alguien a quien invitó otra"
-            " persona, ponga un código en Mi cuenta, o espere los 30 días."
+            "Usted no cuenta como segunda persona: la misma persona invitó a las dos cuentas, o una"
+            " a la otra, hace menos de 30 días; comparten correo o dispositivo; o su cuenta no pide"
+            " un código además de la contraseña. Pídalo a alguien a quien invitó otra persona,"
+            " ponga un código en Mi cuenta, o espere los 30 días."
         ),
         "objection_time": N_(
             "La organización tiene tres días para objetar, y aún no pasan. Confírmelo después."
@@ -430,7 +429,7 @@ TABLES: dict[str, dict[str, str]] = {
         "service_away": N_("Una parte del sistema no responde"),
         "too_long": N_("El texto es demasiado largo"),
         "unusable": N_("Así no se puede abrir"),
-        "not_recognised": N_("Su organización no la reconoció"),
+        "not_recognised": N_("Su organización no reconoció su cuenta"),
         "fault": N_("Algo falló de nuestro lado"),
     },
     "error_advice": {

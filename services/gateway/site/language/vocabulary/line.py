@@ -58,7 +58,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "speaker": {
         "person": N_("La persona misma"),
-        "guardian": N_("Madre, padre o tutor de una menor"),
+        "guardian": N_("Madre, padre o tutor de una persona menor de edad"),
         "family": N_("Familia"),
         "witness": N_("Alguien que vio algo"),
         "professional": N_("Profesional o autoridad"),

@@ -36,14 +36,14 @@ TABLES: dict[str, dict[str, str]] = {
         "masculine": N_("Hombre"),
         "transgender_feminine": N_("Mujer trans"),
         "transgender_masculine": N_("Hombre trans"),
-        "non_conforming": N_("No binaria"),
+        "non_conforming": N_("Persona no binaria"),
     },
     "person_gender": {
         "Feminine": N_("Mujer"),
         "Masculine": N_("Hombre"),
         "TransgenderFeminine": N_("Mujer trans"),
         "TransgenderMasculine": N_("Hombre trans"),
-        "NonConforming": N_("No binaria"),
+        "NonConforming": N_("Persona no binaria"),
     },
     "trafficking_status": {
         "PossibleVictimOfTrafficking": N_("Posible: por confirmar"),
@@ -97,13 +97,13 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "explained": {
         "interview": N_("Puede no contestar, hacer una pausa o terminar cuando quiera."),
-        "purpose": N_("Para qué pedimos sus datos: para que este servicio pueda ayudarla."),
+        "purpose": N_("Para qué pedimos sus datos: para que este servicio pueda ayudarle."),
         "uses": N_(
             "Quién los verá: nosotros y la organización que usted autorice, que verá solo lo que"
             " usted permita. Sin su permiso, solo en una emergencia que queda escrita."
         ),
         "research_use": N_(
-            "Para estadísticas se usan números, nunca su nombre ni nada que la señale."
+            "Para estadísticas se usan números, nunca su nombre ni nada que diga quién es usted."
         ),
         "right_to_data": N_(
             "Puede pedir que le lean lo que hay escrito sobre usted y quién lo miró, y corregirlo."
@@ -113,7 +113,7 @@ TABLES: dict[str, dict[str, str]] = {
             " después ya no puede abrirlos. Nosotros guardamos su expediente."
         ),
         "how_to_withdraw": N_(
-            "Puede retirar su permiso cuando quiera: con nosotros, con quien la atiende, o con su"
+            "Puede retirar su permiso cuando quiera: con nosotros, con quien le atiende, o con su"
             " referencia y su PIN, si los tiene. Lo que se pidió con él se detiene, y puede volver"
             " a pedir ayuda."
         ),

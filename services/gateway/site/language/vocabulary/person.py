@@ -11,7 +11,7 @@ TABLES: dict[str, dict[str, str]] = {
         "family": N_("Familia"),
         "location": N_("Dirección"),
         "documents": N_("Documentos"),
-        "notes": N_("Notas de la remisión"),
+        "notes": N_("Notas sobre su situación"),
     },
     "identity_field": {
         "given_name": N_("Nombres"),
@@ -103,7 +103,8 @@ TABLES: dict[str, dict[str, str]] = {
             " usted permita. Sin su permiso, solo en una emergencia que queda escrita."
         ),
         "research_use": N_(
-            "Para estadísticas se usan números, nunca su nombre ni nada que diga quién es usted."
+            "Para contar a cuánta gente se ayuda se usan números, nunca su nombre ni nada que diga"
+            " quién es usted."
         ),
         "right_to_data": N_(
             "Puede pedir que le lean lo que hay escrito sobre usted y quién lo miró, y corregirlo."

@@ -178,7 +178,7 @@ def test_the_form_does_not_claim_to_hide_the_department_that_the_services_read(
     client: FlaskClient,
 ) -> None:
     page = client.get("/enquiries/new").text
-    assert missing(page, "ni dónde está", "lo que sí se dice lo ve usted antes de preguntar") == [
+    assert missing(page, "ni dónde está", "antes de preguntar usted ve qué se dice") == [
         "ni dónde está"
     ]
     assert "Chinandega" in post(client, **ENQUIRY_FORM)[1].partition("Se dice de ella")[2][:200]

@@ -81,6 +81,7 @@ class Words:
         entries = output.getvalue().decode().rstrip()
         if language == "fr":  # a line must not begin with the mark that ends the last one
             entries = re.sub(r" (?=[?!:;»])|(?<=«) ", "\N{NO-BREAK SPACE}", entries)
+            entries = re.sub(r"(?<=\w)'(?=[\w%{])", "\N{RIGHT SINGLE QUOTATION MARK}", entries)
         return f"{self._header(complete, language)}\n{entries}\n"
 
     def forms_in(self, language: str) -> Iterator[str]:

@@ -251,7 +251,7 @@ def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedSer
     [
         ("es", "envíelo otra vez", "o ya no es posible"),
         ("en", "send it again", "or it is no longer possible"),
-        ("fr", "renvoyez-le", "ou ce n&#39;est plus possible"),
+        ("fr", "renvoyez-le", "ou ce n’est plus possible"),
     ],
 )
 def test_nobody_is_told_to_confirm_again_a_proposal_that_was_objected_to(

@@ -272,7 +272,7 @@ def test_a_worker_is_suspended_for_a_reason_and_the_effects_are_shown_beforehand
     ("language", "advice", "too_late"),
     [
         ("es", "envíelo otra vez si lo suyo debe quedar", "o ya no es posible"),
-        ("fr", "renvoyez-le si le vôtre doit rester", "ou ce n&#39;est plus possible"),
+        ("fr", "renvoyez-le si le vôtre doit rester", "ou ce n’est plus possible"),
     ],
 )
 def test_the_page_advises_to_send_a_confirmation_again_only_if_it_is_still_possible(

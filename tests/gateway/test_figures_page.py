@@ -167,7 +167,7 @@ def test_every_table_ends_with_a_row_for_unpublished_counts_whether_or_not_there
     public_client: FlaskClient,
 ) -> None:
     page = public_client.get("/figures").text
-    names = ("Cualquier otra ruta", "Cualquier otra ayuda", "Cualquier otro país")
+    names = ("Cualquier otro trayecto", "Cualquier otra ayuda", "Cualquier otro país")
     assert [page.count(name) for name in names] == [1, 1, 2]
     hidden_pictures = [picture for picture in drawings(page) if "few" in picture]
     assert len(hidden_pictures) == 1 + 4

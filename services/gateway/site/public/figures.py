@@ -182,7 +182,7 @@ def charts(
         Chart(
             "route",
             _("De dónde vienen y dónde están"),
-            [*bars(routes, route), other_bar(_("Cualquier otra ruta"))],
+            [*bars(routes, route), other_bar(_("Cualquier otro trayecto"))],
             arcs=pictures.arcs(
                 (route.exploitation_country, route.country, route.count)
                 for route in network_figures.routes

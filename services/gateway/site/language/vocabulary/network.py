@@ -315,9 +315,9 @@ TABLES: dict[str, dict[str, str]] = {
     "counting_method": {
         "network": N_(
             "Cuenta a las personas que recibieron una ayuda en el trimestre, a cada una una vez por"
-            " trimestre, ruta y tipo de ayuda. Ruta es el país a donde la habían "
+            " trimestre, trayecto y tipo de ayuda. Trayecto es el país a donde la habían "
             "llevado y el país donde está; si no se sabe alguno, no se cuenta."
-            " De cada trimestre, ruta y tipo de ayuda se publica solo lo que comparten diez"
+            " De cada trimestre, trayecto y tipo de ayuda se publica solo lo que comparten diez"
             " personas o más, "
             "redondeado hacia abajo de cinco en cinco, porque lo menor podría señalar a alguien;"
             " todo lo demás son sumas de eso. Por eso cada cifra dice «al menos», y «<10» "

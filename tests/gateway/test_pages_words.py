@@ -2,7 +2,7 @@
 
 import gzip
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +181,23 @@ def test_every_conflict_of_the_services_has_words_that_say_what_to_do() -> None:
 def test_a_length_of_time_is_worded_as_people_say_it(length: timedelta, expected: str) -> None:
     with pages(PlayedServices()).test_request_context("/"):
         assert i18n.span(length) == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "day", "expected"),
+    [
+        ("fr", "2026-12-01", "1er déc. 2026"),
+        ("fr", "2026-12-21", "21 déc. 2026"),
+        ("es", "2026-12-01", "1 dic 2026"),
+        ("en", "2026-12-01", "1 Dec 2026"),
+    ],
+)
+def test_the_first_day_of_a_month_is_written_as_the_language_writes_it(
+    language: str, day: str, expected: str
+) -> None:
+    with pages(PlayedServices()).test_request_context(f"/?lang={language}"):
+        assert i18n.full_date(day) == expected
+        assert i18n.format_time(datetime.fromisoformat(f"{day}T12:00Z"), "d MMM y") == expected
 
 
 # Words that no text contains, in each language. A withdrawal stops what was asked for, so no text

@@ -5,6 +5,7 @@ pages carry the chosen language in their URL; a session keeps it in its cookie. 
 stored nowhere else.
 """
 
+import re
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 
@@ -103,7 +104,13 @@ def moment(stamp: Timestamp | None) -> datetime | None:
 
 def format_time(time: datetime, pattern: str, other_zone: tzinfo | None = None) -> str:
     """Formats a time with a CLDR pattern for the reader, in her zone or in `other_zone`."""
-    return str(format_datetime(time.astimezone(other_zone or zone()), pattern, locale=locale()))
+    local = time.astimezone(other_zone or zone())
+    return _with_first_day(str(format_datetime(local, pattern, locale=locale())))
+
+
+def _with_first_day(text: str) -> str:
+    """Writes the first day of a month as French does, which CLDR's patterns do not: 1er déc."""
+    return re.sub(r"\b1(?= \D)", "1er", text) if language() == "fr" else text
 
 
 def time_of_day(time: datetime) -> str:
@@ -154,7 +161,7 @@ def _zone_at(utc_offset_minutes: int | None) -> tzinfo:
 
 def full_date(text: str) -> str:
     """Formats a full-date (RFC 3339) as `day` formats a time. A date is the same in every zone."""
-    return str(format_date(date.fromisoformat(text), "d MMM y", locale=locale()))
+    return _with_first_day(str(format_date(date.fromisoformat(text), "d MMM y", locale=locale())))
 
 
 def weekday(text: str, days: int) -> str:

@@ -320,7 +320,7 @@ def serve() -> None:
         setattr(of, name, record_and_call)
 
     record_calls(Signer, "sign", b"made\n")
-    record_calls(SignatureCheck, "holds", b"checked\n")
+    record_calls(SignatureCheck, "is_valid", b"checked\n")
     record_calls(EdDSAAlgorithm, "sign", b"made\n")
     record_calls(EdDSAAlgorithm, "verify", b"checked\n")
     runpy.run_module(module, run_name="__main__", alter_sys=True)

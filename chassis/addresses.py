@@ -8,10 +8,10 @@ Address = IPv4Address | IPv6Address
 # IPv6 addresses that embed an IPv4 address; the embedded address is checked
 _NAT64 = IPv6Network("64:ff9b::/96")
 
-# Networks without public hosts, some of which `ipaddress` counts as public, depending on Python's
-# version: site-local (RFC 3879), documentation (RFC 3849, 9637, 5737), discard (RFC 6666), and the
-# prefix that a network uses for its own translation (RFC 8215).
-_NOWHERE = tuple(
+# Networks without public hosts; some versions of Python count some of them as global: site-local
+# (RFC 3879), documentation (RFC 3849, 9637, 5737), discard-only (RFC 6666), local-use NAT64
+# (RFC 8215).
+_NON_PUBLIC = tuple(
     ip_network(net)
     for net in (
         "fec0::/10 2001:db8::/32 3fff::/20 100::/64 64:ff9b:1::/48 192.0.2.0/24 198.51.100.0/24"
@@ -22,18 +22,18 @@ _NOWHERE = tuple(
 
 def may_call(address: Address, *, development: bool) -> bool:
     """Returns True for a public address and, in development, for a loopback address."""
-    address = _inner(address)
+    address = _embedded(address)
     if development and address.is_loopback:
         return True
     return (
         address.is_global
         and not address.is_multicast
         and not address.is_reserved
-        and not any(address in net for net in _NOWHERE)
+        and not any(address in net for net in _NON_PUBLIC)
     )
 
 
-def _inner(address: Address) -> Address:
+def _embedded(address: Address) -> Address:
     """Returns the IPv4 address that an IPv6 address embeds, or else the address itself."""
     if isinstance(address, IPv4Address):
         return address

@@ -44,7 +44,7 @@ class CallPool(ThreadPoolExecutor):
         self._share = share
         self._call_count = 0  # running and waiting calls
         self._count_by_caller = Counter[str]()  # the same by caller
-        # when each call was handed to the threads, oldest first
+        # for each call that no thread has taken yet: when it was handed to the threads
         self._queued_since = deque[float]()
         # Calls, by caller, that wait because the caller's share of threads is in use: for each
         # call, when it started to wait, and the function that hands it to the threads.

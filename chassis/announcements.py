@@ -23,7 +23,7 @@ AT_ONCE = datetime.min.replace(tzinfo=UTC)
 """The time of work that is due at once, whatever the clock says."""
 READ_AGAIN = 60.0
 """Maximum seconds between two reads by a loop: the fallback in case an announcement is missing."""
-_LOOK = 1.0  # maximum seconds between two looks at the clock, and maximum delay of a stop
+_CLOCK_CHECK_EVERY = 1.0  # maximum seconds between two looks at the clock, or until a stop
 # minimum seconds between two reads, so that due work that another transaction has locked is not
 # read in a tight loop
 _SHORTEST_WAIT = 0.05
@@ -59,7 +59,7 @@ def work_when_due(
     """Calls `act` whenever work is due, until the loop is stopped.
 
     `next_time` reads when the next work is due; it is called at the start, after each call of
-    `act`, when the clock was set back, and `read_again` seconds after its last call.
+    `act`, after the clock was set back, and `read_again` seconds after its last call.
     """
     with database.dedicated() as connection:
         listen(connection, channel)
@@ -74,8 +74,8 @@ def work_when_due(
                 next_due, read_at = next_time(connection), time.monotonic()
                 has_read = True
             last_look = now
-            seconds = (next_due - now).total_seconds() if next_due else _LOOK
-            seconds = max(_SHORTEST_WAIT, min(seconds, _LOOK))
+            seconds = (next_due - now).total_seconds() if next_due else _CLOCK_CHECK_EVERY
+            seconds = max(_SHORTEST_WAIT, min(seconds, _CLOCK_CHECK_EVERY))
             # psycopg has already read the notifications that arrived during the statement
             if not has_read and not wait_for_input(connection, seconds):
                 continue
@@ -105,7 +105,7 @@ def wait_for_work(
         remaining = end - time.monotonic()
         if remaining <= 0:
             return False
-        if wait_for_input(connection, min(_LOOK, remaining)):
+        if wait_for_input(connection, min(_CLOCK_CHECK_EVERY, remaining)):
             has_arrived = bool(read_notifications(connection, _READ_TIMEOUT))
     return has_arrived
 
@@ -114,7 +114,9 @@ def read_notifications(connection: Transaction, seconds: float) -> list[str]:
     """Waits at most `seconds` for notifications on the channels that the connection listens to.
     Returns the payloads of the notifications that arrived.
     """
-    return [notice.payload for notice in connection.notifies(timeout=seconds, stop_after=1)]
+    return [
+        notification.payload for notification in connection.notifies(timeout=seconds, stop_after=1)
+    ]
 
 
 def wait_for_input(connection: Transaction, seconds: float) -> bool:
@@ -129,6 +131,6 @@ def wait_for_input(connection: Transaction, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-def wait_for_notice(connection: Transaction, seconds: float) -> bool:
+def wait_for_notification(connection: Transaction, seconds: float) -> bool:
     """Waits for a notification, at most `seconds`; returns True if one arrived."""
     return bool(read_notifications(connection, seconds))

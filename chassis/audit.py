@@ -24,7 +24,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from chassis.db import Bounded, Transaction
+from chassis.db import BoundedConnection, Transaction
 from chassis.ids import is_id
 from chassis.tokens import Caller
 from keys.sealing import Keyring
@@ -57,7 +57,7 @@ START = Head(0, sha256(b"enlace.audit.v1").digest())
 NO_HEAD = Head(-1, b"")
 """The head of a trail whose row was removed from the table of heads."""
 
-_NONCE = 8  # random bytes before the hash in a mark, so that equal rows have different marks
+_NONCE_BYTES = 8  # random bytes before the hash in a mark, so that equal rows have different marks
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -76,11 +76,11 @@ class Marker:
 
         Raises Unavailable if the secret is in a key service that has not answered yet.
         """
-        return self._mark(secrets.token_bytes(_NONCE), contents)
+        return self._mark(secrets.token_bytes(_NONCE_BYTES), contents)
 
-    def holds(self, mark: bytes, contents: bytes) -> bool:
-        """Returns True if this service made the mark for these contents."""
-        return hmac.compare_digest(self._mark(mark[:_NONCE], contents), mark)
+    def is_valid(self, mark: bytes, contents: bytes) -> bool:
+        """Returns True if this service made this mark for these contents."""
+        return hmac.compare_digest(self._mark(mark[:_NONCE_BYTES], contents), mark)
 
     def _mark(self, nonce: bytes, contents: bytes) -> bytes:
         self._key = self._key or self._keyring.fingerprint(b"rows", "audit")
@@ -94,7 +94,7 @@ def record(
 
     Call it last in a transaction: it locks the trail until the transaction ends.
     """
-    marker = tx.marker if isinstance(tx, Bounded) else None
+    marker = tx.marker if isinstance(tx, BoundedConnection) else None
     token = caller.token
     rows = [
         (
@@ -138,10 +138,10 @@ def _row_contents(
     token_end: datetime | None,
 ) -> bytes:
     """Returns the part of a row that its mark covers, in the format of trail.chain._LINES."""
-    end = str(_micros(token_end)) if token_end else ""
+    end = str(_microseconds(token_end)) if token_end else ""
     codes = ",".join(detail_codes)
     fields = (
-        str(_micros(time)),
+        str(_microseconds(time)),
         kind,
         id,
         organization_id,
@@ -155,7 +155,7 @@ def _row_contents(
     return "\t".join((*fields, token_hash or "", end)).encode()
 
 
-def _micros(time: datetime) -> int:
+def _microseconds(time: datetime) -> int:
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-AHEAD = timedelta(minutes=1)
+MAX_CLOCK_DIFFERENCE = timedelta(minutes=1)
 """The largest difference expected between the clocks of two processes. If a stored time lies
 further in the future, a clock was wrong.
 """

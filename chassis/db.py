@@ -11,10 +11,10 @@ by a later statement of its transaction, at the latest by the commit; code that 
 one statement uses a `savepoint`.
 
 Nothing waits forever. A server that hangs keeps its connections open and acknowledges what it
-receives, so each exchange has a time limit here (`Bounded`). The server has limits too, for clients
-that have gone. A probe knows whether the database responds, so no call waits for a database that is
-known to be unavailable. Limitation: the operating system resolves the host's name, with a timeout
-of its own.
+receives, so each exchange has a time limit here (`BoundedConnection`). The server has limits too,
+for clients that have disappeared. A probe knows whether the database responds, so no call waits for
+a database that is known to be unavailable. Limitation: the operating system resolves the host's
+name, with a timeout of its own.
 """
 
 import math
@@ -57,7 +57,7 @@ _LONGEST_LIMIT = 600.0
 _FIRST_RESPONSE = 2.0
 # Seconds that `autocommit` may take to get a connection and run the first statement.
 _AUTOCOMMIT_LIMIT = _POOL_TIMEOUT + _FIRST_RESPONSE
-_WAKE = 5.0  # seconds after which a waiting thread looks at its connection
+_WAKE = 5.0  # seconds after which a waiting thread checks its connection
 _GRACE = 0.5  # seconds for a rollback after a transaction's time limit
 # Maximum seconds that one exchange on a background loop's own connection may take; must be below
 # chassis.supervisor.LIMIT.
@@ -68,7 +68,7 @@ _PROBE_EVERY = 0.5  # seconds between two queries of the probe
 _PROBE_SILENCE = 1.5
 
 
-class Silence(psycopg.OperationalError):
+class ResponseTimeout(psycopg.OperationalError):
     """The server did not respond in time; the connection is closed."""
 
 
@@ -82,7 +82,7 @@ class Cursor(psycopg.Cursor[Row]):
         return super().rowcount
 
 
-class Bounded(psycopg.Connection[Row]):
+class BoundedConnection(psycopg.Connection[Row]):
     """A connection that closes itself if an exchange takes longer than `limit` seconds, or is not
     over at the time `end`.
     """
@@ -99,7 +99,7 @@ class Bounded(psycopg.Connection[Row]):
     """Statements of the current transaction, each with the number of rows that it must change
     (`expect_rows`).
     """
-    notices: list[tuple[str, str]]
+    notifications: list[tuple[str, str]]
     """Notifications of the current transaction: channel and payload (`notify`)."""
     marker: "Marker | None" = None
     """Computes the marks of the trail's rows that this connection writes (chassis.audit)."""
@@ -111,7 +111,7 @@ class Bounded(psycopg.Connection[Row]):
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Waits for the server within the limits; psycopg calls this for each response and each
-        notification. Raises Silence when a limit is exceeded.
+        notification. Raises ResponseTimeout when a limit is exceeded.
         """
         limit = math.inf if self.has_answered else self.limit
         remaining = max(0.0, min(limit, self.end - time.monotonic()))
@@ -123,7 +123,7 @@ class Bounded(psycopg.Connection[Row]):
             return super().wait(gen, interval, remaining)
         except pg._WaitTimeout:
             self.close()
-            raise Silence("the server did not answer in time") from None
+            raise ResponseTimeout("the server did not answer in time") from None
 
     def cut(self) -> None:
         """Shuts the connection down from another thread."""
@@ -159,7 +159,7 @@ class Probe:
     responded.
     """
 
-    def __init__(self, connect: Callable[[], Bounded]) -> None:
+    def __init__(self, connect: Callable[[], BoundedConnection]) -> None:
         # The pause is short, so that a database that is back is noticed soon.
         self.loop = Loop("database", self._ask, waits_for=LOST, longest_pause=0.3)
         self._connect = connect
@@ -197,7 +197,9 @@ class Probe:
                     loop.wait(_PROBE_EVERY)
         except LOST as error:
             # An administrator may have terminated only this connection, so the next try decides.
-            if isinstance(error, Silence) or not (answered or isinstance(error, pg.AdminShutdown)):
+            if isinstance(error, ResponseTimeout) or not (
+                answered or isinstance(error, pg.AdminShutdown)
+            ):
                 self._record(False)
             raise
 
@@ -227,11 +229,11 @@ class Database:
         self._marker = marker
         self._view_of = view_of
         self._lock = threading.Lock()
-        self._connections: WeakSet[Bounded] = WeakSet()
+        self._connections: WeakSet[BoundedConnection] = WeakSet()
         self.probe = Probe(lambda: self._connect("enlace-probe"))
-        self._pool: ConnectionPool[Bounded] = ConnectionPool(
+        self._pool: ConnectionPool[BoundedConnection] = ConnectionPool(
             url,
-            connection_class=Bounded,
+            connection_class=BoundedConnection,
             min_size=min(2, max_size),
             max_size=max_size,
             open=False,
@@ -295,13 +297,14 @@ class Database:
 
         `will_retry`: the caller runs the transaction again, without `will_retry`, if it raises an
         Unavailable for which `found_dead` is true. Such a transaction does not wait for its BEGIN,
-        which shares an exchange with the first statements. On the retry it does: a slow first
-        statement (over two seconds, e.g. waiting for a lock) looks like a dead connection.
+        which shares an exchange with the first statements. The retry does wait for it: otherwise a
+        slow first statement (over two seconds, e.g. a wait for a lock) would look like a dead
+        connection.
         """
-        is_callers = timeout is not None or deadline.current() is not None
+        caller_set_limit = timeout is not None or deadline.current() is not None
         end = deadline.after(_LIMIT if timeout is None else min(timeout, _LONGEST_LIMIT))
         with (
-            faults_as_refusals(end, is_callers=is_callers),
+            faults_as_refusals(end, caller_set_limit=caller_set_limit),
             self._open_transaction(caller, end, by_key=by_key, will_retry=will_retry) as connection,
         ):
             yield connection
@@ -314,7 +317,7 @@ class Database:
         Raises as `transaction` does, and Unavailable if a statement takes longer than two seconds.
         """
         end = time.monotonic() + _AUTOCOMMIT_LIMIT
-        with faults_as_refusals(end, is_callers=False):
+        with faults_as_refusals(end, caller_set_limit=False):
             if self.probe.answers is False:
                 raise Unavailable("store_unavailable")
             connection = self._pool.getconn(timeout=_POOL_TIMEOUT)
@@ -350,17 +353,17 @@ class Database:
     @contextmanager
     def _open_transaction(
         self, caller: Caller, end: float, *, by_key: bool, will_retry: bool
-    ) -> Iterator[Bounded]:
+    ) -> Iterator[BoundedConnection]:
         """Yields a connection with an open transaction, and commits the transaction or rolls it
         back.
 
-        Tries the pool's next connection if a connection died while it was idle, as all do when the
-        server restarts; with `will_retry`, raises FoundDead instead.
+        If a connection died while it was idle, as all connections do when the server restarts,
+        tries the pool's next connection or, with `will_retry`, raises FoundDead.
         """
         while True:
             remaining = end - time.monotonic()
             if remaining <= 0:
-                raise Silence("no time left")
+                raise ResponseTimeout("no time left")
             if self.probe.answers is False:
                 raise Unavailable("store_unavailable")
             connection = self._pool.getconn(timeout=min(_POOL_TIMEOUT, remaining))
@@ -382,8 +385,8 @@ class Database:
                         # a transaction whose COMMIT was sent must not be run again
                         settle(connection)
                     _check_expectations(connection)
-                    _send_notices(connection)
-                    # sent together with all statements still unsent; the pipeline waits at its end
+                    _send_notifications(connection)
+                    # sent together with all statements still unsent; leaving the pipeline waits
                     connection.execute("COMMIT")
             except LOST as error:
                 if connection.has_answered:
@@ -397,10 +400,12 @@ class Database:
                 connection.pipe = connection.begin_cursor = None
                 self._return_to_pool(connection)
 
-    def _begin(self, connection: Bounded, caller: Caller, end: float, *, by_key: bool) -> None:
+    def _begin(
+        self, connection: BoundedConnection, caller: Caller, end: float, *, by_key: bool
+    ) -> None:
         """Begins a transaction. Raises one of LOST if the connection is known to be dead."""
         remaining_ms = max(1, int((end - time.monotonic()) * 1000))
-        connection.expectations, connection.notices = [], []
+        connection.expectations, connection.notifications = [], []
         connection.begin_cursor = cast("Cursor", connection.execute("BEGIN"))
         connection.execute(
             "SELECT set_config('enlace.organization', %s, true), set_config('enlace.view', %s,"
@@ -418,20 +423,20 @@ class Database:
             ),
         )
 
-    def _return_to_pool(self, connection: Bounded) -> None:
+    def _return_to_pool(self, connection: BoundedConnection) -> None:
         connection.limit, connection.end = _FIRST_RESPONSE, math.inf
         self._pool.putconn(connection)
 
-    def _connect(self, name: str) -> Bounded:
-        connection = Bounded.connect(
+    def _connect(self, name: str) -> BoundedConnection:
+        connection = BoundedConnection.connect(
             self._url, autocommit=True, application_name=name, **_CONNECTION
         )
         self._register(connection)
         return connection
 
-    def _register(self, connection: Bounded) -> None:
+    def _register(self, connection: BoundedConnection) -> None:
         connection.marker = self._marker
-        connection.expectations, connection.notices = [], []
+        connection.expectations, connection.notifications = [], []
         with self._lock:
             self._connections.add(connection)
 
@@ -449,7 +454,7 @@ def settle(connection: psycopg.Connection[Row]) -> None:
     """Waits for the results of all statements that were sent on a connection. Raises the error of
     the first statement that failed.
     """
-    pipe = connection.pipe if isinstance(connection, Bounded) else None
+    pipe = connection.pipe if isinstance(connection, BoundedConnection) else None
     if pipe is not None and connection.info.transaction_status is pq.TransactionStatus.ACTIVE:
         pipe.sync()
 
@@ -460,7 +465,7 @@ def expect_rows(tx: Transaction, cursor: psycopg.Cursor[Row], count: int) -> Non
     Does not wait for the result. The result is checked before the commit; by then it has usually
     arrived with the result of a later statement.
     """
-    if isinstance(tx, Bounded) and tx.pipe is not None and isinstance(cursor, Cursor):
+    if isinstance(tx, BoundedConnection) and tx.pipe is not None and isinstance(cursor, Cursor):
         tx.expectations.append((cursor, count))
     elif cursor.rowcount != count:
         raise Stale
@@ -470,18 +475,18 @@ def notify(tx: Transaction, channel: str, payload: str = "") -> None:
     """Notifies the listeners of a channel when the transaction commits. All notifications of a
     transaction are one statement, sent with the commit; equal notifications arrive once.
     """
-    if isinstance(tx, Bounded) and tx.pipe is not None:
-        tx.notices.append((channel, payload))
+    if isinstance(tx, BoundedConnection) and tx.pipe is not None:
+        tx.notifications.append((channel, payload))
     else:
         tx.execute("SELECT pg_notify(%s, %s)", (channel, payload))
 
 
-def _send_notices(connection: Bounded) -> None:
-    if connection.notices:
+def _send_notifications(connection: BoundedConnection) -> None:
+    if connection.notifications:
         connection.execute(
             "SELECT pg_notify(channel, payload)"
-            " FROM unnest(%s::text[], %s::text[]) AS notices (channel, payload)",
-            [list(column) for column in zip(*connection.notices, strict=True)],
+            " FROM unnest(%s::text[], %s::text[]) AS notifications (channel, payload)",
+            [list(column) for column in zip(*connection.notifications, strict=True)],
         )
 
 
@@ -491,21 +496,23 @@ def savepoint(tx: Transaction) -> Iterator[None]:
 
     Waits for the block's statements, so that their errors are raised in the block.
     """
-    expectations, notices = (tx.expectations, tx.notices) if isinstance(tx, Bounded) else ([], [])
-    expectation_count, notice_count = len(expectations), len(notices)
+    expectations, notifications = (
+        (tx.expectations, tx.notifications) if isinstance(tx, BoundedConnection) else ([], [])
+    )
+    expectation_count, notification_count = len(expectations), len(notifications)
     try:
         with tx.transaction():
             yield
-            if isinstance(tx, Bounded):
+            if isinstance(tx, BoundedConnection):
                 _check_expectations(tx)
     except BaseException:
-        del notices[notice_count:]
+        del notifications[notification_count:]
         raise
     finally:
         del expectations[expectation_count:]
 
 
-def _check_expectations(connection: Bounded) -> None:
+def _check_expectations(connection: BoundedConnection) -> None:
     for cursor, count in connection.expectations:
         # A result that has already arrived needs no exchange; our cursors' `rowcount` waits for a
         # result that has not arrived yet.

@@ -12,7 +12,7 @@ _end: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def until(end: float) -> Iterator[None]:
-    """Sets the deadline for the block; `end` is a time of time.monotonic()."""
+    """Sets the deadline for the block; `end` is a value of time.monotonic()."""
     token = _end.set(end)
     try:
         yield
@@ -21,7 +21,7 @@ def until(end: float) -> Iterator[None]:
 
 
 def current() -> float | None:
-    """Returns the deadline of the current call as a time of time.monotonic(); None outside of a
+    """Returns the deadline of the current call as a value of time.monotonic(); None outside of a
     call.
     """
     return _end.get()

@@ -199,7 +199,7 @@ class EgressClient:
         guard = threading.Timer(self._timeout, connector.cut)
         guard.daemon = True
         guard.start()
-        error, code, content, is_whole, retry_after = "", 0, b"", False, 0.0
+        error, code, content, is_complete, retry_after = "", 0, b"", False, 0.0
         read_limit = _MAX_IGNORED_BYTES if max_bytes is None else max_bytes + 1
         try:
             with self._session.request(
@@ -217,7 +217,7 @@ class EgressClient:
                 retry_after = _seconds(answer.headers.get("retry-after", ""))
                 error = "" if 200 <= code < 300 else "http"
                 content = answer.raw.read(read_limit, decode_content=False)
-                is_whole = len(content) < read_limit
+                is_complete = len(content) < read_limit
         except requests.Timeout:
             error = "timeout"
         except requests.ConnectionError as failure:
@@ -229,9 +229,9 @@ class EgressClient:
             guard.cancel()
         if connector.was_cut and (not code or max_bytes is not None):
             error = "timeout"
-        if max_bytes is not None and not error and not is_whole:
+        if max_bytes is not None and not error and not is_complete:
             error = "too_long"
-        if not is_whole or connector.was_cut:
+        if not is_complete or connector.was_cut:
             self.close()
         return error, code, content if max_bytes is not None else b"", retry_after
 

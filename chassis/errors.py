@@ -85,7 +85,7 @@ class Exhausted(Refusal):
 class Unavailable(Refusal):
     """Refuses a request because this server, or one that it depends on, is unavailable or busy.
 
-    Nothing was written, unless a connection broke or a deadline passed after the commit had begun.
+    Nothing was written, unless a connection broke or a deadline passed during the commit.
     The same request may be repeated. `cause`, for example pin_wrong, is for operators only; callers
     are told only the reason.
     """

@@ -3,8 +3,8 @@ personal data slips in through a new keyword.
 
 A field that is not on the list is dropped, and its name is logged instead. Values are ids, codes,
 numbers and times. If a library logs an exception, or a thread or process dies of one, only the
-class and the line numbers are logged, because the message may hold data, as that of a KeyError
-does.
+class and the line numbers are logged, because the message may hold data: the message of a KeyError
+is the key.
 
 A line that can't be written (the disk is full, the reader is gone) is counted and dropped, and
 raises nothing: a failed log line must not stop the work. Limitation: a pipe whose reader has
@@ -74,7 +74,7 @@ class _StandardOutput:
     """
 
     def __init__(self) -> None:
-        self._whole = True  # False if the last line was written only in part
+        self._is_line_complete = True  # False if the last line was written only in part
 
     def write(self, line: str) -> None:
         """Writes one line, or counts it as lost."""
@@ -83,10 +83,10 @@ class _StandardOutput:
             if standard is None or sys.stdout is not standard:  # replaced by a test
                 sys.stdout.write(line)
                 return
-            data = line.encode() if self._whole else b"\n" + line.encode()
+            data = line.encode() if self._is_line_complete else b"\n" + line.encode()
             written = os.write(standard.fileno(), data)
-            self._whole = written == len(data)
-            if not self._whole:
+            self._is_line_complete = written == len(data)
+            if not self._is_line_complete:
                 metrics.LOG_LINES_LOST.inc()
         except (OSError, ValueError):  # ValueError: the stream is closed
             metrics.LOG_LINES_LOST.inc()

@@ -25,8 +25,8 @@ OUTBOX_BACKLOG = Gauge(
     "enlace_outbox_backlog",
     "Facts that wait to be published, for the first time or again; counted at each scrape.",
 )
-FACTS_TOLD = Counter("enlace_facts_told_total", "Facts acknowledged by the broker.")
-FACTS_HEARD = Counter(
+FACTS_PUBLISHED = Counter("enlace_facts_told_total", "Facts acknowledged by the broker.")
+FACTS_RECEIVED = Counter(
     "enlace_facts_heard_total", "Facts received, by outcome.", ["consumer", "outcome"]
 )
 CLOCKS_FIRED = Counter(
@@ -95,8 +95,8 @@ DELIVERIES = Counter(
 
 def publish_loop_state(name: str, age: Callable[[], float], well: Callable[[], bool]) -> None:
     """Publishes the state of a loop, evaluated at each scrape: a loop that hangs could not report
-    its own state. Shows the loop's counters before their first event: Prometheus counts an increase
-    only from a value that it has read.
+    its own state. Also exports the loop's counters, at 0, before their first event: otherwise
+    Prometheus would miss the first increase.
     """
     LOOP_FAILURES.labels(name)
     ROWS_PUT_ASIDE.labels(name)

@@ -15,8 +15,8 @@ def is_public_holiday(country: str, day: date) -> bool:
 
 @cache
 def _holidays(country: str, year: int) -> frozenset[date]:
-    """Returns the holidays of one year, from a calendar of its own. A calendar of the library adds
-    a year when it is first asked about that year, and mixes up years that two threads add at once.
+    """Returns the holidays of one year, from a separate calendar. A shared calendar of the library
+    adds each year on demand, and mixes up years that two threads add at once.
     """
     if country not in holidays.list_supported_countries():
         return frozenset()

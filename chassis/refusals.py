@@ -45,7 +45,7 @@ def status_of(refusal: errors.Refusal, input_type: Descriptor | None = None) -> 
         enum_fields = [
             f"{path}={enum_name}"
             for path, _ in refusal.violations
-            if (enum_name := shape.list_of(input_type, path))
+            if (enum_name := shape.enum_name_of(input_type, path))
         ]
         if enum_fields:
             info.metadata["lists"] = ",".join(enum_fields)

@@ -207,7 +207,7 @@ class Servicer:
             )
         if rules.public or rules.recorded:
             raise TypeError(f"{descriptor.full_name}: a stream must need a token and be unrecorded")
-        # grpc reads the pool from this attribute
+        # gRPC reads the pool from this attribute
         stream_responses.experimental_thread_pool = self.streams.pool  # type: ignore[attr-defined]
         return grpc.unary_stream_rpc_method_handler(
             stream_responses, response_serializer=response_class.SerializeToString
@@ -346,7 +346,7 @@ class Servicer:
     ) -> Message:
         violations = shape.violations(request)
         request_id = request.request_id if mutates and not violations else ""
-        # A call with a caller reads from the database before its method runs, so the method never
+        # A call with a token reads from the database before its method runs, so the method never
         # runs on a connection that is found dead.
         with self._database.transaction(caller, by_key=mutates, will_retry=will_retry) as tx:
             wait_for_first, requester_id = None, caller.id
@@ -449,7 +449,7 @@ def check_right(caller: Caller, rules: contract.Rules, now: datetime) -> None:
 
 
 def _end(context: grpc.ServicerContext) -> float:
-    """Returns when the call must end, as a time of time.monotonic(). The caller's deadline counts
+    """Returns when the call must end, as a value of time.monotonic(). The caller's deadline counts
     from the arrival of the call, not from when a thread was free.
     """
     remaining = context.time_remaining()

@@ -1,10 +1,10 @@
 """Checks of the rule of two: one person proposes, and a second person agrees.
 
-Every such rule of every service calls `check_second` instead of comparing ids. Two accounts may
-belong to one person, since a person who may invite others can invite herself. So the partners
-service finds the kin of each account, that is, the accounts that may belong to the same person
-(services/partners/members/domain/independence.py), and puts these kin into the caller's token. A
-caller whose kin are unknown is never a second person.
+Every rule of this kind, in every service, calls `check_second` instead of comparing ids. Two
+accounts may belong to one person, since a person who may invite others can invite herself. So the
+partners service finds the kin of each account, that is, the accounts that may belong to the same
+person (services/partners/members/domain/independence.py), and puts these kin into the caller's
+token. A caller whose kin are unknown is never a second person.
 """
 
 from dataclasses import dataclass, field

@@ -15,7 +15,7 @@ from chassis.config import CALLER_RATE
 from chassis.limits import Limits
 from chassis.refusals import CODES, status_of
 from chassis.rpc import Servicer, text_metadata
-from chassis.streams import TURNS
+from chassis.streams import MAX_READERS
 from chassis.tokens import AddressReader
 
 P = ParamSpec("P")
@@ -44,7 +44,7 @@ _OPTIONS = [
     ("grpc.so_reuseport", 0),
     # Clients resolve a name only when they connect. Closing connections after 30 s (±10 %, at
     # random) lets them find new processes and spread the load. No call or stream lasts longer than
-    # the grace.
+    # the grace period.
     ("grpc.max_connection_age_ms", 30_000),
     ("grpc.max_connection_age_grace_ms", 30_000),
     # The gateway pings its connections every 10 s. A server by default treats that as an attack,
@@ -161,7 +161,7 @@ class _SameThreadExecutor(ThreadPoolExecutor):
         return future
 
 
-class Door(grpc.ServerInterceptor):
+class AdmissionInterceptor(grpc.ServerInterceptor):
     """Assigns each call to the lane of its caller, and refuses calls that do not fit into their
     pool.
 
@@ -234,16 +234,16 @@ class Server:
         """
         self._streams = [servicer.streams for servicer in servicers if servicer.streams]
         # the number of threads that may hold a transaction
-        self.threads = threads + TURNS * len(self._streams)
+        self.threads = threads + MAX_READERS * len(self._streams)
         self._pool = CallPool(threads, threads * _CALLS_PER_THREAD, share=max(2, threads // 4))
         # Not maximum_concurrent_rpcs: it would refuse health checks too, and a busy service would
         # look dead.
         connections = min(_MAX_CONNECTIONS, handles.raise_limit() - _OTHER_FILES)
-        doors: list[grpc.ServerInterceptor] = (
-            [Door(self._pool, servicers[0].lane_of)] if servicers else []
+        interceptors: list[grpc.ServerInterceptor] = (
+            [AdmissionInterceptor(self._pool, servicers[0].lane_of)] if servicers else []
         )
         options = [*_OPTIONS, ("grpc.max_allowed_incoming_connections", connections)]
-        self._server = grpc.server(self._pool, interceptors=doors, options=options)
+        self._server = grpc.server(self._pool, interceptors=interceptors, options=options)
         self._names = ["", *(servicer.name for servicer in servicers)]
         self._health = Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

@@ -244,7 +244,7 @@ def violations(request: Message) -> list[Violation]:
     return list(islice(_violations(request, "", _checks(request.DESCRIPTOR)), MAX_VIOLATIONS))
 
 
-def list_of(descriptor: Descriptor | None, path: str) -> str:
+def enum_name_of(descriptor: Descriptor | None, path: str) -> str:
     """Returns the name of the enum that is a request field's type; "" for a field of another type.
     Numbers in a path are positions in a list.
     """

@@ -1,4 +1,4 @@
-"""PostgreSQL's faults as refusals (chassis.errors)."""
+"""Converts PostgreSQL's faults to refusals (chassis.errors)."""
 
 import time
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ class FoundDead(psycopg.OperationalError):
 
 
 @contextmanager
-def faults_as_refusals(end: float, *, is_callers: bool) -> Iterator[None]:
-    """Turns database faults in the block into refusals. `end` is the time limit of the
-    block; `is_callers` is as in `_refusal`.
+def faults_as_refusals(end: float, *, caller_set_limit: bool) -> Iterator[None]:
+    """Converts database faults in the block to refusals. `end` is the time limit of the
+    block; `caller_set_limit` is as in `_refusal`.
     """
     try:
         yield
@@ -36,7 +36,7 @@ def faults_as_refusals(end: float, *, is_callers: bool) -> Iterator[None]:
         pg.ReadOnlySqlTransaction,
     ) as error:
         raise _refusal(
-            error, is_past_limit=time.monotonic() > end - 0.05, is_callers=is_callers
+            error, is_past_limit=time.monotonic() > end - 0.05, caller_set_limit=caller_set_limit
         ) from error
     except pg.FeatureNotSupported as error:
         if error.diag.source_function != _REPLANNING:
@@ -48,9 +48,9 @@ def faults_as_refusals(end: float, *, is_callers: bool) -> Iterator[None]:
         raise Stale from error
 
 
-def _refusal(error: psycopg.Error, *, is_past_limit: bool, is_callers: bool) -> Refusal:
+def _refusal(error: psycopg.Error, *, is_past_limit: bool, caller_set_limit: bool) -> Refusal:
     """Returns the refusal for a database fault. `is_past_limit`: the time limit has passed.
-    `is_callers`: the caller set the limit, with a timeout or with the deadline of the call.
+    `caller_set_limit`: the caller set the limit, with a timeout or with the deadline of the call.
     """
     if isinstance(error, (*NO_ROOM, pg.OutOfMemory, pg.TooManyConnections)):
         return Exhausted("store_full", 5)
@@ -58,7 +58,7 @@ def _refusal(error: psycopg.Error, *, is_past_limit: bool, is_callers: bool) -> 
         return Stale()
     if isinstance(error, pg.DeadlockDetected):  # concerns no version that the caller knows
         return Unavailable("store_busy")
-    if is_past_limit and is_callers:
+    if is_past_limit and caller_set_limit:
         return Late()
     if isinstance(error, pg.QueryCanceled | pg.LockNotAvailable | pg.TransactionTimeout):
         return Unavailable("store_busy")

@@ -23,13 +23,13 @@ from chassis.tokens import LEEWAY, LIFETIME, Caller
 
 MAX_STREAMS = 32  # the maximum number of open streams in a process
 MAX_PER_ORGANIZATION = 4  # the maximum number of open streams of one organisation in a process
-TURNS = 4  # streams that may read at once: the number of database connections for streams
+MAX_READERS = 4  # streams that may read at once, each with a database connection
 _TRANSACTION_LIMIT = 5.0  # seconds that one transaction of a stream may take
 # a stream that is stuck sending is cut off this many seconds after its latest possible end
 _LATE = 5.0
 
 
-class Line(Protocol):
+class Connection(Protocol):
     """The connection of a stream: the part of gRPC's ServicerContext that streams use."""
 
     def is_active(self) -> bool:
@@ -84,7 +84,7 @@ class Streams:
 
     def __init__(self) -> None:
         self.pool = CallPool(MAX_STREAMS, MAX_STREAMS)
-        self._turns = threading.BoundedSemaphore(TURNS)
+        self._reader_slots = threading.BoundedSemaphore(MAX_READERS)
         self._lock = threading.Lock()
         self._open_counts = Counter[str]()
 
@@ -98,7 +98,7 @@ class Streams:
         caller: Caller,
         until: datetime,
         clock: Clock,
-        line: Line,
+        connection: Connection,
         transact: Callable[[], AbstractContextManager[Transaction]],
     ) -> Iterator[Stream]:
         """Yields a stream; `until` is when the token expires.
@@ -107,23 +107,31 @@ class Streams:
         """
 
         @contextmanager
-        def in_turn() -> Iterator[Transaction]:
-            with self._turns, deadline.until(deadline.after(_TRANSACTION_LIMIT)), transact() as tx:
+        def read_transaction() -> Iterator[Transaction]:
+            with (
+                self._reader_slots,
+                deadline.until(deadline.after(_TRANSACTION_LIMIT)),
+                transact() as tx,
+            ):
                 yield tx
 
-        self._count(caller.organization_id, line)
-        cut_off = threading.Timer(LIFETIME.total_seconds() + LEEWAY + _LATE, line.cancel)
+        self._count(caller.organization_id, connection)
+        cut_off = threading.Timer(LIFETIME.total_seconds() + LEEWAY + _LATE, connection.cancel)
         cut_off.daemon = True
         cut_off.start()
         try:
             end = until + timedelta(seconds=LEEWAY)
             yield Stream(
-                caller, end, clock, lambda: line.is_active() and not self.pool.stopping, in_turn
+                caller,
+                end,
+                clock,
+                lambda: connection.is_active() and not self.pool.stopping,
+                read_transaction,
             )
         finally:
             cut_off.cancel()
 
-    def _count(self, organization_id: str, line: Line) -> None:
+    def _count(self, organization_id: str, connection: Connection) -> None:
         """Counts the stream until its connection has ended. The end is noticed even before the
         stream's thread wakes from a wait, so there is room for a caller who reconnects at once.
         """
@@ -140,5 +148,5 @@ class Streams:
                 raise Exhausted("too_many_requests", LIFETIME.total_seconds())
             self._open_counts[organization_id] += 1
         metrics.STREAMS.inc()
-        if not line.add_callback(uncount):
+        if not connection.add_callback(uncount):
             uncount()

@@ -111,8 +111,8 @@ class Issuer:
     ) -> tuple[str, datetime]:
         """Returns a token for this caller at this service (enlace.<service>), and its expiry time.
 
-        `since` is a moment before the caller's standing was checked. The token's lifetime counts
-        from that moment, so a caller who is revoked between the check and the signature does not
+        `since` is a time before the caller's standing was checked. The token's lifetime counts
+        from that time, so a caller who is revoked between the check and the signature does not
         get the whole lifetime.
         """
         start = since or self._clock.now()

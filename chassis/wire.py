@@ -29,7 +29,7 @@ M = TypeVar("M", bound=Enum)
 P = TypeVar("P", bound=Message)
 EnumClass = Any
 """The class that protoc generates for an enum, e.g. referrals_pb2.State. (To a type checker, each
-enum has a class of its own, and these classes have no common base.)
+enum has its own class, and these classes have no common base.)
 """
 Cursor = list[str | int]
 """The position reached in a list or a stream: the sort key of the last row, after which the next
@@ -51,7 +51,7 @@ _LONGEST_TOKEN = 2000
 
 
 def timestamp(time: datetime | None) -> Timestamp | None:
-    """Returns a time as a Timestamp; None stays unset."""
+    """Returns a time as a Timestamp; None for None."""
     if time is None:
         return None
     # Three times as fast as FromDatetime, which matters for a page of services with 150 timestamps.
@@ -59,7 +59,7 @@ def timestamp(time: datetime | None) -> Timestamp | None:
     return Timestamp(seconds=age.days * 86_400 + age.seconds, nanos=age.microseconds * 1000)
 
 
-MEANT_YEARS = range(1900, 2200)
+PLAUSIBLE_YEARS = range(1900, 2200)
 """The years that a request may contain.
 
 Closer to the ends of the calendar, adding a deadline or converting to another zone could overflow.
@@ -72,7 +72,7 @@ calendar.
 
 
 def moment(
-    message: Message, field: str, path: str = "", *, years: range = MEANT_YEARS
+    message: Message, field: str, path: str = "", *, years: range = PLAUSIBLE_YEARS
 ) -> datetime | None:
     """Returns the time in a field, in UTC; None if it is not set.
 
@@ -455,10 +455,10 @@ def mask_names(update_mask: FieldMask, allowed: Collection[str]) -> frozenset[st
 
 
 def with_stored_parts(requested: P, stored: P, update_mask: FieldMask) -> tuple[P, FieldMask]:
-    """Returns `requested`, in which each object has those parts from `stored` that the mask does
-    not name, and the mask of the whole fields.
+    """Returns `requested`, completed from `stored`, and a mask that names only whole fields.
 
-    A mask may name a part of an object, such as `coarse.language`. Raises Invalid (update_mask,
+    A mask may name a part of an object, such as `coarse.language`; the parts of that object that it
+    does not name are then taken from `stored`. Raises Invalid (update_mask,
     unknown_code) for an unknown field.
     """
     descriptor: Any = requested.DESCRIPTOR  # its two implementations have no common type

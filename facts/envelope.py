@@ -144,7 +144,7 @@ def unpack(
     check = trusted_signers.get(event.get_source())
     if check is None:
         raise Unreadable("source")
-    if not check.holds(signature, _signed_bytes(headers_by_name, body)):
+    if not check.is_valid(signature, _signed_bytes(headers_by_name, body)):
         raise Unreadable("signature")
     kind = event.get_type()
     if not (

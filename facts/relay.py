@@ -173,7 +173,7 @@ class Relay:
                 self._topic, [pack(fact, self._source, self._signer) for fact in facts]
             )
             outbox.mark_published(connection, facts, batch.round, offsets)
-            metrics.FACTS_TOLD.inc(len(facts))
+            metrics.FACTS_PUBLISHED.inc(len(facts))
         if _MANY <= len(facts) < _BATCH:
             self._pause_until = time.monotonic() + _PAUSE_AFTER_MANY
         return len(facts) if len(facts) == _BATCH or batch.repeat else 0

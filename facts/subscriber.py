@@ -282,7 +282,7 @@ class Subscriber:
 
     def _report(self, fact: Fact, position: FactPosition) -> None:
         """Counts a fact by its position; logs it if it was applied and a request caused it."""
-        metrics.FACTS_HEARD.labels(self._name, position.value).inc()
+        metrics.FACTS_RECEIVED.labels(self._name, position.value).inc()
         if position in (FactPosition.AHEAD, FactPosition.HELD):
             self._anything_waits = True
         if fact.trace and position is FactPosition.NEXT:
@@ -371,7 +371,7 @@ class Subscriber:
             )
         )
         self._anything_waits = True
-        metrics.FACTS_HEARD.labels(self._name, "dead").inc()
+        metrics.FACTS_RECEIVED.labels(self._name, "dead").inc()
         if is_new:
             key = (record.key or b"").decode("ascii", "replace")
             if is_id(key):

@@ -33,7 +33,7 @@ from chassis.errors import Unavailable
 _FORMAT = b"\x01"
 # The first byte of a value sealed with a later key of a service; the key's number follows.
 _NUMBERED = b"\x02"
-_NONCE = 12
+_NONCE_BYTES = 12
 # Keys that were read longer ago than this many seconds are read again before sealing, so that all
 # processes of a service seal with a new key within this time.
 _REREAD = 2.0
@@ -258,13 +258,13 @@ def _mark(number: int) -> bytes:
 
 
 def _encrypt(cipher: Cipher, value: bytes, context: str) -> bytes:
-    nonce = secrets.token_bytes(_NONCE)
+    nonce = secrets.token_bytes(_NONCE_BYTES)
     return nonce + cipher.encrypt(nonce, value, context.encode())
 
 
 def _decrypt(cipher: Cipher, sealed: bytes, context: str) -> bytes:
     try:
-        return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], context.encode())
+        return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context.encode())
     except (InvalidTag, ValueError) as error:  # ValueError: too short
         raise CannotOpen(context) from error
 
@@ -294,7 +294,7 @@ class SignatureCheck:
         assert isinstance(public, Ed25519PublicKey)
         self._key = public
 
-    def holds(self, signature: bytes, value: bytes) -> bool:
+    def is_valid(self, signature: bytes, value: bytes) -> bool:
         """Returns True if this key signed exactly these bytes."""
         try:
             self._key.verify(signature, value)

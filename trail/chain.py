@@ -10,7 +10,7 @@ from datetime import timedelta
 from hashlib import sha256
 
 from chassis.audit import Head, Marker
-from chassis.db import Bounded, Transaction
+from chassis.db import BoundedConnection, Transaction
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def verify(
     findings; rows that are missing at the end are a finding, too.
     """
     findings: list[Finding] = []
-    marker = tx.marker if isinstance(tx, Bounded) else None
+    marker = tx.marker if isinstance(tx, BoundedConnection) else None
     last_sequence, expected_hash = after.sequence, after.hash
     for row, plain in _rows(tx, after.sequence, until):
         stored_hash, _, text = row.partition(b"\t")
@@ -145,7 +145,7 @@ def _mark_fault(
     if not mark:
         return "unmarked" if must_be_marked else ""
     _, time, _, contents = line.split(b"\t", 3)
-    if not marker.holds(
+    if not marker.is_valid(
         bytes.fromhex(mark.decode()), b"\t".join((time, contents, token_hash, token_end))
     ):
         return "forged"

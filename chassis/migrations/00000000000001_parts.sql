@@ -1,5 +1,6 @@
 -- migrate:up
--- The parts that every service has: facts to tell, facts heard, requests answered, and the trail of who did what.
+-- The tables that every service has: facts to publish, received facts, answered requests, and the
+-- audit trail.
 
 CREATE TABLE outbox (
     subject      text        NOT NULL,
@@ -8,7 +9,8 @@ CREATE TABLE outbox (
     payload      bytea       NOT NULL,
     time         timestamptz NOT NULL,
     published_at timestamptz,
-    -- Unique: of two writers of the same version one loses. Kept for ever: the outbox is the event log.
+    -- Unique: of two writers of the same version, one fails. Rows are never deleted: the outbox is
+    -- the event log.
     PRIMARY KEY (subject, version)
 );
 CREATE INDEX outbox_unpublished ON outbox (subject, version) WHERE published_at IS NULL;
@@ -42,7 +44,7 @@ CREATE TABLE requests (
     request_id  text        NOT NULL,
     method      text        NOT NULL,
     fingerprint bytea       NOT NULL,
-    response    bytea,       -- sealed: an answer may hold a secret that is shown once
+    response    bytea,       -- sealed: it may contain a secret that is shown once
     time        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (caller_id, request_id)
 );
@@ -63,7 +65,7 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_object ON audit (object_id, sequence DESC);
 
--- What is told or recorded is not taken back: the service's own role may add to the trail, not change or shorten it.
+-- The service's own role can add rows to the trail, but can neither change nor delete any.
 DO $$ BEGIN EXECUTE format('REVOKE UPDATE, DELETE, TRUNCATE ON audit FROM %I', replace(current_user, '_owner', '')); EXCEPTION WHEN undefined_object THEN NULL; END $$;
 
 -- migrate:down

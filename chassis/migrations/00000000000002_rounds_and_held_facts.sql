@@ -1,26 +1,30 @@
 -- migrate:up
--- Only what the version before can run beside: columns with defaults, and a table.
+-- The previous version can keep running meanwhile: this migration only adds tables, indexes, and
+-- columns with defaults.
 
--- A round is a telling of the whole outbox: a broker that forgot everything begins the next one by one row, not by an update of all of history.
+-- In each round, the whole outbox is published once. If the broker has lost everything, the next
+-- round begins: this changes one row of `relay`, and not all rows of the outbox.
 ALTER TABLE outbox ADD COLUMN first_round integer, ADD COLUMN last_round integer;
 UPDATE outbox SET first_round = 1, last_round = 1 WHERE published_at IS NOT NULL;
 CREATE INDEX outbox_new ON outbox (subject, version) WHERE first_round IS NULL;
 CREATE INDEX outbox_last_round ON outbox (last_round);
 DROP INDEX outbox_unpublished;
 
--- An epoch is the life of a store between two restores. `store` is what the database was when it was last looked at.
+-- An epoch is the time between two restores of a store. `store` is the identity of the database when
+-- it was last checked.
 ALTER TABLE relay
     ADD COLUMN round       integer NOT NULL DEFAULT 1,
     ADD COLUMN epoch       bigint  NOT NULL DEFAULT 0,
     ADD COLUMN epoch_round integer NOT NULL DEFAULT 0,
     ADD COLUMN store       text    NOT NULL DEFAULT '',
-    ADD COLUMN offsets     jsonb   NOT NULL DEFAULT '{}'; -- partition → the offset after the last record that was told to this cluster
+    -- by partition, the offset after the last record that this cluster acknowledged
+    ADD COLUMN offsets     jsonb   NOT NULL DEFAULT '{}';
 INSERT INTO relay (cluster_id) VALUES ('') ON CONFLICT DO NOTHING;
 
--- `overtaken` is the version that was reached in the epoch before.
+-- `overtaken` is the version that was reached in the previous epoch.
 ALTER TABLE inbox ADD COLUMN epoch bigint NOT NULL DEFAULT 0, ADD COLUMN overtaken bigint NOT NULL DEFAULT 0;
 
--- A fact without a reason waits for one before it; one with a reason was refused and is tried again.
+-- A fact without a reason waits for an earlier fact; one with a reason was refused, and is retried.
 ALTER TABLE inbox_parked
     ADD COLUMN epoch         bigint      NOT NULL DEFAULT 0,
     ADD COLUMN base          bigint      NOT NULL DEFAULT 0,
@@ -30,7 +34,8 @@ ALTER TABLE inbox_parked
 
 CREATE TABLE dead_letters (
     consumer      text        NOT NULL,
-    id            text        NOT NULL, -- of the record's bytes: the same record read again is the same dead letter
+    -- a hash of the record: a record that is read again is the same dead letter
+    id            text        NOT NULL,
     topic         text        NOT NULL,
     partition     integer     NOT NULL,
     record_offset bigint      NOT NULL,
@@ -43,7 +48,8 @@ CREATE TABLE dead_letters (
 
 CREATE TABLE consumers (
     consumer text PRIMARY KEY,
-    epoch    bigint NOT NULL -- of the own store, when this consumer last asked for everything
+    -- the epoch of this service's store in which the consumer last requested all facts
+    epoch    bigint NOT NULL
 );
 
 -- migrate:down

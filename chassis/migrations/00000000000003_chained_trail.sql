@@ -1,6 +1,6 @@
 -- migrate:up
--- The trail is a chain: each row carries the hash of itself and the row before, made by a function of the owner's. The version before inserts as it always
--- did; the function gives its rows their place.
+-- The trail becomes a chain: a trigger function of the owner gives each row a hash of the row and of
+-- the row before it. The previous version can keep inserting: the trigger numbers its rows, too.
 
 CREATE TABLE audit_head (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
@@ -11,13 +11,14 @@ COMMENT ON TABLE audit_head IS 'owner only: the last row of the trail';
 
 ALTER TABLE audit
     ALTER COLUMN sequence DROP IDENTITY,
-    -- When the database took it in, by its own clock; `time` is what the service said.
+    -- the time of the insertion, by the database's clock; `time` comes from the service
     ADD COLUMN recorded_time timestamptz NOT NULL DEFAULT clock_timestamp(),
     ADD COLUMN hash bytea;
 COMMENT ON TABLE audit IS 'append only: time, actor_kind, actor_id, organization_id, action, object_id, purpose_code, detail_codes, allowed, reason';
 COMMENT ON TABLE outbox IS 'append only, but for: published_at, first_round, last_round';
 
--- One line for a row, as chassis/audit.py reads it: fields with tabs between. Codes and ids hold none of the characters that would make two rows one line.
+-- The line of a row that its hash covers, in the same format as in trail/chain.py: fields separated
+-- by tabs. A constraint rejects characters with which two different rows could have the same line.
 CREATE FUNCTION audit_line(entry audit) RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, public, pg_temp AS $$
     SELECT concat_ws(E'\t', entry.sequence, (extract(epoch FROM entry.time) * 1000000)::bigint, (extract(epoch FROM entry.recorded_time) * 1000000)::bigint,
                      entry.actor_kind, entry.actor_id, entry.organization_id, entry.action, entry.object_id, entry.purpose_code,
@@ -27,7 +28,7 @@ ALTER TABLE audit ADD CONSTRAINT audit_plain CHECK (
     (actor_kind || actor_id || organization_id || action || object_id || purpose_code || array_to_string(detail_codes, '') || reason) !~ '[[:cntrl:]\\,]'
 );
 
--- What stands there is chained as it stands.
+-- Chains the existing rows, and closes the gaps in their numbers.
 DO $$
 DECLARE entry audit; old bigint; place bigint := 0; head bytea := sha256('enlace.audit.v1');
 BEGIN
@@ -42,8 +43,9 @@ BEGIN
 END $$;
 ALTER TABLE audit ALTER COLUMN hash SET NOT NULL;
 
--- Runs as the owner, so that who inserts can choose neither the place nor the hash nor the time, and can't touch the head. The head's lock makes one
--- chain of many writers; it is held until the writer commits, so the trail is written last in a transaction.
+-- Runs as the owner: a service that inserts a row can't choose its number, its hash or its recorded
+-- time, and can't change the head. The lock on the head orders parallel writers into one chain; it is
+-- held until the writer commits, so the trail is written last in a transaction.
 CREATE FUNCTION chain_audit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE head audit_head;
 BEGIN
@@ -56,7 +58,8 @@ BEGIN
 END $$;
 CREATE TRIGGER audit_chained BEFORE INSERT ON audit FOR EACH ROW EXECUTE FUNCTION chain_audit();
 
--- The last rows of the other services' trails, as they said them: whoever cuts or rewrites a trail would have to do it here too.
+-- The heads that the other services publish of their trails. To cut or rewrite a trail unnoticed, an
+-- attacker would have to change this table, too.
 CREATE TABLE audit_witnesses (
     service        text        NOT NULL,
     epoch          bigint      NOT NULL,

@@ -1,10 +1,11 @@
 -- migrate:up
--- How often a password or a PIN was tried, by keyed hashes of the account, the address and the device: whoever reads this table learns none of them.
+-- Guesses at passwords and PINs, counted by keyed hashes of the account, the address and the device,
+-- so that the table reveals none of these.
 CREATE TABLE guesses (
     mark        bytea       PRIMARY KEY,
-    whole_time  timestamptz NOT NULL, -- when the budget is whole again
+    whole_time  timestamptz NOT NULL, -- when the budget is full again
     wrong       integer     NOT NULL DEFAULT 0,
-    known       boolean     NOT NULL DEFAULT false, -- of a device: somebody was right from it
+    known       boolean     NOT NULL DEFAULT false, -- for devices: it gave the right secret once
     forget_time timestamptz NOT NULL
 );
 CREATE INDEX guesses_by_age ON guesses (forget_time);

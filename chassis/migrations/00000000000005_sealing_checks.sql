@@ -1,5 +1,6 @@
 -- migrate:up
--- A known text, sealed by each key of the service: one that does not open it is not the key of this database.
+-- A known text, sealed with each key of the service: a key that does not open its row is not the key
+-- of this database.
 CREATE TABLE sealing_checks (
     number integer PRIMARY KEY,
     value  bytea NOT NULL

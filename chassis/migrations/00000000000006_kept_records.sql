@@ -1,8 +1,10 @@
 -- migrate:up
--- Records of a topic that must outlive every broker, as their teller signed them (facts/witness.py).
+-- Records of a topic that must survive the loss of a broker, as their publisher signed them
+-- (facts/witness.py).
 CREATE TABLE kept_records (
     topic          text        NOT NULL,
-    id             text        NOT NULL, -- of the record's bytes: the same record heard again is the same row
+    -- a hash of the record: a record that is received again is the same row
+    id             text        NOT NULL,
     subject        text        NOT NULL,
     record         text        NOT NULL,
     witnessed_time timestamptz NOT NULL DEFAULT clock_timestamp(),

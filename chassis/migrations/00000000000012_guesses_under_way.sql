@@ -1,5 +1,6 @@
 -- migrate:up
--- When guesses began whose comparison has not been noted yet: reserved, so that many at once are all counted, and void when no call can last so long.
+-- The start times of guesses whose result is not recorded yet. They are reserved, so that parallel
+-- guesses are all counted; a reservation expires when its call can't be running any more.
 ALTER TABLE guesses ADD COLUMN under_way timestamptz[] NOT NULL DEFAULT '{}';
 
 -- migrate:down

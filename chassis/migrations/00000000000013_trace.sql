@@ -1,5 +1,6 @@
 -- migrate:up
--- Which request a fact goes back to (chassis/trace.py); of the transaction that writes it, so that nobody who writes a fact has to say so.
+-- The id of the request that caused a fact (chassis/trace.py). By default it comes from the
+-- transaction that writes the fact.
 ALTER TABLE outbox ADD COLUMN trace text NOT NULL DEFAULT coalesce(current_setting('enlace.trace', true), '');
 ALTER TABLE inbox_parked ADD COLUMN trace text NOT NULL DEFAULT '';
 

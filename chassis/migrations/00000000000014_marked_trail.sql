@@ -1,6 +1,6 @@
 -- migrate:up
--- Each row of the trail carries a mark of the service's own key, and the evidence of the token that it was said by. Rows of before have none; the version
--- before goes on inserting without.
+-- Each row of the trail carries a mark, made with the service's own key, and evidence of the caller's
+-- token. Existing rows have neither, and the previous version keeps inserting rows without them.
 ALTER TABLE audit
     ADD COLUMN token_hash text CHECK (token_hash ~ '^[0-9a-f]{64}$'),
     ADD COLUMN token_end timestamptz,

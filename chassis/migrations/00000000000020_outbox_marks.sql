@@ -1,5 +1,6 @@
 -- migrate:up
--- A fact that was never published is found by outbox_new: it needs no entry among the rounds until it is marked.
+-- A fact that was never published is found through outbox_new, so it needs no entry in the index of
+-- rounds.
 CREATE INDEX outbox_published ON outbox (last_round) WHERE last_round IS NOT NULL;
 DROP INDEX outbox_last_round;
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from chassis import deadline
-from chassis.db import LOST, Bounded, Database, Probe, Transaction
+from chassis.db import LOST, BoundedConnection, Database, Probe, Transaction
 from chassis.errors import Late, Refusal, Unavailable
 from chassis.store_faults import found_dead
 from chassis.supervisor import Loop
@@ -339,8 +339,8 @@ def test_a_waiting_call_is_answered_when_the_database_is_closed(
 def test_a_probe_whose_connection_is_terminated_before_its_first_query_reports_no_outage(
     postgres: Server, place: Place
 ) -> None:
-    def connect_and_terminate() -> Bounded:
-        connection = Bounded.connect(place.url, autocommit=True)
+    def connect_and_terminate() -> BoundedConnection:
+        connection = BoundedConnection.connect(place.url, autocommit=True)
         with psycopg.connect(place.url, autocommit=True) as other:
             other.execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
         return connection

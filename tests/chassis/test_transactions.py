@@ -12,7 +12,7 @@ import pytest
 from psycopg import errors as pg
 
 from chassis import trace
-from chassis.db import Bounded, Database, Transaction, expect_rows, notify, savepoint
+from chassis.db import BoundedConnection, Database, Transaction, expect_rows, notify, savepoint
 from chassis.errors import Late, Stale, Unavailable
 from chassis.store_faults import found_dead
 from chassis.tokens import SYSTEM, Caller
@@ -210,7 +210,7 @@ def test_a_statement_outside_of_a_transaction_sees_no_callers_scope_and_becomes_
 
     def fail() -> None:
         with database.autocommit() as tx:
-            assert isinstance(tx, Bounded)
+            assert isinstance(tx, BoundedConnection)
             tx.cut()
             tx.execute("SELECT 1")
 
@@ -315,14 +315,14 @@ def test_a_connection_that_dies_in_the_middle_of_a_transaction_is_not_found_dead
 def test_a_connection_that_dies_while_it_commits_is_not_found_dead(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def kill_first(connection: Bounded) -> None:
+    def kill_first(connection: BoundedConnection) -> None:
         kill_idle_connections(database)
 
     def write_once() -> None:
         with database.transaction(SYSTEM, will_retry=True) as tx:
             add(tx, "a")
 
-    monkeypatch.setattr("chassis.db._send_notices", kill_first)  # called just before COMMIT
+    monkeypatch.setattr("chassis.db._send_notifications", kill_first)  # called just before COMMIT
     with pytest.raises(Unavailable) as refusal:
         write_once()
     assert not found_dead(refusal.value)

@@ -129,7 +129,7 @@ def send_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
     return referral.id, referral.code
 
 
-def wait_for_notice(stack: LocalStack, referral_id: str) -> None:
+def wait_for_notification(stack: LocalStack, referral_id: str) -> None:
     """Waits until the notice of a referral is in an inbox."""
     with stack.database("notifications") as database:
         until(
@@ -214,7 +214,7 @@ def test_a_shelter_on_a_phone_opens_a_referral_in_one_tap_and_accepts_it_in_thre
     make_user: Callable[..., CountedUser], stack: LocalStack
 ) -> None:
     referral_id, code = send_to(stack, "Luna Nueva", "HOU.EMG")
-    wait_for_notice(stack, referral_id)
+    wait_for_notification(stack, referral_id)
     shelter = make_user("albergue@lunanueva.demo", PHONE)
     shelter.page.goto(f"{shelter.site}/inbox")
     # the button's name ends with the code

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
 from chassis import errors, log
-from chassis.shape import list_of
+from chassis.shape import enum_name_of
 from chassis.wire import words
 from protos.contract.v1 import contract_pb2
 from services.gateway.edge.comments import COMMENTS
@@ -188,7 +188,9 @@ def body_of(status: int, reason: str, request_id: str) -> dict[str, Any]:
 def code_list_of(field: str) -> dict[str, str]:
     """Returns the code list of a field, as an entry for the problem; empty if it has none."""
     message, wrapper = g.get("request_type"), g.get("wrapped_in")
-    name = list_of(message, field) or (list_of(message, f"{wrapper}.{field}") if wrapper else "")
+    name = enum_name_of(message, field) or (
+        enum_name_of(message, f"{wrapper}.{field}") if wrapper else ""
+    )
     return {"list": name} if name else {}
 
 

@@ -15,7 +15,7 @@ from email.utils import format_datetime
 from typing import Protocol
 
 from chassis import log, metrics, trace
-from chassis.announcements import READ_AGAIN, listen, wait_for_notice
+from chassis.announcements import READ_AGAIN, listen, wait_for_notification
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction
 from chassis.errors import Exhausted, Late, Unavailable
@@ -228,7 +228,7 @@ class MailSender:
 
     def _wait(self, loop: Loop, connection: Transaction) -> None:
         """Waits until an e-mail may be due."""
-        if not wait_for_notice(connection, _PAUSE):
+        if not wait_for_notification(connection, _PAUSE):
             wait_until_due(
                 loop,
                 connection,

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from standardwebhooks import Webhook as Signature
 
 from chassis import egress, log, metrics, trace
-from chassis.announcements import READ_AGAIN, listen, wait_for_notice
+from chassis.announcements import READ_AGAIN, listen, wait_for_notification
 from chassis.clock import Clock
 from chassis.db import LOST, Database, Transaction
 from chassis.errors import Exhausted, Late, Stale, Unavailable
@@ -141,7 +141,7 @@ class WebhookSender:
         """Waits until a delivery of the lane may be due."""
         if self._slow:
             loop.wait(_PAUSE)
-        elif wait_for_notice(connection, _PAUSE):
+        elif wait_for_notification(connection, _PAUSE):
             return
         wait_until_due(
             loop,

@@ -18,7 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from chassis.clock import SystemClock
 from chassis.languages import LANGUAGES, SOURCE, known
 from chassis.local_time import zone_of
-from chassis.wire import MEANT_YEARS, timestamp
+from chassis.wire import PLAUSIBLE_YEARS, timestamp
 from chassis.words import catalogue
 
 CATALOGUES = Path(__file__).parent / "translations"
@@ -210,13 +210,13 @@ def local_to_stamp(text: str) -> Timestamp | None:
     """Returns the time in a date or date-time field of a form.
 
     A time without a zone is a time in the reader's zone. Returns None if the field is empty or
-    holds no time. Raises OverflowError for a year that nobody can mean (chassis.wire.MEANT_YEARS).
+    holds no time. Raises OverflowError for a year outside of chassis.wire.PLAUSIBLE_YEARS.
     """
     try:
         time = datetime.fromisoformat(text.strip())
     except ValueError:
         return None
-    if time.year not in MEANT_YEARS:
+    if time.year not in PLAUSIBLE_YEARS:
         raise OverflowError
     return timestamp(time if time.tzinfo else time.replace(tzinfo=zone()))
 

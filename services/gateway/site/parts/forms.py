@@ -124,7 +124,7 @@ def moment(name: str) -> Timestamp | None:
 
     A day stands for its first minute, or for its last minute if the field is one of LAST_DAYS.
     Raises Invalid: malformed for a text that is not a time (a browser without a calendar may send
-    one), and out_of_range for a year that nobody can mean (chassis.wire.MEANT_YEARS).
+    one), and out_of_range for a year that nobody can mean (chassis.wire.PLAUSIBLE_YEARS).
     """
     typed = text(name)
     whole_day = name in LAST_DAYS and len(typed) == len("2026-11-29")

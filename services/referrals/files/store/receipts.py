@@ -221,7 +221,7 @@ class Receipts:
         values["purpose_codes"] = tuple(values["purpose_codes"])
         values["explained_codes"] = tuple(values["explained_codes"])
         receipt = Receipt(**values)
-        receipt.genuine = published_version == receipt.version and self._check.holds(
+        receipt.genuine = published_version == receipt.version and self._check.is_valid(
             _bytes(receipt.signature), receipt.canonical()
         )
         if not receipt.genuine:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from chassis.clock import AHEAD
+from chassis.clock import MAX_CLOCK_DIFFERENCE
 from chassis.db import Transaction
 from chassis.errors import Exhausted
 from chassis.tokens import Caller
@@ -28,7 +28,9 @@ class Openings:
             return
         openings.lock(tx, caller.id)
         delay = waiting_time(
-            openings.opened_between(tx, caller.id, now - HOUR, now + AHEAD, others_only=is_system),
+            openings.opened_between(
+                tx, caller.id, now - HOUR, now + MAX_CLOCK_DIFFERENCE, others_only=is_system
+            ),
             identifier,
             self.maximum,
             now,

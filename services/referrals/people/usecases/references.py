@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 
 from chassis import audit
-from chassis.clock import AHEAD
+from chassis.clock import MAX_CLOCK_DIFFERENCE
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, NotFound
 from chassis.local_time import day_at, zone_of
@@ -210,7 +210,9 @@ class References:
         callers_contacts = contacts.of_caller(tx, first_contact.id, for_update=True)
         for contact in [contact for contact in callers_contacts if not contact.erased]:
             if (
-                contact_notes.count_between(tx, contact.id, now - NOTES_PERIOD, now + AHEAD)
+                contact_notes.count_between(
+                    tx, contact.id, now - NOTES_PERIOD, now + MAX_CLOCK_DIFFERENCE
+                )
                 >= MAX_NOTES
             ):
                 raise Conflict("too_much_said")

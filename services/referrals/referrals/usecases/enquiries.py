@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from chassis.audit import Entry
-from chassis.clock import AHEAD
+from chassis.clock import MAX_CLOCK_DIFFERENCE
 from chassis.db import Row, Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Invalid, NotFound, Stale
 from chassis.guesses import Budget, Guesses, Origin
@@ -354,7 +354,7 @@ class Enquiries:
         # without the lock, two enquiries made at the same time could both pass the limit
         advisory_lock(tx, f"enquiries/{organization_id}")
         open_count, made_count = enquiries.count_of(
-            tx, organization_id, now - rules.DAY, now + AHEAD
+            tx, organization_id, now - rules.DAY, now + MAX_CLOCK_DIFFERENCE
         )
         if open_count >= max_open or made_count >= max_per_day:
             raise Conflict("too_many_enquiries")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chassis.announcements import listen, wait_for_input, wait_for_notice
+from chassis.announcements import listen, wait_for_input, wait_for_notification
 from chassis.db import LOST, Database, Transaction
 from chassis.errors import Conflict
 from chassis.supervisor import Loop
@@ -120,5 +120,5 @@ class Watch:
                     loop.wait(_PACE)
                     has_given = True
                 if has_given or wait_for_input(connection, _MAX_WAIT):
-                    while wait_for_notice(connection, 0.0):  # all that arrived meanwhile
+                    while wait_for_notification(connection, 0.0):  # all that arrived meanwhile
                         due = True

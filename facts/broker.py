@@ -1,4 +1,4 @@
-"""Watches the broker, and polls a consumer on behalf of one of the broker's users."""
+"""Watches the broker, and polls consumers on behalf of the parts that use the broker."""
 
 import threading
 import time
@@ -104,16 +104,16 @@ class Broker:
                 if cluster_id != known_id or self._failing_since:
                     create_topics(admin, self.settings, self._topics)
                     known_id = cluster_id
-                self._set(cluster_id)
+                self._set_cluster_id(cluster_id)
                 loop.wait(_WATCH)
         except Exception:
-            self._set(None)
+            self._set_cluster_id(None)
             raise
         finally:
             if admin is not None:
                 run_and_log_failure(admin.close)
 
-    def _set(self, cluster_id: str | None) -> None:
+    def _set_cluster_id(self, cluster_id: str | None) -> None:
         if cluster_id == self._cluster_id:
             return
         with self._changed:

@@ -81,8 +81,8 @@ again.
 
 _EMPTY_LIMIT = 8.0
 """Seconds without a partition after which a member that has joined leaves and joins again. A
-service has fewer processes than its topics have partitions, so each process should have some.
-kafka-python's leader assigns nothing if it does not know the topic's partitions yet, and then does
+service has fewer processes than its topics have partitions, so each process should get one. A
+leader in kafka-python assigns nothing if it does not know the topic's partitions yet, and then does
 not always assign again.
 """
 
@@ -318,8 +318,7 @@ def _received_records(
 
 class _Membership(ConsumerRebalanceListener):
     """Tracks whether the group has assigned this member its partitions, possibly none, since it
-    last joined; `new_partitions` are the partitions that were assigned since the consumer last
-    looked at them.
+    last joined. `new_partitions` are the assigned partitions that the consumer has not checked yet.
     """
 
     def __init__(self) -> None:
@@ -345,8 +344,8 @@ class Consumer:
         self._group = group
         self._assigned_at = time.monotonic()
         self._membership = _Membership()
-        # the offset of the first remaining record, for each partition in which the broker has
-        # deleted unread records
+        # for each partition in which the broker has deleted unread records: the offset of the first
+        # remaining record
         self._first_offsets = dict[TopicPartition, int]()
         with _raising_broker_lost():
             self._consumer = KafkaConsumer(
@@ -400,7 +399,7 @@ class Consumer:
         """Returns the topics in which the broker has deleted records that this group had not read,
         because the group was away for longer than records are kept.
 
-        Looks at each partition once after it was assigned. Call this method after a poll, before
+        Checks each partition once after it was assigned. Call this method after a poll, before
         its records are committed; call `skip_deleted` once the facts have been requested again.
         Raises BrokerLost.
         """

@@ -186,8 +186,8 @@ def mark_published(
         " WHERE %(offsets)s <> '{}')"
         " UPDATE outbox SET published_at = now(), first_round = coalesce(first_round, %(round)s),"
         " last_round = %(round)s"
-        " FROM unnest(%(subjects)s::text[], %(versions)s::bigint[]) AS told (subject, version)"
-        " WHERE outbox.subject = told.subject AND outbox.version = told.version",
+        " FROM unnest(%(subjects)s::text[], %(versions)s::bigint[]) AS published (subject, version)"
+        " WHERE outbox.subject = published.subject AND outbox.version = published.version",
         {
             "offsets": json.dumps(offsets or {}),
             "round": in_round,
@@ -208,13 +208,13 @@ def offsets(tx: Transaction) -> dict[int, int]:
 
 
 def note_offsets(tx: Transaction, offsets: Mapping[int, int]) -> None:
-    """Records offsets; this store knows all records before them."""
+    """Records offsets, before which this store knows all records."""
     if offsets:
         tx.execute("UPDATE relay SET offsets = offsets || %s::jsonb", (json.dumps(offsets),))
 
 
 def knows(tx: Transaction, fact: Fact) -> bool:
-    """Returns True if the outbox contains this very fact, and not just a fact of its version."""
+    """Returns True if the outbox contains this very fact, and not just one with its version."""
     row = tx.execute(
         "SELECT 1 FROM outbox WHERE subject = %s AND version = %s AND type = %s AND payload = %s"
         " AND time = %s",

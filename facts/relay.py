@@ -27,10 +27,10 @@ from facts.outbox import Fact
 from keys.sealing import Signer
 
 _BATCH = 500
-_LOOK = 1.0  # seconds between two tries for the lock
-# Passes over the outbox per second under lasting load. A pass costs relay, broker and subscribers
-# as much as ten facts do, so under load facts are sent together, up to 40 ms later. A single fact
-# is sent at once, and so are the facts of the first two seconds of load.
+_LOCK_RETRY_PAUSE = 1.0  # seconds between two attempts to get the lock
+# Maximum passes over the outbox per second under sustained load. A pass costs relay, broker and
+# subscribers as much as ten facts do, so under load facts are sent together, up to 40 ms later. A
+# single fact is sent at once, and so are the facts of the first two seconds of load.
 _PASSES_PER_SECOND = 25
 # A pass with at least this number of facts (a hundred facts per second) is followed by a pause, so
 # that the cost of the next pass is small in comparison with that of its facts.
@@ -81,7 +81,7 @@ class Relay:
                 if try_advisory_lock(connection, self._lock_name):
                     with keeping_lock(connection):
                         self._serve(loop, connection)
-                loop.wait(_LOOK)
+                loop.wait(_LOCK_RETRY_PAUSE)
 
     def _backlog(self) -> float:
         """Returns the number of facts to be published; NaN if the database does not respond in
@@ -110,7 +110,7 @@ class Relay:
                 raise
 
     def _publish_all(self, loop: Loop, connection: Transaction, cluster_id: str) -> None:
-        self.detect_rollback(connection, loop)
+        self.detect_restored_snapshot(connection, loop)
         producer = Producer(self._broker.settings)
         # If a crash of the database server loses a mark, the fact is published again, which is
         # always allowed.
@@ -131,7 +131,7 @@ class Relay:
             with suppress(*LOST):
                 connection.execute("SET synchronous_commit = on")
 
-    def detect_rollback(self, connection: Transaction, loop: Loop) -> None:
+    def detect_restored_snapshot(self, connection: Transaction, loop: Loop) -> None:
         """Reads the records after the offsets that this store knows. A fact of this service that
         the outbox lacks shows that the store has gone back in time; a new epoch then begins.
 

@@ -12,7 +12,7 @@ from chassis.tokens import SYSTEM
 
 T = TypeVar("T")
 _LIMIT = 10.0  # seconds that one transaction may take
-# Late tries in a row, while the database responds, after which the handler counts as the cause.
+# Number of late tries in a row while the database responds; then the handler counts as the cause.
 _LATE_TRIES = 3
 
 

@@ -39,7 +39,7 @@ Handler = Callable[[Transaction, Fact], bool | None]
 _SWEEP = timedelta(seconds=1)  # minimum time between two sweeps of waiting facts
 # The time before a missing fact is requested, and the longest time before it is requested again.
 _FIRST_PATIENCE, _LONGEST_PATIENCE = timedelta(seconds=10), timedelta(minutes=5)
-# The time between two looks at the database while this process knows of nothing that waits. Another
+# The time between two checks of the database while this process knows of no waiting fact. Another
 # process may have left waiting facts, and this service's own store may have been restored.
 _REST = timedelta(minutes=1)
 _MAX_TOGETHER = 100  # maximum number of facts that one transaction applies

@@ -35,8 +35,8 @@ ANSWER = "enlace.witness.answered.v1"
 """Type of an answer. Its subject is the id of the question, and its version is one more than the
 number of subjects that the witness stores.
 """
-# Seconds between two reads of the topic. A new record is only in the broker, and a question waits,
-# for at most this time.
+# Seconds between two reads of the topic: the longest time for which a new record is only in the
+# broker, and for which a question waits.
 _PAUSE = 5.0
 
 

@@ -284,7 +284,7 @@ def ring(directory: Path, name: str) -> dict[int, bytes]:
     )
 
 
-def root(directory: Path, service: str) -> bytes:
+def fingerprint_secret(directory: Path, service: str) -> bytes:
     """Returns a service's secret for keyed hashes: its first sealing key, or the copy of this key
     that `retire` stored as marks.SERVICE.key.
     """
@@ -300,7 +300,9 @@ def root(directory: Path, service: str) -> bytes:
 
 def keyring(directory: Path, service: str) -> Keyring:
     """Returns the sealing keys of a service as a keyring, which notices new keys."""
-    return Keyring(root(directory, service), partial(ring, directory, f"sealing.{service}"))
+    return Keyring(
+        fingerprint_secret(directory, service), partial(ring, directory, f"sealing.{service}")
+    )
 
 
 def add_to_ring(directory: Path, name: str) -> int:
@@ -317,15 +319,15 @@ def age_of_newest(directory: Path, name: str, now: float) -> float:
 
 
 def retire(directory: Path, service: str, newest: int) -> list[int]:
-    """Destroys all sealing keys of a service that are older than `newest`; returns the numbers of
-    the destroyed keys. The secret for fingerprints stays.
+    """Destroys all sealing keys of a service that are older than `newest`; returns their numbers.
+    The secret for fingerprints stays.
     """
     name = f"sealing.{service}"
     older = [number for number in sorted(ring(directory, name)) if number < newest]
     if 0 in older and not (directory / f"marks.{service}.key").exists():
         _write(
             directory / f"marks.{service}.key",
-            base64.b64encode(root(directory, service)).decode(),
+            base64.b64encode(fingerprint_secret(directory, service)).decode(),
             0o600,
         )
     for number in older:
@@ -433,8 +435,8 @@ def _create_secret(path: Path) -> None:
 
 
 def _create_file(path: Path, key: str) -> None:
-    """Creates the file of a key, unless it exists. If two processes do this at once, the first
-    one's key stays, since that process may have used it already.
+    """Creates the file of a key, unless it exists. If two processes do this at once, the key of
+    the first stays, since the first process may have used it already.
     """
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     _write(temporary, key, 0o600)

@@ -37,7 +37,7 @@ _NONCE_BYTES = 12
 # Keys that were read longer ago than this many seconds are read again before sealing, so that all
 # processes of a service seal with a new key within this time.
 _REREAD = 2.0
-_PATIENCE = 2.0  # seconds that a call waits until the keys are found to be right
+_PATIENCE = 2.0  # seconds that a call waits for the check of the keys
 _REREAD_UNKNOWN = 0.2  # minimum seconds between two reads for an unknown key
 
 
@@ -96,8 +96,8 @@ class Keyring(SealingKey):
 
     The newest key seals; each key opens what it sealed. `ring` returns the current keys by number,
     and is called repeatedly, so that a new key is used within seconds. Fingerprints are made
-    with `secret` (or with the function given in its place), which stays when keys change, since
-    values are looked up by their fingerprints. If the keys are in a key service that is
+    with `secret` (or with the function given in its place). It stays the same when keys change,
+    since values are looked up by their fingerprints. If the keys are in a key service that is
     unavailable, sealing and opening raise Unavailable.
     """
 
@@ -193,7 +193,7 @@ class Keyring(SealingKey):
 
     def seal_deterministic(self, value: bytes, purpose: str, context: bytes) -> bytes:
         """Returns a value, sealed for its purpose and context (AES-SIV); the result is the same
-        each time. The key for it stays when the sealing keys change.
+        each time, even after a change of the sealing keys.
         """
         return AESSIV(self._hash(purpose.encode())).encrypt(value, [context])
 

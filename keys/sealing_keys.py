@@ -57,7 +57,7 @@ class SealingKeys:
         return key_folder.age_of_newest(self._folder, f"sealing.{self._name}", now)
 
     def retire(self, newest: int) -> list[int]:
-        """Destroys all keys older than `newest`; returns the numbers of the destroyed keys.
+        """Destroys all keys older than `newest`; returns their numbers.
 
         The secret for fingerprints stays. It moves to the key service if the key `newest` is there.
         """
@@ -66,7 +66,9 @@ class SealingKeys:
         if not self._service or newest not in in_service:
             return key_folder.retire(self._folder, self._name, newest)
         if key_folder.sealing_files(self._folder, self._name):
-            self._service.keep_marks(self._name, key_folder.root(self._folder, self._name))
+            self._service.store_fingerprint_secret(
+                self._name, key_folder.fingerprint_secret(self._folder, self._name)
+            )
         for number in older:
             if number in in_service:
                 self._service.destroy(self._name, number)
@@ -79,7 +81,7 @@ class SealingKeys:
         """
         if not self._service or self.newest() >= 0:
             return False
-        self._service.keep_marks(self._name, secret)
+        self._service.store_fingerprint_secret(self._name, secret)
         self._service.make(self._name, 0, now)
         return True
 
@@ -106,9 +108,11 @@ class SealingKeys:
 
     def _hash(self, value: bytes) -> bytes:
         if self._keyed_hash is None:
-            in_service = self._service.marks(self._name) if self._service else None
+            in_service = self._service.keyed_hash(self._name) if self._service else None
             self._keyed_hash = in_service or partial(
-                hmac.digest, key_folder.root(self._folder, self._name), digest="sha256"
+                hmac.digest,
+                key_folder.fingerprint_secret(self._folder, self._name),
+                digest="sha256",
             )
         return self._keyed_hash(value)
 

@@ -81,7 +81,7 @@ class KeyService:
             if number.isdecimal()
         }
 
-    def marks(self, service: str) -> Callable[[bytes], bytes] | None:
+    def keyed_hash(self, service: str) -> Callable[[bytes], bytes] | None:
         """Returns the keyed hash function for a service's fingerprints; None if the token has no
         key for it.
 
@@ -109,7 +109,7 @@ class KeyService:
             )
         )  # fmt: skip
 
-    def keep_marks(self, service: str, secret: bytes) -> None:
+    def store_fingerprint_secret(self, service: str, secret: bytes) -> None:
         """Stores the service's secret for fingerprints, unless the token has one already."""
         if f"marks.{service}" not in self._labels():
             identity = {

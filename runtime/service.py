@@ -79,7 +79,7 @@ class Parts:
         )
 
     def loops(self, sweep: Callable[[Transaction, datetime], object]) -> list[Loop]:
-        """Returns the background loops of every service: they publish facts, repeat facts on
+        """Returns the background loops that every service has: they publish facts, repeat facts on
         request, and delete expired rows (`sweep`).
         """
         return [

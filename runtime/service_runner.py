@@ -19,7 +19,8 @@ from chassis.server import Server
 from chassis.supervisor import WELL, Loop, State
 from facts.broker import Broker
 
-# The times below are in seconds after the signal, within the ten seconds that are guaranteed.
+# Times in seconds after the signal, within the ten seconds that are guaranteed.
+#
 # Until this time the server keeps answering, while clients that watch its health turn to other
 # servers, so that calls that are on their way are not refused.
 _FAREWELL = 1.0
@@ -33,9 +34,9 @@ _MISCONFIGURED = 78  # sysexits.h: EX_CONFIG
 # Thresholds of the cyclic garbage collector. A call allocates ten thousand objects that reference
 # counting frees. With Python's default of 700, a search among 100,000 services took 10.2 ms at p99;
 # with these thresholds it took 7.9 ms (bench search, two runs of each, alternately).
-_GARBAGE = 20_000, 20, 50
-_LOOK = 0.2  # seconds between two looks at the database
-_LOOKS_PER_REPORT = 5  # looks at the database for each look at the loops
+_GC_THRESHOLDS = 20_000, 20, 50
+_CHECK_EVERY = 0.2  # seconds between two checks of the database
+_CHECKS_PER_REPORT = 5  # checks of the database for each report about the loops
 
 
 def run(
@@ -56,7 +57,7 @@ def run(
     database responds.
     """
     memory.forbid_dumps()
-    gc.set_threshold(*_GARBAGE)
+    gc.set_threshold(*_GC_THRESHOLDS)
     threads.shorten_turns()
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -77,13 +78,13 @@ def run(
     server.start()
     log.get().info("started", port=server.port)
     reporter = HealthReporter(server, database, broker, all_loops, usable)
-    look_count = 0
-    while not ending.wait(_LOOK) and not problem():
-        if look_count % _LOOKS_PER_REPORT:
-            reporter.look_at_database()
+    check_count = 0
+    while not ending.wait(_CHECK_EVERY) and not problem():
+        if check_count % _CHECKS_PER_REPORT:
+            reporter.report_readiness()
         else:
             reporter.report_once()
-        look_count += 1
+        check_count += 1
     reason = problem()
     if reason:
         log.get().error("refuses_to_run", reason=reason)
@@ -129,9 +130,9 @@ class HealthReporter:
         self._stuck = stuck
         self._server.set_status("live", not stuck)
         self._server.set_status("broker", self._broker is not None and self._broker.usable)
-        self.look_at_database()
+        self.report_readiness()
 
-    def look_at_database(self) -> None:
+    def report_readiness(self) -> None:
         """Reports whether the process is ready, if that has changed."""
         if (self._database.answers and self._usable()) != self._ready:
             self._ready = not self._ready

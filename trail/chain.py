@@ -87,7 +87,7 @@ def verify(
     """Recomputes the chain from the row after `after` to the row at `until`; `witnessed` holds the
     hashes that other services store, by sequence.
 
-    Checks marks if the service's own key is available; a row without a mark is a finding if its
+    Checks marks if the service's own key is available. A row without a mark is a finding if its
     sequence is `marked_since` or higher (see `first_marked_sequence`). Returns the position of
     the last row, with its computed hash (or its stored hash, if the row is altered), and the
     findings; rows that are missing at the end are a finding, too.

@@ -90,8 +90,8 @@ class Heads:
 
     @property
     def witnessed(self) -> dict[int, set[bytes]]:
-        """The heads of this service's trail in this epoch, by sequence: a week's heads, which were
-        in the topic when the process started, and the heads published since, one per minute.
+        """The heads of this service's trail in this epoch, by sequence: the heads of a week, which
+        were in the topic when the process started, and the heads published since, one per minute.
         """
         return dict(self._witnessed)
 
@@ -310,9 +310,9 @@ def _hash(fact: Fact) -> bytes:
 
 
 class _StoredTrail:
-    """The trail as the database has it at one moment: its head, the hashes of the rows at some
-    sequences, and the epoch of the store. Read with one statement, since it is read even while
-    nothing happens.
+    """The trail in the database at one moment: its head, the hashes of the rows at some sequences,
+    and the epoch of the store. Read with one statement, since it is read even while nothing
+    happens.
 
     `same_store` is False if the recorded identity is that of another store.
     """

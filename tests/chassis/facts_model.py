@@ -122,7 +122,7 @@ class Facts(RuleBasedStateMachine):
         self.publisher = Database(self.place.url, max_size=2)
         self.publisher.open()
         self.connection = self.publisher.dedicated()
-        self.is_rollback_checked = False
+        self.is_snapshot_checked = False
         self.relay = Relay(
             "publisher", self.topic, self.publisher, self.watch, self.signer, self.clock
         )
@@ -179,9 +179,9 @@ class Facts(RuleBasedStateMachine):
     def relay_turn(self, crash: str) -> None:
         """Takes one turn of the relay."""
         outbox.note_cluster(self.connection, f"memory {self.memories}")
-        if not self.is_rollback_checked:
-            self.relay.detect_rollback(self.connection, Loop("relay", lambda _: None))
-            self.is_rollback_checked = True
+        if not self.is_snapshot_checked:
+            self.relay.detect_restored_snapshot(self.connection, Loop("relay", lambda _: None))
+            self.is_snapshot_checked = True
         try:
             self.relay.publish(self.connection, KillableProducer(self.producer, crash))  # type: ignore[arg-type]
             if crash == "after the mark":
@@ -193,7 +193,7 @@ class Facts(RuleBasedStateMachine):
         """Starts another relay, as after its process died."""
         self.connection.close()
         self.connection = self.publisher.dedicated()
-        self.is_rollback_checked = False
+        self.is_snapshot_checked = False
         self.relay = Relay(
             "publisher", self.topic, self.publisher, self.watch, self.signer, self.clock
         )

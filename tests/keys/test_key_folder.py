@@ -74,10 +74,10 @@ def test_the_secret_for_fingerprints_is_found_while_the_first_key_is_retired(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key_folder.create(tmp_path, ["partners"])
-    secret = key_folder.root(tmp_path, "partners")
+    secret = key_folder.fingerprint_secret(tmp_path, "partners")
     key_folder.add_to_ring(tmp_path, "sealing.partners")
     before_the_next_read(lambda: key_folder.retire(tmp_path, "partners", 1), monkeypatch)
-    assert key_folder.root(tmp_path, "partners") == secret
+    assert key_folder.fingerprint_secret(tmp_path, "partners") == secret
 
 
 def test_a_key_of_the_wrong_length_leaves_the_known_keys_in_use() -> None:

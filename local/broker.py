@@ -36,9 +36,9 @@ _OPTIONS = [
 ]
 
 # There is only one node, so each internal topic has one copy and few partitions, a group does not
-# wait for more members, and a killed broker is forgotten quickly (with the default timeout, its
-# restart takes 13 to 15 s). The default buffer of the log cleaner takes 128 MB. With the default of
-# metadata.max.idle.interval.ms the controller writes a record every half second.
+# wait for more members, and the session of a killed broker ends quickly (with the default timeout,
+# its restart takes 13 to 15 s). The default buffer of the log cleaner takes 128 MB. With the
+# default of metadata.max.idle.interval.ms, the controller writes a record every half second.
 _SETTINGS = """\
 process.roles=broker,controller
 node.id=1

@@ -37,7 +37,7 @@ def trim(log: Path, max_bytes: int = MAX_BYTES, older_copies: int = OLDER_COPIES
                     os.open(copies[0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
                 ) as target,
             ):
-                # A line that is being written may be visible in part: its rest is copied, too.
+                # A line that is being written may be visible only in part: its rest is copied, too.
                 for _ in range(_TRIES):
                     shutil.copyfileobj(source, target, 2**20)
                     source.seek(-1, os.SEEK_CUR)

@@ -1,8 +1,8 @@
-"""Creates the missing keys of a stack: `python -m local.make_keys FOLDER SERVICE…`, and the sealing
-keys too unless a key service holds them. Ends with one sentence if a key can't be used.
+"""Creates the missing keys of a stack: `python -m local.make_keys FOLDER SERVICE…`. Creates no
+sealing keys if a key service holds them. Ends with one sentence if a key can't be used.
 
-A process of its own, so that the stack's process need not load the libraries that read keys: they
-take 12 MB, and a tenth of a second before the first part starts.
+Runs as a process of its own, so that the stack's process need not load the libraries that read
+keys: they take 12 MB, and a tenth of a second before the first part starts.
 """
 
 import os

@@ -65,12 +65,12 @@ class Login:
 
 
 class Postgres:
-    """A PostgreSQL server. `home` holds the superuser's password and, if possible, the data.
+    """A PostgreSQL server. `home` contains the superuser's password and, if possible, the data.
 
     PostgreSQL refuses to run as root, so a stack started by root runs it as `nobody`. If `nobody`
     can't reach the home or the installed programs, since a folder above them is closed to others,
-    the data or a copy of the programs are put into a system folder, in a folder named by a hash of
-    the home's path. `remove` deletes that folder too.
+    the data or a copy of the programs is put into a folder of the system, named by a hash of the
+    home's path. `remove` deletes that folder too.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Postgres:
         self._password_file = self.home / "superuser.password"
         self._is_read_only = False
         self.process: Process | None = None
-        self._check_data_is_ours(self._data())
+        self._check_data_owner(self._data())
 
     def start(self, timeout: float = 30) -> None:
         self.begin()
@@ -163,11 +163,11 @@ class Postgres:
             _environment(),
             data,
             self._account,
-            farewell=signal.SIGINT,
+            stop_signal=signal.SIGINT,
         )
         self.process.start()
 
-    def keep_room(self) -> None:
+    def update_read_only_mode(self) -> None:
         """Makes the server read-only when the disk gets full, before the write-ahead log finds no
         room and the server crashes; makes it writable once there is room. Must be called often.
         """
@@ -294,9 +294,9 @@ class Postgres:
                 )
             self._is_read_only = is_full
 
-    def _check_data_is_ours(self, data: Path) -> None:
-        """Raises StackFailure if the data belong to another account, or if there are data in the
-        home that this start would not use: it would use an empty database instead.
+    def _check_data_owner(self, data: Path) -> None:
+        """Raises StackFailure if the data belongs to another account, or if the home contains data
+        that this start would not use: it would use an empty database instead.
         """
         own_uid = self._account.uid if self._account else os.geteuid()
         for folder in {data, self.home / "data"}:
@@ -402,7 +402,7 @@ def _system_folder() -> Path:
     """Returns a folder for files that `nobody` must reach; they survive a reboot if the system
     allows it.
     """
-    # The stack creates a folder in it, which is named by a hash and which others can't list.
+    # The stack creates a folder there, named by a hash; other accounts can't list its contents.
     for folder in (Path("/var/lib"), Path("/var/tmp")):  # noqa: S108
         if os.access(folder, os.W_OK) and _reachable_by_all(folder):
             return folder

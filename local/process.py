@@ -1,5 +1,4 @@
-"""A child process with a log file of its own: it is started, awaited until it is ready, and stopped
-or killed.
+"""A child process with a log file of its own, which its owner starts, waits for, stops or kills.
 
 Limitations: this module restarts no child; the owner of a child decides that. Only on Linux does a
 child end with its parent (elsewhere a `kill -9` of the parent leaves the child running); everything
@@ -59,9 +58,9 @@ class Process:
     """A child process in a process group of its own.
 
     Therefore Ctrl-C in a terminal reaches only the parent, which stops its children in the right
-    order. `farewell` is the signal that asks the child to stop. On Linux, the kernel also sends
-    this signal when the *thread* that started the child ends, so start a child only from a thread
-    that lives as long as the child should.
+    order. `stop_signal` asks the child to stop. On Linux, the kernel also sends this signal when
+    the *thread* that started the child ends, so start a child only from a thread that lives as long
+    as the child should.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Process:
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
         account: Account | None = None,
-        farewell: signal.Signals = signal.SIGTERM,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
         self.log = log
@@ -80,7 +79,7 @@ class Process:
         self._environment = environment
         self._directory = directory
         self._account = account
-        self._farewell = farewell
+        self._stop_signal = stop_signal
         self._child: Child | None = None
         self._log_start = 0  # the length of the log at the last start
 
@@ -118,8 +117,8 @@ class Process:
             env=self._environment,
             cwd=self._directory,
             start_new_session=True,
-            # runs after the change of account, because that change would undo the tie
-            preexec_fn=partial(tie_to_parent, self._farewell, os.getpid()) if _LIBC else None,
+            # runs after the change of account, which would untie the child from its parent
+            preexec_fn=partial(tie_to_parent, self._stop_signal, os.getpid()) if _LIBC else None,
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
@@ -147,10 +146,10 @@ class Process:
             time.sleep(every)
 
     def ask_to_stop(self) -> None:
-        """Sends the farewell signal and returns at once."""
+        """Sends the stop signal and returns at once."""
         if self.alive and self._child:
             with contextlib.suppress(ProcessLookupError):
-                self._child.send_signal(self._farewell)
+                self._child.send_signal(self._stop_signal)
 
     def stop(self, timeout: float = 10) -> int | None:
         """Asks the child to stop, waits for its end at most `timeout` seconds, and kills what is
@@ -269,12 +268,12 @@ def accepts(host: str, port: int) -> bool:
         return False
 
 
-def tie_to_parent(farewell: signal.Signals, parent: int) -> None:
-    """On Linux, makes the kernel send `farewell` to this process when its parent ends, and ends
+def tie_to_parent(stop_signal: signal.Signals, parent: int) -> None:
+    """On Linux, makes the kernel send `stop_signal` to this process when its parent ends, and ends
     this process if `parent` has ended already. Does nothing on other systems.
     """
     if _LIBC is None:
         return
-    _LIBC.prctl(_PR_SET_PDEATHSIG, farewell.value, 0, 0, 0)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, stop_signal.value, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)

@@ -65,7 +65,7 @@ class Service:
 
     name: str
     database: bool
-    calls: tuple[str, ...] = ()  # the services that it calls
+    calls: tuple[str, ...] = ()
 
     def serve(self, only: str = "") -> list[str]:
         words = ["--only", only] if only else []
@@ -255,7 +255,7 @@ class LocalStack:
 
     def write_state(self) -> None:
         """Writes the processes and addresses of the parts, for tests, for measurements, and for
-        trials that kill a part. The file contains passwords.
+        experiments that kill a part. The file contains passwords.
 
         If the file can't be written, the stack continues, and tries again every second.
         """
@@ -381,7 +381,7 @@ class LocalStack:
         return self.postgres.process
 
     def _postgres_works(self) -> bool:
-        self.postgres.keep_room()
+        self.postgres.update_read_only_mode()
         return self.postgres.answers(RESPONSE_LIMIT)
 
     def _begin_broker(self) -> Process:

@@ -18,14 +18,14 @@ from local.process import Process, StackFailure, how_it_ended
 BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0)
 CALM = 30.0  # seconds that a part must be up before its earlier deaths no longer count
 # seconds between two readiness checks, each of which is a call and a line in the part's log
-LOOK = 0.1
+READY_CHECK_PAUSE = 0.1
 EXAMINE = 5.0  # seconds between two checks of a running part
 # seconds of failed checks in a row after which a part is killed; longer than heavy writes can stall
 # a machine
 PATIENCE = 30.0
 REMIND = 15.0  # seconds between two lines that name the parts that are not ready
 TRIM = 5.0  # seconds between two checks of the logs' sizes
-LIMIT = 4  # the start fails once a part that was never ready has died this often
+MAX_DEATHS = 4  # the start fails once a part that was never ready has died this often
 
 
 @dataclass
@@ -94,14 +94,14 @@ class Supervisor:
 
         Waits without a limit for a part that keeps running, and names the part from time to time.
 
-        Raises StackFailure if a part has died LIMIT times and was never ready.
+        Raises StackFailure if a part has died MAX_DEATHS times and was never ready.
         """
         reminded_at = time.monotonic()
         while unready := [part for part in (self.parts if parts is None else parts) if not part.up]:
             self.tick()
             meanwhile()
             for part in unready:
-                if part.deaths >= LIMIT and not part.ever_up:
+                if part.deaths >= MAX_DEATHS and not part.ever_up:
                     raise StackFailure(f"{part.name} does not become ready{_why(part)}")
             if time.monotonic() - reminded_at > self._remind_every:
                 reminded_at = time.monotonic()
@@ -119,7 +119,7 @@ class Supervisor:
             if process is not None and process.alive:
                 if time.monotonic() < part.check_at:
                     continue
-                part.check_at = time.monotonic() + LOOK
+                part.check_at = time.monotonic() + READY_CHECK_PAUSE
                 if part.up:
                     self._examine(part, process)
                 elif part.ready():

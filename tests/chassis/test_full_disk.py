@@ -162,10 +162,10 @@ def test_a_server_without_room_for_its_log_can_be_read_and_accepts_writes_once_t
         assert count(database) == 20
         with pytest.raises(Exhausted, match="store_full"):
             write(database)
-        engine.keep_room()
+        engine.update_read_only_mode()
         assert count(database) == 20
         (disk / "ballast").unlink()
-        engine.keep_room()
+        engine.update_read_only_mode()
         until(lambda: refusal_reason(database) == "", 10)
         assert count(database) == 40
 
@@ -184,12 +184,12 @@ def test_a_server_refuses_writes_before_its_disk_is_full_says_so_and_keeps_runni
             os.posix_fallocate(
                 ballast.fileno(), 0, disk_stats.f_bavail * disk_stats.f_frsize - (16 << 20)
             )
-        engine.keep_room()
+        engine.update_read_only_mode()
         until(lambda: refusal_reason(database) == "store_full", 10)
         before = count(database)
         assert (refusal_reason(database), count(database)) == ("store_full", before)
         (disk / "ballast").unlink()
-        engine.keep_room()
+        engine.update_read_only_mode()
         until(lambda: refusal_reason(database) == "", 10)
         assert engine.process.pid == server
         assert lines == [
@@ -223,10 +223,10 @@ def test_a_loop_waits_while_the_server_refuses_its_writes_and_continues_afterwar
             os.posix_fallocate(
                 file.fileno(), 0, disk_stats.f_bavail * disk_stats.f_frsize - (16 << 20)
             )
-        engine.keep_room()
+        engine.update_read_only_mode()
         until(lambda: has_been(State.WAITING), 10)
         ballast.unlink()
-        engine.keep_room()
+        engine.update_read_only_mode()
         until(lambda: has_been(State.RUNNING), 20)
         assert State.FAILING not in states
         loop.stop()

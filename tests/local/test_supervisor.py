@@ -19,7 +19,7 @@ import pytest
 
 from local import logs, stack
 from local.process import Process, StackFailure
-from local.supervisor import LIMIT, Part, Supervisor
+from local.supervisor import MAX_DEATHS, Part, Supervisor
 from tests.parts.local_stack import until
 
 SLEEP = "import time; time.sleep(60)"
@@ -86,7 +86,7 @@ def test_a_part_that_keeps_dying_waits_longer_before_each_start(
     supervisor.begin([_part("broken", code, tmp_path, ready=lambda: False)])
     with pytest.raises(StackFailure, match="broken does not become ready"):
         supervisor.wait()
-    assert len(lines) == LIMIT
+    assert len(lines) == MAX_DEATHS
     assert lines[-1] == "broken ended with 3; starting it again in 2 s\nno luck"
 
 

@@ -18,7 +18,7 @@ from chassis.db import Database
 from chassis.tokens import SYSTEM
 from demo import partners, referrals, steps
 from demo.network import Member, Network, id_of, network
-from demo.secret_words import Words
+from demo.secret_words import DemoSecrets
 from keys import key_folder
 from keys.sealing import Keyring
 from services.notifications.domain.desk import Desk, check_desk
@@ -30,41 +30,41 @@ WAIT_SECONDS = 600.0  # seconds to wait for the next fact; the services may stil
 
 def main() -> None:
     """Fills the missing parts, and writes the file with the accounts. If there is no such file yet,
-    waits first until the referrals service has received the facts.
+    first waits until the referrals service has received the facts.
     """
     directory = Path(os.environ["ENLACE_KEYS"])
     file = Path(os.environ["ENLACE_DEMO_FILE"])
     demo_network = network()
-    words = Words(key_folder.keyring(directory, "partners"))
-    fill(directory, demo_network, words, SystemClock().now())
+    demo_secrets = DemoSecrets(key_folder.keyring(directory, "partners"))
+    fill(directory, demo_network, demo_secrets, SystemClock().now())
     # If the file exists, the facts arrived in an earlier run. Waiting again might never end,
     # because a member may have been removed since.
     if not file.exists():
         wait_until_received(demo_network)
-    write(file, demo_network, words)
+    write(file, demo_network, demo_secrets)
 
 
-def fill(directory: Path, demo_network: Network, words: Words, now: datetime) -> None:
-    """Fills the services: the campaign and the figures first, because the campaign records the
-    start of the run, then the members, then everything that refers to members.
+def fill(directory: Path, demo_network: Network, demo_secrets: DemoSecrets, now: datetime) -> None:
+    """Fills the services: first the campaign and the figures, since the campaign records the start
+    of the run; then the members; then everything that refers to members.
 
     Times are relative to `now`, or to the start of an earlier run.
     """
     with _database("referrals") as database:
         now = steps.retry("figures", lambda: referrals.begin(database, demo_network, now))
     with _database("partners") as database:
-        partners.fill(database, demo_network, words, now)
+        partners.fill(database, demo_network, demo_secrets, now)
     with _database("notifications") as database:
         _fill_desks(database, key_folder.keyring(directory, "notifications"), demo_network, now)
     with _database("referrals") as database:
-        referrals.fill(database, directory, demo_network, words, now)
+        referrals.fill(database, directory, demo_network, demo_secrets, now)
 
 
 def wait_until_received(demo_network: Network, patience: float = WAIT_SECONDS) -> None:
     """Waits until the referrals service has received the facts about all members and services.
 
     The referrals service refuses a request that names a member or service whose facts have not
-    arrived, and a user of a stack that reports "ready" must not meet that refusal. Exits if no fact
+    arrived; once the stack reports "ready", nobody must get such a refusal. Exits if no fact
     arrives for `patience` seconds.
     """
     ids = (
@@ -108,7 +108,7 @@ def _fill_desks(database: Database, keyring: Keyring, demo_network: Network, now
     steps.fill_each("desks", demo_network.members.values(), save_desk)
 
 
-def write(file: Path, demo_network: Network, words: Words) -> None:
+def write(file: Path, demo_network: Network, demo_secrets: DemoSecrets) -> None:
     """Writes the addresses, accounts, API keys and references for trying the network.
 
     Only the owner can read the file. The file appears complete or not at all.
@@ -120,7 +120,7 @@ def write(file: Path, demo_network: Network, words: Words) -> None:
         "accounts": [
             {
                 "email": worker.email,
-                "password": words.password(worker.email),
+                "password": demo_secrets.password(worker.email),
                 "role": worker.roles[-1],
                 "organization": demo_network.members[worker.organization].name,
             }
@@ -128,7 +128,7 @@ def write(file: Path, demo_network: Network, words: Words) -> None:
         ],
         "api_keys": [
             {
-                "key": partners.api_key(key, words),
+                "key": partners.api_key(key, demo_secrets),
                 "organization": demo_network.members[key.organization].name,
                 "scopes": list(key.scopes),
             }
@@ -136,7 +136,7 @@ def write(file: Path, demo_network: Network, words: Words) -> None:
         ],
         # references and PINs of people who called the line, to try the public page with
         "references": [
-            {"reference": words.reference(contact), "pin": words.pin(contact)}
+            {"reference": demo_secrets.reference(contact), "pin": demo_secrets.pin(contact)}
             for contact in (
                 id_of("contact", word) for word in ("hospital", "protection", "tonight")
             )

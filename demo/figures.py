@@ -1,4 +1,4 @@
-"""Figures of the last seven quarters, as if the network had long been at work.
+"""Figures of the last seven quarters, as if the network had been at work for years.
 
 The figures are made up; there are no case files behind them. Counts too small to be published are
 left out.

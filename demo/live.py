@@ -23,7 +23,7 @@ NORMAL = Urgency.NORMAL
 
 
 class StoryBuilder:
-    """Makes stories from the time that has passed since each step."""
+    """Builds stories from steps that are dated by the time passed since then."""
 
     def __init__(self, network: Network, calendar: Calendar, now: datetime) -> None:
         self._network, self._calendar, self._now = network, calendar, now

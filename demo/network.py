@@ -124,8 +124,8 @@ class Network:
     def acting_worker_id(self, organization: str) -> str:
         """Returns the id of the worker who acted for an organisation.
 
-        This is the first worker who handles referrals or, if there is none, an id without an
-        account, as of a worker who has left.
+        This is the first worker who handles referrals. If there is none, the id belongs to no
+        account, like the id of a worker who has left.
         """
         for worker in self.workers:
             if worker.organization == organization and {"WORKER", "OPERATOR"} & set(worker.roles):

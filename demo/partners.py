@@ -11,7 +11,7 @@ from chassis.db import Database, Transaction
 from chassis.tokens import SYSTEM
 from demo import steps
 from demo.network import Key, Member, Network, Offer, Worker, id_of
-from demo.secret_words import Words
+from demo.secret_words import DemoSecrets
 from services.partners.directory.domain.service import (
     Capacity,
     Eligibility,
@@ -41,21 +41,21 @@ _CONFIRMATION_AGE, _OLD_CONFIRMATION_AGE = timedelta(days=40), timedelta(days=24
 _OLD_HOURS = 500
 
 
-def fill(database: Database, network: Network, words: Words, now: datetime) -> None:
+def fill(database: Database, network: Network, demo_secrets: DemoSecrets, now: datetime) -> None:
     """Writes the missing members, each with its services and keys, then the missing accounts."""
 
     def save_member(member: Member) -> None:
         with database.transaction(SYSTEM, timeout=30) as tx:
             if not organizations.fetch(tx, member.id):
-                _save_member(tx, member, network, words, now)
+                _save_member(tx, member, network, demo_secrets, now)
 
     steps.fill_each("members", network.members.values(), save_member)
-    _fill_accounts(database, network, words, now)
+    _fill_accounts(database, network, demo_secrets, now)
 
 
-def api_key(key: Key, words: Words) -> str:
+def api_key(key: Key, demo_secrets: DemoSecrets) -> str:
     """Returns an API key as its holder has it, with its secret."""
-    return full_key(_key_id(key), words.api_secret(key.organization))
+    return full_key(_key_id(key), demo_secrets.api_secret(key.organization))
 
 
 def _key_id(key: Key) -> str:
@@ -122,7 +122,7 @@ def _service(offer: Offer, member: Member, now: datetime) -> Service:
 
 
 def _save_member(
-    tx: Transaction, member: Member, network: Network, words: Words, now: datetime
+    tx: Transaction, member: Member, network: Network, demo_secrets: DemoSecrets, now: datetime
 ) -> None:
     organizations.save(tx, _organization(member, now))
     for offer in network.offers.values():
@@ -133,11 +133,15 @@ def _save_member(
             entry = ApiKeyEntry(key.label, key.scopes, now + USUAL_LIFE)
             api_key = ApiKey.create(_key_id(key), member.id, entry, 0, now, None)
             api_keys.add(
-                tx, api_key, hashlib.sha256(words.api_secret(key.organization).encode()).digest()
+                tx,
+                api_key,
+                hashlib.sha256(demo_secrets.api_secret(key.organization).encode()).digest(),
             )
 
 
-def _fill_accounts(database: Database, network: Network, words: Words, now: datetime) -> None:
+def _fill_accounts(
+    database: Database, network: Network, demo_secrets: DemoSecrets, now: datetime
+) -> None:
     """Adds the missing accounts.
 
     Hashes the passwords outside the transactions, because hashing is slow on purpose.
@@ -157,7 +161,7 @@ def _fill_accounts(database: Database, network: Network, words: Words, now: date
         steps.fill_each(
             "accounts",
             [
-                (worker, pool.submit(_hash, words.password(worker.email)))
+                (worker, pool.submit(_hash, demo_secrets.password(worker.email)))
                 for worker in missing_workers
             ],
             save_account,

@@ -301,8 +301,8 @@ ROWS = (
     ),
 )
 
-# Services by department of origin; `_offer` names the services for the other departments, and those
-# for children.
+# Services by department of origin; `_offer` names the services for all other departments and for
+# children.
 _HOUSING = {
     "NI-CI": ("luna-nueva", "camas"),
     "NI-MN": ("casa-amanecer", "camas"),

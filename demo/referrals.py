@@ -14,7 +14,7 @@ from demo.contacts import NotedContact, contacts
 from demo.live import tonights_stories
 from demo.network import Network
 from demo.pilot import pilot
-from demo.secret_words import Words
+from demo.secret_words import DemoSecrets
 from demo.story import File, Story
 from keys import key_folder
 from keys.sealing import Signer
@@ -44,7 +44,7 @@ def begin(database: Database, network: Network, now: datetime) -> datetime:
 
 
 def fill(
-    database: Database, directory: Path, network: Network, words: Words, now: datetime
+    database: Database, directory: Path, network: Network, demo_secrets: DemoSecrets, now: datetime
 ) -> None:
     """Writes the missing parts: files with referrals and plan, the enquiry, the contacts."""
     keyring = key_folder.keyring(directory, NAME)
@@ -68,7 +68,10 @@ def fill(
 
     def save_contact(part: NotedContact) -> None:
         contact, note = deepcopy(part)
-        reference, pin = words.reference(contact.id), HASHER.hash(words.pin(contact.id))
+        reference, pin = (
+            demo_secrets.reference(contact.id),
+            HASHER.hash(demo_secrets.pin(contact.id)),
+        )
         with database.transaction(SYSTEM, timeout=30) as tx:
             if not _exists(tx, "contacts", contact.id):
                 contact.reference_hint = reference[-2:]

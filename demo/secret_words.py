@@ -28,8 +28,8 @@ _WORDS = (
 ).split()
 
 
-class Words:
-    """Secrets by name."""
+class DemoSecrets:
+    """Derives each secret from the name of its owner."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring

@@ -21,8 +21,8 @@ from services.referrals.network.domain.deadline import Calendar, Urgency
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.domain.referral import Referral
 
-# The field groups that a receiver needs in order to help, by kind of need. Any other kind of need
-# has IDENTITY and CONTACT; NOTES is added for all kinds.
+# The field groups that a receiver needs in order to help, by kind of need. All other kinds have
+# IDENTITY and CONTACT; NOTES is added to each.
 _GROUPS = {
     "MED": {FieldGroup.IDENTITY, FieldGroup.HEALTH, FieldGroup.CONTACT},
     "PSS": {FieldGroup.IDENTITY, FieldGroup.EXPLOITATION, FieldGroup.CONTACT},

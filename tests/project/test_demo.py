@@ -37,7 +37,7 @@ from demo.figures import counts as figures_of
 from demo.live import tonights_stories
 from demo.network import network
 from demo.pilot import FROM_CHINANDEGA, TOTAL, pilot
-from demo.secret_words import Words
+from demo.secret_words import DemoSecrets
 from demo.story import Story
 from keys import key_folder
 from services.partners.members.domain.organization import OrganizationType
@@ -229,7 +229,7 @@ def test_filling_the_demo_network_twice_gives_the_same_as_once(
     network_stores, snapshots = stores(), []
     for _ in range(2):
         network_stores.fill(NOW)
-        demo.write(tmp_path / "demo.json", network(), network_stores.words)
+        demo.write(tmp_path / "demo.json", network(), network_stores.demo_secrets)
         snapshots.append((json.loads((tmp_path / "demo.json").read_text()), network_stores.rows()))
     assert snapshots[0] == snapshots[1]
     assert stat.S_IMODE((tmp_path / "demo.json").stat().st_mode) == 0o600
@@ -331,7 +331,7 @@ class Stores:
         self._monkeypatch = monkeypatch
         key_folder.create(folder / "keys", demo.SERVICES)
         self.keys = folder / "keys"
-        self.words = Words(key_folder.keyring(self.keys, "partners"))
+        self.demo_secrets = DemoSecrets(key_folder.keyring(self.keys, "partners"))
         self.urls, self._owner_urls = dict[str, str](), dict[str, str]()
         for service in demo.SERVICES:
             folders = [
@@ -357,7 +357,7 @@ class Stores:
 
     def fill(self, now: datetime) -> None:
         self.enter()
-        demo.fill(self.keys, network(), self.words, now)
+        demo.fill(self.keys, network(), self.demo_secrets, now)
 
     def rows(self) -> dict[str, dict[str, int]]:
         """Returns the number of rows of each table of each service."""

@@ -2,9 +2,8 @@
 `python -m bench compare REV [PART]` measures two commits alternately (bench/compare.py).
 
 Each part waits until the stack is silent and the machine is at rest; it fails if that takes too
-long.
-The figures are written to var/bench.json. If only one part is measured, the figures of the other
-parts stay there.
+long. The figures are written to var/bench.json. If only one part is measured, the file keeps the
+figures of the other parts.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ from bench.quiet import MACHINE_AT_REST, silence, wait_for_machine
 from tests.parts.local_stack import LocalStack
 
 FILE = Path(__file__).resolve().parent.parent / "var" / "bench.json"
-# The order matters: the last two parts add so many services that the directory is no longer that of
-# the demo network.
+# The order matters: the last two parts add many services to the directory, which would change the
+# figures of the other parts.
 PARTS = {
     "ready": local_stack.measure,
     "transition": transitions.measure,

@@ -3,9 +3,9 @@ and signatures the steps of a referral's life and a few calls cost.
 
 Each line is measured several times on a whole stack, from the call until all its effects are over
 (two seconds of silence). The smallest value of each count is kept, since other work of a service
-may happen to fall into one of the measurements. Work that a thread repeats while nothing happens is
-counted only in the idle minute, unless the work carries the trace of a request. So the counts do
-not depend on the machine.
+may coincide with a measurement. Work that a thread repeats while nothing happens is counted only in
+the idle minute, unless the work carries the trace of a request. So the counts do not depend on the
+machine.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ TIMES = 8
 WARM_UP = 12  # lives; a connection prepares a statement after having sent it five times
 MINUTE, SILENCE = 60.0, 2.0
 # A loop works at rest if it makes at least this many turns a minute while nothing happens:
-# _MIN_OWN_TURNS for threads with a connection of their own (relays, senders, clocks), since most of
-# their turns have a cause, and _MIN_TURNS for all other threads.
+# _MIN_OWN_TURNS for threads with a connection of their own (relays, senders, clocks), most of whose
+# turns are triggered by work, and _MIN_TURNS for all other threads.
 _OWN_CONNECTION = "enlace-listen"
 _MIN_TURNS, _MIN_OWN_TURNS = 2, 6
 _TOKEN_SECONDS = 3.2  # seconds after which a token has expired
-# Seconds by which each repetition begins later. Without it, a loop of fifteen seconds can fall into
-# the same line of every repetition.
+# Seconds by which each repetition begins later. Without them, a loop that works every fifteen
+# seconds could hit the same line of every repetition.
 _PHASE = 1.9
 _BEGIN, _END = "<!-- make budget -->\n", "<!-- end of make budget -->\n"
 _PROBE = "enlace-probe"
@@ -184,8 +184,11 @@ def _turn(transaction: Transaction) -> Turn:
     return Turn(transaction.role, transaction.application, next(statements, ""))
 
 
-class Counting:
-    """The lines, measured on a stack that records into a file; `table` has the lowest costs."""
+class CostCounter:
+    """Measures the lines of the table on a stack that records into a file.
+
+    `table` has the lowest costs of each line.
+    """
 
     def __init__(self, stack: LocalStack, file: Path) -> None:
         """Warms the stack up, and watches it while nothing happens."""
@@ -212,7 +215,7 @@ class Counting:
         self._lines = {}
 
     def repeat(self) -> None:
-        """Measures each line once more, in another phase of the loops that wake now and then."""
+        """Measures each line once more, at another phase of the periodic loops."""
         time.sleep(_PHASE * self._repeat_count)
         self._repeat_count += 1
         _life(self._lives, self._line)
@@ -332,13 +335,13 @@ def main(keep: Path | None) -> None:
         file = keep or Path(folder) / "transactions"
         stack = LocalStack(record=file)
         try:
-            counting = Counting(stack.start(), file)
+            counter = CostCounter(stack.start(), file)
             for _ in range(TIMES):
-                counting.repeat()
+                counter.repeat()
         finally:
             stack.stop()
-    write(counting.table)
-    click.echo(as_markdown(counting.table))
+    write(counter.table)
+    click.echo(as_markdown(counter.table))
 
 
 if __name__ == "__main__":

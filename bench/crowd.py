@@ -1,5 +1,5 @@
-"""A crowd of callers in a process of its own: reads its task as a line of JSON from standard input,
-and at the end prints the outcomes of all calls as a line of JSON.
+"""A crowd of callers, in a process of its own. Reads its task from standard input, as a line of
+JSON, and at the end prints the outcomes of all calls as a line of JSON.
 
 A closed crowd has a fixed number of callers that wait for each answer; an open crowd makes calls at
 a fixed rate, whether or not they are answered. A crowd either creates drafts of referrals by gRPC,
@@ -111,7 +111,7 @@ class Caller:
 
 
 class Grpc:
-    """Calls of one caller to the referrals service, one at a time."""
+    """Makes one caller's calls to the referrals service, one at a time."""
 
     def __init__(self, task: Task, caller: Caller, number: int) -> None:
         self._task, self._caller = task, caller
@@ -284,7 +284,7 @@ def as_line(task: Task) -> str:
 
 
 def main() -> None:
-    """Reads the task from the first line, and does it once another line has arrived."""
+    """Reads the task from the first line, and starts it when a second line arrives."""
     task = Task(**json.loads(sys.stdin.readline()))
     print(json.dumps(asyncio.run(Crowd(task).run())), flush=True)
 

@@ -75,8 +75,8 @@ class Session:
         self._is_open, self._is_durable = False, True
         self._current: Transaction | None = None
         self._ended_transactions: list[Transaction] = []
-        # what the server has not answered: statements with their transactions, and at each Sync
-        # the transactions that ended before it
+        # what the server has not answered yet: statements with their transactions and, for each
+        # Sync, the transactions that ended before it
         self._unanswered: deque[tuple[str, Transaction] | list[Transaction]] = deque()
 
     def read_sent(self, data: bytes) -> None:
@@ -216,7 +216,7 @@ def _parameters(body: bytes) -> list[bytes]:
 
 
 class Proxy:
-    """Listens on a free port of loopback, and passes everything on to `port`."""
+    """Listens on a free loopback port, and forwards everything to `port`."""
 
     def __init__(self, port: int, record: Callable[[Transaction], None]) -> None:
         self._target_port = port

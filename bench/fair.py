@@ -59,7 +59,7 @@ print(sum(counts.values()), counts.get(b"429", 0), flush=True)
 def measure(_stack: LocalStack) -> list[Measurement]:
     """Measures in a stack with the quota of a real network.
 
-    The stack of the other figures has a quota that nobody would reach.
+    The other figures come from a stack whose quota is too high to be reached.
     """
     stack = LocalStack(settings={"ENLACE_CALLER_RATE": str(CALLER_RATE)})
     try:

@@ -41,7 +41,7 @@ Durations = dict[str, list[list[float]]]
 """The milliseconds of each request, by its name and round."""
 
 # The rows are copies of the demo network's rows, so that organisations, needs and places have the
-# same mixture. These columns of each table get a new value.
+# same frequencies. These columns of each table get a new value.
 _ID = "md5(was.{} || copy)"
 _NEW_VALUES = {
     "people": {"id": _ID.format("id")},
@@ -60,7 +60,7 @@ _NEW_VALUES = {
         "referral_id": _ID.format("referral_id"),
         "next_time": "was.next_time + interval '90 days'",
     },
-    # The copies are in nobody's stream: only new events get a place there.
+    # No stream contains the copies: only new events get a place in a stream.
     "referral_events": {
         "referral_id": _ID.format("referral_id"),
         "time": "was.time + moved",
@@ -330,7 +330,7 @@ def fire(database: Database) -> float:
             " next_time = now() - random() * interval '10 minutes', rank = due.rank FROM due"
             " WHERE referral_id = due.id AND kind = 'acknowledge'"
         )
-        # The other clocks of these referrals reach a level an hour after the network was made.
+        # The other clocks of these referrals would fire an hour after the network was filled.
         database.execute(
             "UPDATE clocks SET stop_time = now(), next_time = NULL FROM due"
             " WHERE referral_id = due.id AND kind <> 'acknowledge' AND stop_time IS NULL"

@@ -1,6 +1,6 @@
-"""The import of a directory that was kept elsewhere.
+"""The import of a directory from a partner's spreadsheet.
 
-Rows of a partner's spreadsheet are imported as new services, then the same rows again.
+Its rows are imported as new services, and then the same rows once more.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ import grpc
 import requests
 
 from bench.figures import Measurement
-from bench.local_stack import family
+from bench.local_stack import process_tree
 from bench.pages import sign_in
 from chassis.ids import new_id
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -34,7 +34,7 @@ ORGANIZATIONS, SESSIONS_PER_PERSON = 20, 10
 SECONDS = 60
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
-# The viewers run in a separate process with plain sockets, so that their own cost is not counted as
+# The viewers run in a separate process with plain sockets, so that their own cost is not added to
 # the cost of serving them. The viewers poll as static/live.js does.
 _VIEWERS = r"""
 import asyncio, json, random, sys, time
@@ -197,7 +197,7 @@ def cpu_seconds(stack: LocalStack) -> dict[int, float]:
     process id.
     """
     seconds = {}
-    for pid in family(int(stack.state["pid"])):
+    for pid in process_tree(int(stack.state["pid"])):
         try:
             words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:

@@ -14,15 +14,15 @@ from tests.parts.stories import Cast
 
 
 def measure(stack: LocalStack) -> list[Measurement]:
-    """Measures memory after a little work, when everything that is loaded on first use has been
-    loaded. Also returns the time that the stack took to start.
+    """Measures the memory after a little work, so that everything loaded on first use is included.
+    Also returns the time that the stack took to start.
     """
     lives = Lives(Cast(stack))
     for _ in range(10):
         lives.run_one()
     for path in ("/", "/sign-in", "/healthz", "/readyz") * 10:
         requests.get(stack.gateway + path, timeout=10)
-    processes = family(int(stack.state["pid"]))
+    processes = process_tree(int(stack.state["pid"]))
     pss = sum(memory(pid, "Pss:") for pid in processes) / 1024
     rss = sum(memory(pid, "Rss:") for pid in processes) / 1024
     return [
@@ -46,11 +46,12 @@ def memory_by_part(stack: LocalStack) -> dict[str, float]:
     """Returns the MB of each part with all of its processes, to find the large ones."""
     pids = {name: part["pid"] for name, part in stack.state["parts"].items()}
     return {
-        name: sum(memory(pid, "Pss:") for pid in family(pid)) / 1024 for name, pid in pids.items()
+        name: sum(memory(pid, "Pss:") for pid in process_tree(pid)) / 1024
+        for name, pid in pids.items()
     }
 
 
-def family(pid: int) -> list[int]:
+def process_tree(pid: int) -> list[int]:
     """Returns the ids of a process and all its descendants; a process may end meanwhile."""
     pids = [pid]
     for parent in pids:

@@ -7,7 +7,7 @@ quick as before.
 
 The crowds have one processor to themselves, and the stack has the others, as if the callers were on
 other machines. Otherwise crowds that make five times as many calls would take processor time from
-the stack, and would themselves cause part of the fall of its rate.
+the stack, and would cause part of the fall in its rate themselves.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from statistics import median
 from bench.crowd import Outcome, Task, as_line
 from bench.figures import Measurement, percentile
 from bench.live import cpu_seconds
-from bench.local_stack import family, memory
+from bench.local_stack import memory, process_tree
 from bench.transitions import Lives
 from chassis.ids import new_id
 from protos.contract.v1 import contract_pb2
@@ -97,7 +97,7 @@ class Overload:
     def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
         self._cores = sorted(os.sched_getaffinity(0))
-        for pid in family(int(stack.state["pid"])):
+        for pid in process_tree(int(stack.state["pid"])):
             run_on(pid, self._cores[:-1] or self._cores)
         self.lives = Lives(Cast(stack))
         cast = self.lives.cast
@@ -211,7 +211,7 @@ def cpu_by_part(stack: LocalStack) -> dict[str, float]:
     """Returns the seconds of processor time of each part so far."""
     by_pid = cpu_seconds(stack)
     return {
-        name: sum(by_pid.get(pid, 0.0) for pid in family(part["pid"]))
+        name: sum(by_pid.get(pid, 0.0) for pid in process_tree(part["pid"]))
         for name, part in stack.state["parts"].items()
     }
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-from bench.local_stack import family
+from bench.local_stack import process_tree
 from bench.transitions import Lives
 from tests.parts.local_stack import ROOT, SERVICES, LocalStack
 from tests.parts.stories import Cast
@@ -42,7 +42,7 @@ class Threads:
         state = stack.state
         self.pids = {name: part["pid"] for name, part in state["parts"].items()}
         self._parts: dict[int, str] = {
-            pid: name for name, parent in self.pids.items() for pid in family(parent)
+            pid: name for name, parent in self.pids.items() for pid in process_tree(parent)
         }
         self._root = int(state["pid"])
         self._names = {
@@ -55,7 +55,7 @@ class Threads:
     def times(self) -> Times:
         """Returns the processor time that each thread has taken so far."""
         times: Times = defaultdict(float)
-        for pid in family(self._root):
+        for pid in process_tree(self._root):
             for task in Path(f"/proc/{pid}/task").glob("*"):
                 with suppress(OSError):  # the thread has ended
                     head, _, words = (task / "stat").read_text().rpartition(")")

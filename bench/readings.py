@@ -10,7 +10,7 @@ from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
 ROWS, ACCESSES, REPETITIONS = 1_000_000, 1_000, 50
-# The hashes of these rows form no valid chain, since nothing here verifies the chain. One row in
+# The hashes of these rows form no valid chain, which nothing here verifies. One row in
 # ROWS / ACCESSES is an access to the person's file; the others are accesses to the files of 9,990
 # other people. Accesses to one file are more than an hour apart, since a worker's accesses in the
 # same hour are listed once.

@@ -1,4 +1,4 @@
-"""Key rotation while the service is at work: the time to wrap the keys of 10,000 people again."""
+"""Key rotation while the service is at work: the time to rewrap the keys of 10,000 people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PEOPLE = 10_000
 
 
 def measure(stack: LocalStack) -> list[Measurement]:
-    """Adds the people and another sealing key, and wraps all keys as `rotate-keys` does."""
+    """Adds the people and another sealing key, and rewraps all keys as `rotate-keys` does."""
     folder = stack.var / "keys"
     keyring = key_folder.keyring(folder, "referrals")
     identifiers = [new_id() for _ in range(PEOPLE)]

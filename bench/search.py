@@ -105,7 +105,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
         )
         for need, department, age in itertools.product(NEEDS, DEPARTMENTS, (16, 24, 41))
     ]
-    # partners takes a while to read so many new services
+    # the partners service takes a while to read so many new services
     until(lambda: has_read_services(directory, matches[0]), 120)
     measurements = [
         Measurement(name, *time_questions(rpc, request, count))
@@ -126,7 +126,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
 
 
 def has_read_services(directory: Any, question: pb.MatchServicesRequest) -> bool:
-    """Returns True if partners has read the new services, and so answers a question."""
+    """Returns True if the partners service has read the new services and answers a question."""
     try:
         directory.MatchServices(question)
     except grpc.RpcError:

@@ -16,7 +16,7 @@ from keys import key_folder
 from tests.parts.local_stack import LocalStack
 from trail import chain
 
-# a transaction creates CHUNK versions of the head, and each update has to skip the earlier ones
+# a transaction creates CHUNK versions of the head's row, and each update skips all earlier versions
 ROWS, CHUNK = 100_000, 500
 
 

@@ -104,8 +104,8 @@ def measure(stack: LocalStack) -> list[Measurement]:
 
 
 def through_rest(stack: LocalStack, lives: Lives) -> list[float]:
-    """Takes the receiver's four steps by REST with an API key; returns the milliseconds of each
-    step.
+    """Takes the receiver's four steps by REST with an API key; returns the milliseconds that
+    each step took.
     """
     key = stack.api_key("Luna Nueva")
     milliseconds = []

@@ -14,8 +14,8 @@ from bench import budget
 from bench.budget import (
     IDLE,
     TIMES,
+    CostCounter,
     Costs,
-    Counting,
     Table,
     as_markdown,
     excesses,
@@ -176,7 +176,7 @@ def test_no_step_exceeds_the_committed_table_and_one_more_statement_is_detected(
     (tmp_path / "sitecustomize.py").write_text(PLANT.format(switch=str(switch)))
     stack = LocalStack(record=file, settings={"PYTHONPATH": str(tmp_path)})
     try:
-        counting = Counting(stack.start(), file)
+        counting = CostCounter(stack.start(), file)
         for _ in range(TIMES):
             counting.repeat()
             if not excesses(counting.table, limits):

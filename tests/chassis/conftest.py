@@ -55,7 +55,7 @@ def tx(database: Database) -> Iterator[Transaction]:
 def queue_clock(monkeypatch: pytest.MonkeyPatch) -> SettableClock:
     """The clock of the queue of calls, which stands still until the test advances it.
 
-    While the clock stands, the queue refuses no call because the first call has waited too long.
+    While it stands still, no call in the queue can have waited too long.
     """
     created = SettableClock(NOON)
     monkeypatch.setattr(admission, "monotonic", lambda: created.now().timestamp())
@@ -71,12 +71,14 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def listener(database: Database, keys: Path, monkeypatch: pytest.MonkeyPatch) -> Listener:
-    """A consumer of its own for each test, whose requests for replays are only noted."""
+    """A consumer of its own for each test, whose requests for replays are only recorded."""
     created = Listener(database, keys)
 
-    def note(_: object, topic: str, records: list[tuple[bytes, bytes, list[object]]]) -> None:
+    def record_requests(
+        _: object, topic: str, records: list[tuple[bytes, bytes, list[object]]]
+    ) -> None:
         assert topic == REPLAYS
         created.requested += [(key, value) for key, value, _ in records]
 
-    monkeypatch.setattr(subscriber, "send", note)
+    monkeypatch.setattr(subscriber, "send", record_requests)
     return created

@@ -1,6 +1,6 @@
 """A directory service whose calls wait until the test releases them.
 
-A caller is a letter, which fills the caller's id. The calls of the neighbour do not wait.
+A caller is named by a letter, which also fills the caller's id. The calls of NEIGHBOUR do not wait.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ NEIGHBOUR = "n"
 
 
 class CrowdedService(FewRpcs):
-    """A service with one rpc, which counts the started calls by caller."""
+    """A service with one rpc, whose started calls are counted by caller."""
 
     served: Served
 
     def __init__(self) -> None:
         self.started_calls = Counter[str]()
         self.release = threading.Event()
-        self._counting = threading.Lock()
+        self._lock = threading.Lock()
 
     def ListOrganizations(
         self, request: pb.ListOrganizationsRequest, call: Call
     ) -> pb.ListOrganizationsResponse:
         caller = call.caller.id[0]
-        with self._counting:
+        with self._lock:
             self.started_calls[caller] += 1
         if caller != NEIGHBOUR:
             self.release.wait(20)
         return pb.ListOrganizationsResponse()
 
     def issue_token(self, caller: str) -> tuple[str, datetime]:
-        """Returns a new token of a caller, and the token's end."""
+        """Returns a new token of a caller, and its expiry time."""
         worker = Caller(caller * 32, "worker", "o" * 32, frozenset({"COORDINATOR"}))
         return self.served.issuer.issue(worker, "enlace.tests")
 

@@ -1,9 +1,9 @@
-"""Random lives of facts, checked against the rules that must hold.
+"""Random histories of facts, checked against the rules that must hold.
 
-A life has facts out of order, repeats, rubbish, failing handlers, crashes at each named point, two
-consumers, a broker that loses everything, and a store that is restored. Outbox, inbox and topic are
-real. The model takes the turns of the relay and of the subscriber one by one, so that a failed run
-shows which turn caused the failure.
+A history has facts out of order, repeats, rubbish, failing handlers, crashes at each named point,
+two consumers, a broker that loses everything, and a store that is restored. Outbox, inbox and topic
+are real. The model takes the turns of the relay and of the subscriber one by one, so that a failed
+run shows which turn caused the failure.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tests.chassis.world import MIGRATIONS
 from tests.chassis.world import settings as service_settings
 from tests.parts import brokers, topics
 from tests.parts.clocks import SettableClock
-from tests.parts.postgres import Database as Place
+from tests.parts.postgres import Database as PgDatabase
 from tests.parts.postgres import Server
 
 SUBJECTS = [letter * 32 for letter in "abc"]
@@ -58,7 +58,7 @@ class Parts:
 
 
 class Facts(RuleBasedStateMachine):
-    """One run: a publishing service, and two processes of one consumer."""
+    """One history of a publishing service, and of two processes of one consumer."""
 
     parts: Parts
 
@@ -66,12 +66,12 @@ class Facts(RuleBasedStateMachine):
         super().__init__()
         parts = self.parts
         self.topic = f"enlace.model-{new_id()[:8]}.v1"
-        self.watch = Broker(service_settings(parts.broker.bootstrap), [self.topic])
-        self.memories = 1  # the number of the broker's cluster id
+        self.broker_watch = Broker(service_settings(parts.broker.bootstrap), [self.topic])
+        self.cluster_number = 1  # changes when the broker loses everything
         self.clock = SettableClock(datetime.now(UTC))
         self.signer = Signer(key_folder.signing(parts.keys, "facts.publisher"))
-        self.place = parts.postgres.database("publisher", MIGRATIONS)
-        self.copy: tuple[Place, dict[str, int]] | None = None
+        self.pg_database = parts.postgres.database("publisher", MIGRATIONS)
+        self.copy: tuple[PgDatabase, dict[str, int]] | None = None
         listener = parts.postgres.database("listener", MIGRATIONS)
         listener.run_as_owner(
             "CREATE TABLE effects (n bigint GENERATED ALWAYS AS IDENTITY, subject text, version"
@@ -79,7 +79,7 @@ class Facts(RuleBasedStateMachine):
         )
         self.listener = Database(listener.url, max_size=4)
         self.listener.open()
-        self.places: list[Place] = [self.place, listener]
+        self.pg_databases: list[PgDatabase] = [self.pg_database, listener]
         self.crash_in_handler = ""
         self.refused_subjects: set[str] = set()
         self.rubbish_count = 0
@@ -96,7 +96,7 @@ class Facts(RuleBasedStateMachine):
                 [self.topic],
                 self.handle,
                 database=self.listener,
-                broker=self.watch,
+                broker=self.broker_watch,
                 trusted_signers=trusted_signers,
                 keyring=keyring,
                 clock=self.clock,
@@ -112,23 +112,23 @@ class Facts(RuleBasedStateMachine):
         finally:
             self.disconnect()
             self.listener.close()
-            for place in self.places:
-                self.parts.postgres.drop(place)
+            for pg_database in self.pg_databases:
+                self.parts.postgres.drop(pg_database)
 
     # --- the publishing service
 
     def connect(self) -> None:
-        """Opens new connections of the relay."""
-        self.publisher = Database(self.place.url, max_size=2)
+        """Opens the relay's connections."""
+        self.publisher = Database(self.pg_database.url, max_size=2)
         self.publisher.open()
         self.connection = self.publisher.dedicated()
         self.is_snapshot_checked = False
         self.relay = Relay(
-            "publisher", self.topic, self.publisher, self.watch, self.signer, self.clock
+            "publisher", self.topic, self.publisher, self.broker_watch, self.signer, self.clock
         )
         with closing(KafkaAdminClient(bootstrap_servers=self.parts.broker.bootstrap)) as admin:
-            create_topics(admin, self.watch.settings, [self.topic])
-        self.producer = Producer(self.watch.settings)
+            create_topics(admin, self.broker_watch.settings, [self.topic])
+        self.producer = Producer(self.broker_watch.settings)
         self.offsets = dict.fromkeys(range(PARTITIONS), 0)
         self.reader = KafkaConsumer(
             bootstrap_servers=self.parts.broker.bootstrap,
@@ -178,7 +178,7 @@ class Facts(RuleBasedStateMachine):
     @rule(crash=st.sampled_from(["", "", "before the send", "after the send", "after the mark"]))
     def relay_turn(self, crash: str) -> None:
         """Takes one turn of the relay."""
-        outbox.note_cluster(self.connection, f"memory {self.memories}")
+        outbox.note_cluster(self.connection, f"cluster {self.cluster_number}")
         if not self.is_snapshot_checked:
             self.relay.detect_restored_snapshot(self.connection, Loop("relay", lambda _: None))
             self.is_snapshot_checked = True
@@ -190,12 +190,12 @@ class Facts(RuleBasedStateMachine):
             self.restart_relay()
 
     def restart_relay(self) -> None:
-        """Starts another relay, as after its process died."""
+        """Replaces the relay, as after the death of its process."""
         self.connection.close()
         self.connection = self.publisher.dedicated()
         self.is_snapshot_checked = False
         self.relay = Relay(
-            "publisher", self.topic, self.publisher, self.watch, self.signer, self.clock
+            "publisher", self.topic, self.publisher, self.broker_watch, self.signer, self.clock
         )
 
     @rule(subject=st.sampled_from([*SUBJECTS, ""]))
@@ -229,9 +229,9 @@ class Facts(RuleBasedStateMachine):
         name = f"copy_{new_id()[:12]}"
         self.connection.close()
         self.publisher.close()
-        self.parts.postgres.engine.clone(self.place.name, name)
-        self.copy = self._place(name), {}
-        self.places.append(self.copy[0])
+        self.parts.postgres.engine.clone(self.pg_database.name, name)
+        self.copy = self._pg_database(name), {}
+        self.pg_databases.append(self.copy[0])
         self.reopen_store()
 
     @precondition(lambda self: self.copy is not None)
@@ -247,8 +247,8 @@ class Facts(RuleBasedStateMachine):
         self.publisher.close()
         name = f"restored_{new_id()[:12]}"
         self.parts.postgres.engine.clone(self.copy[0].name, name)
-        self.place = self._place(name)
-        self.places.append(self.place)
+        self.pg_database = self._pg_database(name)
+        self.pg_databases.append(self.pg_database)
         self.restored = True
         self.clock.advance(timedelta(seconds=1))
         self.reopen_store(same_disk)
@@ -258,24 +258,24 @@ class Facts(RuleBasedStateMachine):
 
         With `same_disk` nothing in the store shows that it was restored.
         """
-        self.publisher = Database(self.place.url, max_size=2)
+        self.publisher = Database(self.pg_database.url, max_size=2)
         self.publisher.open()
         if same_disk:
             with self.publisher.transaction(SYSTEM) as tx:
                 tx.execute(f"UPDATE relay SET store = ({outbox.STORE}) WHERE store <> ''")
         self.restart_relay()
 
-    def _place(self, name: str) -> Place:
+    def _pg_database(self, name: str) -> PgDatabase:
         url, migration_url = (
-            url.replace(f"/{self.place.name}", f"/{name}")
-            for url in (self.place.url, self.place.migration_url)
+            url.replace(f"/{self.pg_database.name}", f"/{name}")
+            for url in (self.pg_database.url, self.pg_database.migration_url)
         )
-        return Place(name, url, migration_url)
+        return PgDatabase(name, url, migration_url)
 
     @rule()
     def wipe(self) -> None:
         """Makes the broker lose everything."""
-        self.memories += 1
+        self.cluster_number += 1
         self.disconnect()
         topics.delete(self.parts.broker.bootstrap, self.topic)
         self.connect()
@@ -283,7 +283,7 @@ class Facts(RuleBasedStateMachine):
     # --- the consumers
 
     def handle(self, tx: Transaction, fact: Fact) -> None:
-        """Applies a fact; the handler may refuse it, not know its kind, or be cut off."""
+        """Applies a fact; the handler may also refuse it, not know its kind, or crash."""
         if self.crash_in_handler == "before the effect":
             raise Crash
         if fact.subject in self.refused_subjects:
@@ -305,7 +305,7 @@ class Facts(RuleBasedStateMachine):
     def listen(self, listener_number: int, partitions: range, crash: str) -> None:
         """Lets one consumer read the records of its partitions.
 
-        Both consumers may have the same partitions, as around a rebalance.
+        Both consumers may have the same partitions, as during a rebalance.
         """
         records, ends = self.read(partitions)
         self.crash_in_handler = crash
@@ -383,7 +383,7 @@ class Facts(RuleBasedStateMachine):
             parked = tx.execute("SELECT subject, version FROM inbox_parked").fetchall()
         assert parked == []
         assert len(waiting) <= self.rubbish_count
-        assert len(waiting) == self.rubbish_count or self.memories > 1, (
+        assert len(waiting) == self.rubbish_count or self.cluster_number > 1, (
             "only rubbish that the broker lost before it was read may lack a dead letter"
         )
         for subject in SUBJECTS:

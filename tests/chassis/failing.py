@@ -1,6 +1,6 @@
-"""A server, not a test: its one rpc fails in the requested way while it handles a name.
+"""A server, not a test. Its one rpc fails in the requested way while it handles a name.
 
-The tests search the server's log and answers for the name.
+The tests search the server's log and its answers for the name.
 """
 
 import logging
@@ -109,7 +109,7 @@ KINDS: dict[str, Callable[[str, Call], None]] = {
 
 
 class FailingService(FewRpcs):
-    """A service whose rpc fails: the e-mail names the kind of failure, the password is the name."""
+    """A service whose rpc fails. The e-mail is the kind of failure, the password is the name."""
 
     def SignIn(self, request: Any, call: Call) -> Any:
         name = request.password

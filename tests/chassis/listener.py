@@ -43,7 +43,7 @@ class Record:
 
 @dataclass
 class Listener:
-    """A subscriber whose handler notes the facts that it applies, and refuses chosen subjects."""
+    """A subscriber whose handler records the facts that it applies, and refuses chosen subjects."""
 
     database: Database
     keys: Path
@@ -53,7 +53,7 @@ class Listener:
     refuse: dict[str, Exception] = field(default_factory=dict)
     requested: list[tuple[bytes, bytes]] = field(default_factory=list)
     held_counts: list[int] = field(default_factory=list)
-    unfinished: int = 0  # number of calls after which the handler has more parts to do
+    unfinished: int = 0  # number of calls of the handler that leave a part of the work to do
 
     def __post_init__(self) -> None:
         self.signer = Signer(key_folder.signing(self.keys, "facts.publisher"))

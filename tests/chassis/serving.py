@@ -1,4 +1,4 @@
-"""A gRPC server of one service in this process, with the keys of its callers."""
+"""A gRPC server with one service, in this process, and an issuer of tokens for its callers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Loops that ask the database only for announced work.
+"""Loops that query the database only when work is announced.
 
-They act at once or at the announced time; without an announcement they act at the next reading.
+They act at once or at the announced time; without an announcement they act after the next read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PlannedWork:
         self._clock = clock
         self._changed = threading.Condition()
         self.due: datetime | None = None
-        self.act_count = self.reading_count = 0
+        self.act_count = self.read_count = 0
 
     def plan(self, time: datetime, *, announced: bool = True) -> None:
         """Saves work; `announced` is False if the notification is lost."""
@@ -58,7 +58,7 @@ class PlannedWork:
             waits_for=LOST,
         )
         with running(loop):
-            self.wait_for(lambda: self.reading_count > 0)
+            self.wait_for(lambda: self.read_count > 0)
             yield
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 10) -> bool:
@@ -67,7 +67,7 @@ class PlannedWork:
 
     def _next_time(self, connection: Transaction) -> datetime | None:
         with self._changed:
-            self.reading_count += 1
+            self.read_count += 1
             self._changed.notify_all()
             return self.due
 
@@ -99,7 +99,7 @@ def test_announced_work_is_done_at_once_without_another_reading_first(work: Plan
     with work.running():
         work.plan(AT_ONCE)
         assert work.wait_for(lambda: work.act_count == 1)
-        assert work.wait_for(lambda: work.reading_count == 2)  # at the start, and after the act
+        assert work.wait_for(lambda: work.read_count == 2)  # at the start, and after the act
 
 
 def test_work_is_done_when_the_clock_reaches_the_announced_time(

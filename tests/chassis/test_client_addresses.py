@@ -20,7 +20,7 @@ AUDIENCE = "enlace.partners"
 
 
 class Gateway:
-    """Signs addresses with its keys; `reader` reads them as the partners service does."""
+    """Signs addresses with its keys; `reader` verifies them as the partners service does."""
 
     def __init__(self, folder: Path) -> None:
         key_folder.create(folder, ["partners"])

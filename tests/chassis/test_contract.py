@@ -128,7 +128,7 @@ def test_all_rules_of_an_rpc_are_read_from_its_proto() -> None:
 
 
 @pytest.mark.parametrize(
-    ("since", "until", "may"),
+    ("since", "until", "is_allowed"),
     [
         ("2026-01-01", "2027-01-01", True),
         ("2026-01-01", "2026-12-31", False),
@@ -136,10 +136,12 @@ def test_all_rules_of_an_rpc_are_read_from_its_proto() -> None:
         ("", "2027-01-01", False),
     ],
 )
-def test_a_deprecated_rpc_stays_for_at_least_a_year(since: str, until: str, may: bool) -> None:
+def test_a_deprecated_rpc_stays_for_at_least_a_year(
+    since: str, until: str, is_allowed: bool
+) -> None:
     rules = contract_pb2.Rules(public=True, deprecate_date=since, sunset_date=until)
     name = f"deprecated{since}{until}".replace("-", "_")
-    if may:
+    if is_allowed:
         assert contract.rules(method_with(name, rules)).sunset_date == date(2027, 1, 1)
     else:
         with pytest.raises(TypeError, match="at least a year apart"):

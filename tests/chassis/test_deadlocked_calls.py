@@ -26,11 +26,11 @@ class LockingService(FewRpcs):
         self.tries += 1
         if self.tries > 2:  # otherwise the second try could meet the other call half-way again
             self.one_is_done.wait(5)
-        for place, name in enumerate(request.session_secret):
+        for position, name in enumerate(request.session_secret):
             call.tx.execute(
                 "UPDATE things SET number = number + 1 WHERE name = %s RETURNING name", (name,)
             ).fetchone()
-            if place == 0 and self.tries <= 2:
+            if position == 0 and self.tries <= 2:
                 self.both_hold.wait(5)
         return members_pb2.EndSessionResponse()
 
@@ -38,12 +38,12 @@ class LockingService(FewRpcs):
 def test_two_calls_that_wait_for_each_other_both_succeed(
     postgres: Postgres, tmp_path: Path
 ) -> None:
-    place, service = postgres.database(), LockingService()
-    place.run_as_owner(
+    pg_database, service = postgres.database(), LockingService()
+    pg_database.run_as_owner(
         "CREATE TABLE things (name text, number int); GRANT ALL ON things TO PUBLIC;"
         " INSERT INTO things VALUES ('a', 0), ('b', 0)"
     )
-    with serving(place.url, tmp_path, service) as served, ThreadPoolExecutor(2) as callers:
+    with serving(pg_database.url, tmp_path, service) as served, ThreadPoolExecutor(2) as callers:
 
         def end_session(order: str) -> None:
             stub = members_pb2_grpc.TokensStub(served.channel)
@@ -54,4 +54,4 @@ def test_two_calls_that_wait_for_each_other_both_succeed(
         with served.database.transaction(SYSTEM) as tx:
             assert tx.execute("SELECT number FROM things").fetchall() == [{"number": 2}] * 2
     assert service.tries == 3
-    postgres.drop(place)
+    postgres.drop(pg_database)

@@ -108,7 +108,9 @@ def test_a_consumer_saves_the_id_of_its_store_before_it_applies_its_first_fact(
     the facts that it missed.
     """
     world.stop("listener")
-    world.places["listener"].run_as_owner("UPDATE relay SET store = ''; DELETE FROM consumers")
+    world.pg_databases["listener"].run_as_owner(
+        "UPDATE relay SET store = ''; DELETE FROM consumers"
+    )
     stores: list[str] = []
 
     def note_store(tx: Transaction, fact: Fact) -> None:

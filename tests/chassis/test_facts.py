@@ -239,7 +239,7 @@ def ends_of(world: World, topic: str) -> dict[TopicPartition, int]:
 
 
 def delete_records(world: World) -> None:
-    """Deletes all records of the topic, as the broker does a week after they came."""
+    """Deletes all records of the topic, as the broker does when they are a week old."""
     with closing(KafkaAdminClient(bootstrap_servers=world.broker.bootstrap)) as admin:
         admin.delete_records(ends_of(world, world.topic))
 
@@ -293,7 +293,7 @@ def test_a_consumer_that_gets_no_partition_is_reported_and_joins_again(
 ) -> None:
     """Covers a leader in kafka-python that assigns no partitions.
 
-    The leader does so while it does not know the topic's partitions yet.
+    A leader that does not know the topic's partitions yet behaves like this.
     """
     subject = new_id()
     world.deliver(subject)
@@ -330,7 +330,7 @@ def test_the_backlog_metric_counts_all_waiting_facts_when_it_is_read(world: Worl
     assert "enlace_facts_told_total" in generate_latest().decode(), (
         "other metrics are still reported"
     )
-    with world.places["publisher"].open_as_service(max_size=2) as database:
+    with world.pg_databases["publisher"].open_as_service(max_size=2) as database:
         world.databases["publisher"] = database
         # this loop is never started
         Relay("publisher", world.topic, database, world.watch, world.signer, SystemClock()).loop()

@@ -1,6 +1,6 @@
 """A caller that floods a service uses only a share of the service's threads.
 
-The caller's calls wait behind each other, and another caller's call starts at once.
+The caller's further calls have to wait, and another caller's call starts at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Heads of trails: two services witness each other over a broker.
+"""Heads of trails: two services store each other's heads, which they exchange over a broker.
 
 The owner of one database tries to hide what happened.
 """
@@ -51,12 +51,14 @@ class Pair:
 
     broker: Broker
     folder: Path
-    places: dict[str, parts.Database]
+    pg_databases: dict[str, parts.Database]
     databases: dict[str, Database]
     loops: dict[str, Heads]
 
     def settings(self, name: str) -> ServiceSettings:
-        return replace(self.broker.settings, database_url=self.places[name].url, keys=self.folder)
+        return replace(
+            self.broker.settings, database_url=self.pg_databases[name].url, keys=self.folder
+        )
 
     def start(self, name: str) -> None:
         """Starts a service with nothing in memory, as after a restart."""
@@ -128,19 +130,19 @@ def pair(broker: brokers.Broker, postgres: parts.Server, tmp_path: Path) -> Iter
     watch = Broker(settings(broker.bootstrap), [TOPIC])
     watch.start()
     assert watch.wait(30)
-    places = {name: postgres.database("tests", MIGRATIONS) for name in names}
+    pg_databases = {name: postgres.database("tests", MIGRATIONS) for name in names}
     with ExitStack() as stack:
         databases = {
-            name: stack.enter_context(place.open_as_service(max_size=4))
-            for name, place in places.items()
+            name: stack.enter_context(pg_database.open_as_service(max_size=4))
+            for name, pg_database in pg_databases.items()
         }
-        created = Pair(watch, tmp_path, places, databases, {})
+        created = Pair(watch, tmp_path, pg_databases, databases, {})
         for name in names:
             created.start(name)
         yield created
     watch.stop()
     watch.join(10)
-    structlog.reset_defaults()  # otherwise later tests in this process would log past their capture
+    structlog.reset_defaults()  # otherwise the log lines of later tests would not be captured
 
 
 RECOMPUTE = """
@@ -161,7 +163,7 @@ UPDATE audit_head SET (sequence, hash) = (SELECT sequence, hash FROM audit ORDER
 
 
 def test_services_store_each_others_heads(pair: Pair) -> None:
-    one, two = pair.places
+    one, two = pair.pg_databases
     assert pair.turn(one) == []  # an empty trail has no head to publish
     for rows in (5, 2):
         assert pair.write_and_turn(one, rows) == []
@@ -176,10 +178,10 @@ def test_services_store_each_others_heads(pair: Pair) -> None:
 def test_a_cut_tail_or_a_recomputed_chain_is_detected_within_a_minute(
     cheat: str, reason: str, pair: Pair
 ) -> None:
-    one, two = pair.places
+    one, two = pair.pg_databases
     pair.write_and_turn(one, 5)
     pair.turn(two)
-    pair.places[one].run_as_owner(cheat)
+    pair.pg_databases[one].run_as_owner(cheat)
     if cheat is CUT:  # the service continues as if nothing had happened
         pair.write(one, 1)
     assert [pair.turn(one), pair.turn(one)] == [[reason], [reason]]
@@ -191,12 +193,12 @@ def test_a_cut_tail_or_a_recomputed_chain_is_detected_within_a_minute(
 def test_heads_stored_by_other_services_expose_a_changed_trail_after_the_broker_lost_them(
     cheat: str, reason: str, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, two = pair.places
+    one, two = pair.pg_databases
     pair.write_and_turn(one, 5)
     pair.turn(two)
-    pair.places[one].run_as_owner(cheat)
+    pair.pg_databases[one].run_as_owner(cheat)
     pair.move_to_an_empty_topic(monkeypatch)
-    for name in pair.places:
+    for name in pair.pg_databases:
         pair.start(name)
     assert [pair.turn(two), pair.turn(one), pair.turn(one)] == [[], [reason], [reason]]
     assert pair.command(one, "verify", "--json")[0] == 1
@@ -205,31 +207,31 @@ def test_heads_stored_by_other_services_expose_a_changed_trail_after_the_broker_
 def test_heads_that_a_service_reports_of_another_trail_are_not_stored_by_a_third(
     pair: Pair,
 ) -> None:
-    one, two = pair.places
+    one, two = pair.pg_databases
     pair.publish_head(two, "a-third", 9, signer=two, type=heads.WITNESSED)
     assert pair.turn(one) == []
     assert pair.witnessed(one, "a-third") == []
 
 
 def test_a_cut_tail_that_has_grown_again_is_detected_by_its_hash(pair: Pair) -> None:
-    one, _ = pair.places
+    one, _ = pair.pg_databases
     pair.write_and_turn(one, 5)
-    pair.places[one].run_as_owner(CUT)
+    pair.pg_databases[one].run_as_owner(CUT)
     assert pair.write_and_turn(one, 6) == ["forked"]
 
 
 def test_a_row_edited_since_the_last_check_is_detected(pair: Pair) -> None:
-    one, _ = pair.places
+    one, _ = pair.pg_databases
     pair.write_and_turn(one, 3)
     pair.write(one, 3)
-    pair.places[one].run_as_owner("UPDATE audit SET object_id = 'nobody' WHERE sequence = 5")
+    pair.pg_databases[one].run_as_owner("UPDATE audit SET object_id = 'nobody' WHERE sequence = 5")
     assert [pair.turn(one), pair.turn(one)] == [["altered"], ["altered"]]
 
 
 def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_services_heads(
     pair: Pair,
 ) -> None:
-    one, two = pair.places
+    one, two = pair.pg_databases
     for _ in range(3):
         pair.write_and_turn(one, 4)
     pair.turn(two)
@@ -239,7 +241,7 @@ def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_servic
 
     code, stored_heads = pair.command(two, "witnesses", "--of", one)
     assert (code, [head["sequence"] for head in json.loads(stored_heads)]) == (0, [4, 8, 12])
-    pair.places[one].run_as_owner(RECOMPUTE)
+    pair.pg_databases[one].run_as_owner(RECOMPUTE)
     code, output = pair.command(one, "verify", "--json", "--no-topic")
     assert (code, json.loads(output)["findings"]) == (0, [])  # the trail by itself is consistent
     code, output = pair.command(
@@ -259,15 +261,15 @@ def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_servic
 def test_after_a_restore_no_alarm_is_raised_but_the_command_reports_the_fork(
     pair: Pair, postgres: parts.Server, tmp_path: Path
 ) -> None:
-    one, two = pair.places
-    place, copy = pair.places[one], tmp_path / "copy"
+    one, two = pair.pg_databases
+    pg_database, copy = pair.pg_databases[one], tmp_path / "copy"
     pair.write_and_turn(one, 5)
-    postgres.dump(place, copy)
+    postgres.dump(pg_database, copy)
     pair.write_and_turn(one, 3)
-    postgres.restore(place, copy)
-    migrate(place.migration_url, MIGRATIONS)
+    postgres.restore(pg_database, copy)
+    migrate(pg_database.migration_url, MIGRATIONS)
     pair.start(one)
-    # as many rows as were lost: each place has another row now
+    # as many rows as were lost: at each of their numbers there is another row now
     assert pair.write_and_turn(one, 3) == []
     pair.turn(two)
     assert pair.witnessed(two, one) == [5, 8, 8]
@@ -278,23 +280,23 @@ def test_after_a_restore_no_alarm_is_raised_but_the_command_reports_the_fork(
     )
     with (
         pytest.raises(psycopg.errors.InsufficientPrivilege),
-        psycopg.connect(place.url) as service,
+        psycopg.connect(pg_database.url) as service,
     ):
         service.execute("UPDATE audit SET action = 'x'")
 
 
 def test_a_head_is_stored_only_if_the_trails_own_service_signed_it(pair: Pair) -> None:
-    one, two = pair.places
+    one, two = pair.pg_databases
     pair.write_and_turn(one, 3)
     pair.publish_head(one, one, 4, signer=two)  # signed by the other service
-    pair.publish_head(two, one, 5, signer=two)  # the other trail's head, in its own name
+    pair.publish_head(two, one, 5, signer=two)  # a head of another trail
     assert (pair.turn(two), pair.witnessed(two, one), pair.turn(one)) == ([], [3], [])
 
 
 def test_two_heads_at_one_place_are_both_stored_and_reported(
     pair: Pair, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one, two = pair.places
+    one, two = pair.pg_databases
     pair.write_and_turn(one, 3)
     pair.publish_head(one, one, 3, signer=one)
     log.setup("test")
@@ -306,7 +308,7 @@ def test_two_heads_at_one_place_are_both_stored_and_reported(
 def test_without_the_broker_the_command_gives_no_verdict_on_the_published_heads(
     pair: Pair, broker: brokers.Broker
 ) -> None:
-    one, _ = pair.places
+    one, _ = pair.pg_databases
     pair.write_and_turn(one, 4)
     with paused_process(broker.process.pid):
         # prints a sentence to standard error, and no verdict

@@ -33,7 +33,7 @@ from tests.parts.clocks import SettableClock
 from tests.parts.local_stack import until
 from tests.parts.loops import running, turn_until_stopped
 from tests.parts.paused import paused_process
-from tests.parts.postgres import Database as Place
+from tests.parts.postgres import Database as PgDatabase
 from tests.parts.postgres import Server as Postgres
 
 SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
@@ -48,10 +48,10 @@ class WaitingService(FewRpcs):
 
 
 @dataclass
-class World:
-    """A service with one rpc, and the actions of a test on it."""
+class RunningService:
+    """A running service with one rpc, its loops, and its reporter."""
 
-    place: Place
+    pg_database: PgDatabase
     served: Served
     loops: list[Loop] = field(default_factory=list)
 
@@ -76,24 +76,24 @@ class World:
         return [stub.Check(HealthCheckRequest(service=name), timeout=5).status for name in names]
 
     def reported(self, *names: str) -> list[int]:
-        """Lets the reporter look once; returns the status of each name after that."""
+        """Lets the reporter report once; returns the status of each name after that."""
         self.reporter.report_once()
         return self.status(*names)
 
 
 @pytest.fixture
-def world(postgres: Postgres, tmp_path: Path) -> Iterator[World]:
-    place = postgres.database()
-    place.run_as_owner(
+def service(postgres: Postgres, tmp_path: Path) -> Iterator[RunningService]:
+    pg_database = postgres.database()
+    pg_database.run_as_owner(
         "CREATE TABLE held (id int); GRANT ALL ON held TO PUBLIC; INSERT INTO held VALUES (1)"
     )
-    with serving(place.url, tmp_path, WaitingService()) as served:
-        yield World(place, served)
-    postgres.drop(place)
+    with serving(pg_database.url, tmp_path, WaitingService()) as served:
+        yield RunningService(pg_database, served)
+    postgres.drop(pg_database)
 
 
-def count_waiting(world: World) -> int:
-    with psycopg.connect(world.place.url, autocommit=True) as other:
+def count_waiting(service: RunningService) -> int:
+    with psycopg.connect(service.pg_database.url, autocommit=True) as other:
         row = other.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             " AND datname = current_database()"
@@ -102,28 +102,28 @@ def count_waiting(world: World) -> int:
     return int(row[0])
 
 
-def open_all_connections(world: World) -> None:
+def open_all_connections(service: RunningService) -> None:
     """Opens a connection for every thread.
 
-    On a busy machine some calls of a burst are refused while connections are opened; without this
-    function, fewer calls would wait for the row.
+    On a busy machine, some calls of a burst are refused while connections are opened; then fewer
+    calls than threads would wait for the row.
     """
-    with psycopg.connect(world.place.migration_url) as owner:
+    with psycopg.connect(service.pg_database.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
-        calls = world.start_calls(THREADS)
-        while count_waiting(world) < THREADS:
+        calls = service.start_calls(THREADS)
+        while count_waiting(service) < THREADS:
             calls = [call for call in calls if not call.done()]
-            calls += world.start_calls(THREADS - len(calls))
+            calls += service.start_calls(THREADS - len(calls))
             time.sleep(0.02)
     for call in calls:
         call.exception(timeout=20)
 
 
-def test_a_stop_does_not_wait_for_clients_that_watch_the_health(world: World) -> None:
-    stub: Any = HealthStub(world.served.channel)
+def test_a_stop_does_not_wait_for_clients_that_watch_the_health(service: RunningService) -> None:
+    stub: Any = HealthStub(service.served.channel)
     watch = stub.Watch(HealthCheckRequest(service="live"))
     assert next(watch).status == SERVING
-    assert world.served.server.stop(grace=120).wait(30)
+    assert service.served.server.stop(grace=120).wait(30)
     later_statuses = list[int]()
     with contextlib.suppress(grpc.RpcError):  # the watch may end with an error or without
         later_statuses.extend(answer.status for answer in watch)
@@ -131,31 +131,31 @@ def test_a_stop_does_not_wait_for_clients_that_watch_the_health(world: World) ->
 
 
 def test_health_checks_are_answered_while_all_threads_wait_for_a_lock_and_calls_for_a_thread(
-    world: World, queue_clock: SettableClock
+    service: RunningService, queue_clock: SettableClock
 ) -> None:
-    open_all_connections(world)
-    with psycopg.connect(world.place.migration_url) as owner:
+    open_all_connections(service)
+    with psycopg.connect(service.pg_database.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
-        calls = world.start_calls(THREADS * 16)
-        until(lambda: count_waiting(world) == THREADS)
-        assert refusal(world.call) == ("RESOURCE_EXHAUSTED", "too_many_requests")
+        calls = service.start_calls(THREADS * 16)
+        until(lambda: count_waiting(service) == THREADS)
+        assert refusal(service.call) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         for _ in range(10):  # a check without an answer raises an error
-            assert world.status("live", "", "enlace.partners.v1.Tokens") == [SERVING] * 3
+            assert service.status("live", "", "enlace.partners.v1.Tokens") == [SERVING] * 3
     for call in calls:
         call.result(timeout=20)
-    assert world.call() == members_pb2.EndSessionResponse()
+    assert service.call() == members_pb2.EndSessionResponse()
 
 
 def test_health_checks_are_answered_while_the_database_hangs(
-    world: World, postgres: Postgres, queue_clock: SettableClock
+    service: RunningService, postgres: Postgres, queue_clock: SettableClock
 ) -> None:
     # Calls wait in the queue until those before them give up. If the queue's clock ran, others
     # would meanwhile be refused with too_many_requests.
     assert postgres.engine.process
     with paused_process(postgres.engine.process.pid):
-        calls = world.start_calls(THREADS * 2, timeout=2)
-        until(lambda: world.reported("") == [NOT_SERVING], 10)
-        assert world.status("live") == [SERVING]
+        calls = service.start_calls(THREADS * 2, timeout=2)
+        until(lambda: service.reported("") == [NOT_SERVING], 10)
+        assert service.status("live") == [SERVING]
         # One or two calls may succeed: SIGSTOP stops a process after its current system call.
         errors = [error for call in calls if (error := call.exception()) is not None]
         assert len(errors) > THREADS
@@ -163,21 +163,24 @@ def test_health_checks_are_answered_while_the_database_hangs(
             grpc.StatusCode.DEADLINE_EXCEEDED,
             grpc.StatusCode.UNAVAILABLE,
         }
-        assert refusal(world.call) == ("UNAVAILABLE", "store_unavailable")
-    until(lambda: world.reported("") == [SERVING], 10)
-    assert world.call() == members_pb2.EndSessionResponse()
+        assert refusal(service.call) == ("UNAVAILABLE", "store_unavailable")
+    until(lambda: service.reported("") == [SERVING], 10)
+    assert service.call() == members_pb2.EndSessionResponse()
 
 
-def test_a_call_past_its_deadline_fails_with_deadline_exceeded(world: World) -> None:
-    with psycopg.connect(world.place.migration_url) as owner:
+def test_a_call_past_its_deadline_fails_with_deadline_exceeded(service: RunningService) -> None:
+    with psycopg.connect(service.pg_database.migration_url) as owner:
         owner.execute("SELECT FROM held FOR UPDATE")
         with pytest.raises(grpc.RpcError) as error:
-            world.call(timeout=0.5)
+            service.call(timeout=0.5)
         assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        until(lambda: count_waiting(world) == 0, 10)  # and no thread continues to work for the call
+        # no thread continues to work for the call
+        until(lambda: count_waiting(service) == 0, 10)
 
 
-def test_health_and_metrics_show_when_a_loop_hangs_and_when_it_continues(world: World) -> None:
+def test_health_and_metrics_show_when_a_loop_hangs_and_when_it_continues(
+    service: RunningService,
+) -> None:
     released = threading.Event()
 
     def work(loop: Loop) -> None:
@@ -186,21 +189,21 @@ def test_health_and_metrics_show_when_a_loop_hangs_and_when_it_continues(world: 
             loop.wait(0.01)
 
     loop = Loop("hanging", work, limit=0.3)
-    world.loops.append(loop)
+    service.loops.append(loop)
     metrics.publish_loop_state(loop.name, lambda: loop.age, lambda: loop.state in WELL)
     with running(loop):
-        assert world.reported("loop/hanging", "live") == [SERVING, SERVING]
+        assert service.reported("loop/hanging", "live") == [SERVING, SERVING]
         until(lambda: loop.state is State.STUCK)
-        assert world.reported("loop/hanging", "live", "") == [NOT_SERVING, NOT_SERVING, SERVING]
+        assert service.reported("loop/hanging", "live", "") == [NOT_SERVING, NOT_SERVING, SERVING]
         assert metric('enlace_loop_well{loop="hanging"}') == 0
         assert metric('enlace_loop_turn_age_seconds{loop="hanging"}') > 0.3
         released.set()
         until(lambda: loop.state is State.RUNNING)
-        assert world.reported("loop/hanging", "live") == [SERVING, SERVING]
+        assert service.reported("loop/hanging", "live") == [SERVING, SERVING]
         assert metric('enlace_loop_well{loop="hanging"}') == 1
 
 
-def test_a_dead_loop_is_reported_and_started_again(world: World) -> None:
+def test_a_dead_loop_is_reported_and_started_again(service: RunningService) -> None:
     starts: list[int] = []
 
     class Dying(Loop):
@@ -210,25 +213,25 @@ def test_a_dead_loop_is_reported_and_started_again(world: World) -> None:
                 super()._run()
 
     loop = Dying("dying", turn_until_stopped)
-    world.loops.append(loop)
+    service.loops.append(loop)
     with running(loop):
         until(lambda: loop.state is State.DEAD)
-        assert world.reported("loop/dying") == [NOT_SERVING]
+        assert service.reported("loop/dying") == [NOT_SERVING]
         until(lambda: loop.state is State.RUNNING)
-        assert (world.reported("loop/dying"), len(starts)) == ([SERVING], 2)
+        assert (service.reported("loop/dying"), len(starts)) == ([SERVING], 2)
 
 
 def test_a_loop_that_fails_at_every_try_is_reported_and_the_process_stays_live(
-    world: World,
+    service: RunningService,
 ) -> None:
     def work(loop: Loop) -> None:
         raise ValueError("a row that nobody can read")
 
     loop = Loop("failing", work)
-    world.loops.append(loop)
+    service.loops.append(loop)
     with running(loop):
         until(lambda: loop.state is State.FAILING)
-        assert world.reported("loop/failing", "live") == [NOT_SERVING, SERVING]
+        assert service.reported("loop/failing", "live") == [NOT_SERVING, SERVING]
 
 
 def metric(name: str) -> float:

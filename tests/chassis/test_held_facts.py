@@ -1,4 +1,4 @@
-"""Facts that a handler refuses: each holds only its own subject.
+"""Facts that a handler refuses: each blocks only its own subject.
 
 The subject waits until the cause is repaired or an operator decides.
 """
@@ -130,18 +130,22 @@ def test_a_signed_fact_that_cannot_be_stored_is_a_dead_letter_and_delays_no_othe
 
 
 def test_a_signed_fact_is_not_turned_into_another_by_a_second_header(world: World) -> None:
-    victim, after, dead_count = new_id(), new_id(), len(world.waiting("unreadable"))
+    forged_subject, after, dead_count = new_id(), new_id(), len(world.waiting("unreadable"))
     key, value, headers = pack(
         Fact(new_id(), 1, "enlace.test.told.v1", b"x", datetime.now(UTC)),
         "enlace/publisher",
         world.signer,
     )
-    forged = [*headers, ("CE_ID", f"{victim}/1".encode()), ("CE_SUBJECT", victim.encode())]
+    forged = [
+        *headers,
+        ("CE_ID", f"{forged_subject}/1".encode()),
+        ("CE_SUBJECT", forged_subject.encode()),
+    ]
     twice = [("ce_type", b"enlace.test.other.v1"), *headers]
     world.send((key, value, forged), (key, value, twice))
     world.deliver(after)
     until(lambda: len(world.waiting("unreadable")) == dead_count + 2)
-    assert world.versions(victim) == []
+    assert world.versions(forged_subject) == []
 
 
 def test_a_handler_that_always_exceeds_its_time_limit_holds_its_subject_and_no_other(

@@ -21,20 +21,20 @@ from chassis.tokens import SYSTEM
 from facts.retries import Retries
 from tests.parts.local_stack import until
 from tests.parts.paused import paused_process
-from tests.parts.postgres import Database as Place
+from tests.parts.postgres import Database as PgDatabase
 from tests.parts.postgres import Server
 
 pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def place(postgres: Server) -> Place:
+def pg_database(postgres: Server) -> PgDatabase:
     return postgres.database()
 
 
 @pytest.fixture
-def database(place: Place) -> Iterator[Database]:
-    with place.open_as_service(max_size=4) as created:
+def database(pg_database: PgDatabase) -> Iterator[Database]:
+    with pg_database.open_as_service(max_size=4) as created:
         assert created.reachable()
         yield created
 
@@ -84,9 +84,9 @@ def within(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def locked_row(place: Place) -> Iterator[str]:
+def locked_row(pg_database: PgDatabase) -> Iterator[str]:
     """Locks a row; yields the statement that waits for it."""
-    with psycopg.connect(place.migration_url) as owner:
+    with psycopg.connect(pg_database.migration_url) as owner:
         owner.execute(
             "CREATE TABLE IF NOT EXISTS held (id int); GRANT ALL ON held TO PUBLIC; TRUNCATE held;"
             " INSERT INTO held VALUES (1)"
@@ -150,7 +150,7 @@ def test_the_server_ends_a_slow_statement_outside_of_a_transaction(
 def test_a_subscribers_transaction_whose_first_statement_is_slow_is_tried_twice(
     database: Database,
 ) -> None:
-    """Checks that a slow statement is not taken for a dead connection again and again."""
+    """Checks that a slow statement is taken for a dead connection only once."""
     attempt_times = list[float]()
 
     def act(tx: Transaction) -> None:
@@ -199,16 +199,16 @@ def test_calls_to_a_database_known_to_be_down_fail_at_once_until_the_database_an
     until(lambda: answers(database), 10)
 
 
-@pytest.mark.parametrize("away", [0.0, 2.5])
+@pytest.mark.parametrize("down_seconds", [0.0, 2.5])
 def test_a_database_that_was_killed_is_used_again_after_its_return(
-    database: Database, postgres: Server, away: float
+    database: Database, postgres: Server, down_seconds: float
 ) -> None:
     for _ in range(2):
         ask(database)
     postgres.engine.kill()
     try:
         until(lambda: not database.answers, 10)
-        time.sleep(away)  # the longer time exceeds that of the pool's own tries
+        time.sleep(down_seconds)  # the longer time exceeds that of the pool's own tries
     finally:
         postgres.engine.start()
     until(lambda: answers(database), 10)
@@ -227,7 +227,7 @@ def test_no_call_fails_because_of_connections_that_died_while_unused(
 
 
 def test_a_connection_that_an_administrator_terminates_is_no_outage(
-    database: Database, postgres: Server, place: Place
+    database: Database, postgres: Server, pg_database: PgDatabase
 ) -> None:
     reports: list[bool] = []
     stop = threading.Event()
@@ -238,7 +238,7 @@ def test_a_connection_that_an_administrator_terminates_is_no_outage(
 
     listener = threading.Thread(target=listen)
     listener.start()
-    with psycopg.connect(place.url, autocommit=True) as other:
+    with psycopg.connect(pg_database.url, autocommit=True) as other:
         for _ in range(3):
             other.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -289,9 +289,9 @@ def test_a_transaction_after_its_deadline_is_refused_as_late(database: Database)
 
 
 def test_a_wait_for_a_row_ends_as_late_at_the_callers_deadline_and_as_busy_at_our_limit(
-    database: Database, place: Place, monkeypatch: pytest.MonkeyPatch
+    database: Database, pg_database: PgDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with locked_row(place) as statement:
+    with locked_row(pg_database) as statement:
         with within(5), pytest.raises(Late):
             ask(database, statement, timeout=0.5)
         monkeypatch.setattr("chassis.db._LIMIT", 0.5)
@@ -301,7 +301,7 @@ def test_a_wait_for_a_row_ends_as_late_at_the_callers_deadline_and_as_busy_at_ou
 
 
 def test_postgresql_ends_a_transaction_that_exceeds_its_time_limit(
-    database: Database, place: Place
+    database: Database, pg_database: PgDatabase
 ) -> None:
     """Checks that a transaction whose client hangs holds its locks no longer than its limit."""
 
@@ -309,7 +309,7 @@ def test_postgresql_ends_a_transaction_that_exceeds_its_time_limit(
         with database.transaction(SYSTEM, timeout=0.5) as tx:
             tx.execute("SELECT 1 AS forgotten")
             time.sleep(1.2)
-            with psycopg.connect(place.url) as other:
+            with psycopg.connect(pg_database.url) as other:
                 connections = other.execute(
                     "SELECT FROM pg_stat_activity WHERE query LIKE '%%forgotten'"
                     " AND pid <> pg_backend_pid()"
@@ -322,9 +322,9 @@ def test_postgresql_ends_a_transaction_that_exceeds_its_time_limit(
 
 
 def test_a_waiting_call_is_answered_when_the_database_is_closed(
-    postgres: Server, place: Place
+    postgres: Server, pg_database: PgDatabase
 ) -> None:
-    database = Database(place.url, max_size=4)
+    database = Database(pg_database.url, max_size=4)
     database.open()
     assert database.reachable()
     with ThreadPoolExecutor(1) as pool:
@@ -337,11 +337,11 @@ def test_a_waiting_call_is_answered_when_the_database_is_closed(
 
 
 def test_a_probe_whose_connection_is_terminated_before_its_first_query_reports_no_outage(
-    postgres: Server, place: Place
+    postgres: Server, pg_database: PgDatabase
 ) -> None:
     def connect_and_terminate() -> BoundedConnection:
-        connection = BoundedConnection.connect(place.url, autocommit=True)
-        with psycopg.connect(place.url, autocommit=True) as other:
+        connection = BoundedConnection.connect(pg_database.url, autocommit=True)
+        with psycopg.connect(pg_database.url, autocommit=True) as other:
             other.execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
         return connection
 

@@ -1,5 +1,4 @@
-"""The command `migrate`: its sentence, without the password, when it could not begin, and its
-update of a restored copy."""
+"""The command `migrate`: its messages about failures, and the update of a restored copy."""
 
 import shutil
 import sys
@@ -36,14 +35,14 @@ def test_without_a_url_no_database_of_this_machine_is_migrated(url: str | None) 
 def test_a_migration_that_fails_is_reported_even_if_a_table_cannot_be_protected(
     postgres: Postgres, tmp_path: Path
 ) -> None:
-    place = postgres.database()
-    place.run_as_owner("CREATE TABLE things (id int)")
-    place.run_as_owner("COMMENT ON TABLE things IS 'append only: a_column_that_is_gone'")
+    pg_database = postgres.database()
+    pg_database.run_as_owner("CREATE TABLE things (id int)")
+    pg_database.run_as_owner("COMMENT ON TABLE things IS 'append only: a_column_that_is_gone'")
     migration = tmp_path / "20260101000000_wrong.sql"
     migration.write_text("-- migrate:up\nSELECT not_there();\n-- migrate:down\n")
     with pytest.raises(SystemExit, match=r"(?s)migration failed: .*not_there"):
-        migrate(place.migration_url, [tmp_path])
-    postgres.drop(place)
+        migrate(pg_database.migration_url, [tmp_path])
+    postgres.drop(pg_database)
 
 
 @pytest.mark.parametrize("service", ["partners", "referrals", "notifications"])
@@ -56,30 +55,30 @@ def test_a_copy_from_before_an_update_is_restored_and_updated_as_documented(
     older.mkdir()
     for file in files[: len(files) // 2]:
         shutil.copy(file, older)
-    place = postgres.database(service)
-    migrate(place.migration_url, [folders[0], older])
+    pg_database = postgres.database(service)
+    migrate(pg_database.migration_url, [folders[0], older])
     var, checkout = tmp_path / "var", tmp_path / "checkout"
     (var / "environment").mkdir(parents=True)
     (var / "environment" / service).write_text(
-        f"export ENLACE_MIGRATION_URL='{place.migration_url}'\n"
+        f"export ENLACE_MIGRATION_URL='{pg_database.migration_url}'\n"
         f"export PATH='{Path(sys.executable).parent}:{postgres.programs}':$PATH\n"
     )
     checkout.mkdir()
     operator = Operator(checkout, var)
-    postgres.dump(place, checkout / f"{service}.dump")
-    migrate(place.migration_url, folders)
-    columns = columns_of(place)
+    postgres.dump(pg_database, checkout / f"{service}.dump")
+    migrate(pg_database.migration_url, folders)
+    columns = columns_of(pg_database)
 
     empty = operator.documented_command("Copies", "(. var/environment/referrals; psql")
     [restore] = ["\n".join(block) for block in blocks("Copies") if "pg_restore" in block[0]]
     for command in (empty, restore):
         operator.run(command.replace("referrals", service))
-    assert columns_of(place) == columns
-    postgres.drop(place)
+    assert columns_of(pg_database) == columns
+    postgres.drop(pg_database)
 
 
-def columns_of(place: Database) -> list[Any]:
-    with psycopg.connect(place.migration_url) as connection:
+def columns_of(pg_database: Database) -> list[Any]:
+    with psycopg.connect(pg_database.migration_url) as connection:
         return connection.execute(
             "SELECT table_name, column_name, data_type FROM information_schema.columns"
             " WHERE table_schema = 'public' ORDER BY 1, 2"

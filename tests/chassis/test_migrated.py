@@ -1,7 +1,7 @@
 """A migration while calls are under way.
 
-No call fails because a statement was prepared before the migration, in either of two versions that
-run side by side.
+No call fails because its statement was prepared before the migration. So the previous version of a
+service can keep running beside the next one.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ class ReadingService(FewRpcs):
         return members_pb2.EndSessionResponse()
 
 
-# D24
 def test_a_migration_that_adds_a_column_fails_no_call_of_a_process_with_prepared_statements(
     postgres: Postgres, tmp_path: Path
 ) -> None:
-    place = postgres.database()
-    place.run_as_owner(
+    pg_database = postgres.database()
+    pg_database.run_as_owner(
         "CREATE TABLE things (id int); GRANT ALL ON things TO PUBLIC; INSERT INTO things VALUES (1)"
     )
     with (
-        serving(place.url, tmp_path, ReadingService()) as served,
+        serving(pg_database.url, tmp_path, ReadingService()) as served,
         ThreadPoolExecutor(THREADS) as callers,
     ):
 
@@ -49,6 +48,6 @@ def test_a_migration_that_adds_a_column_fails_no_call_of_a_process_with_prepared
                 "SELECT count(*) AS n FROM pg_prepared_statements WHERE statement LIKE '%things%'"
             ).fetchone()
         assert prepared == {"n": 1}, "otherwise the test would prove nothing"
-        place.run_as_owner("ALTER TABLE things ADD COLUMN name text")
+        pg_database.run_as_owner("ALTER TABLE things ADD COLUMN name text")
         list(callers.map(end_session, range(4 * THREADS)))
-    postgres.drop(place)
+    postgres.drop(pg_database)

@@ -1,8 +1,8 @@
 """A server that joins a name gets calls soon.
 
 Clients resolve the name again when a connection ends, and servers end each connection after a
-while. Limitation: a name server in this process stands for that of the cluster. A connection lasts
-a second here instead of the half minute of production, by the same option of gRPC.
+while. Limitations: a name server in this process replaces that of the cluster, and a connection
+lasts a second instead of the half minute of production (the same option of gRPC).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from local.stack import _health
 from services.gateway.edge.clients import channel_options
 from tests.parts.local_stack import until
 
-SOON = 35_000  # milliseconds: a connection's age in production, with the tenth that gRPC may add
+MAX_CONNECTION_AGE = 35_000  # milliseconds in production, with the tenth that gRPC may add
 
 
 class Names:
-    """A name server that answers IPv4 queries with its present addresses and a time to live of 0.
+    """A name server that answers IPv4 queries with `addresses` and a time to live of 0.
 
     The answers to other queries have no address.
     """
@@ -44,7 +44,7 @@ class Names:
     def _serve(self) -> None:
         while True:
             try:
-                question, asker = self._socket.recvfrom(512)
+                question, client = self._socket.recvfrom(512)
             except OSError:  # closed
                 return
             end = question.index(b"\0", 12) + 5
@@ -55,7 +55,7 @@ class Names:
                 for address in answers
             ]
             head = question[:2] + struct.pack("!HHHHH", 0x8580, 1, len(records), 0, 0)
-            self._socket.sendto(head + question[12:end] + b"".join(records), asker)
+            self._socket.sendto(head + question[12:end] + b"".join(records), client)
 
     def close(self) -> None:
         self._socket.close()
@@ -75,13 +75,12 @@ def server(address: str) -> grpc_server.Server:
     return created
 
 
-# D24
 def test_a_server_that_joins_a_name_gets_calls_within_the_maximum_age_of_a_connection(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     age = dict(grpc_server._OPTIONS)["grpc.max_connection_age_ms"]
     assert isinstance(age, int)
-    assert age * 1.1 <= SOON
+    assert age * 1.1 <= MAX_CONNECTION_AGE
     monkeypatch.setattr(
         grpc_server,
         "_OPTIONS",

@@ -154,14 +154,14 @@ def test_a_call_that_reaches_its_thread_too_late_is_refused_before_its_token_is_
 def test_calls_beyond_a_limit_that_a_busy_interpreter_has_not_seen_are_cancelled(
     service: CrowdedService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_door, intercept = threading.Event(), server.AdmissionInterceptor.intercept_service
+    released, intercept = threading.Event(), server.AdmissionInterceptor.intercept_service
 
-    def stand_still(self: Any, continuation: Any, details: Any) -> Any:
+    def wait_for_release(self: Any, continuation: Any, details: Any) -> Any:
         if details.method == f"/{METHOD}":
-            open_door.wait(20)
+            released.wait(20)
         return intercept(self, continuation, details)
 
-    monkeypatch.setattr(server.AdmissionInterceptor, "intercept_service", stand_still)
+    monkeypatch.setattr(server.AdmissionInterceptor, "intercept_service", wait_for_release)
     address = f"127.0.0.1:{service.served.server.port}"
     own_connection = [("grpc.use_local_subchannel_pool", 1)]
     channels = [grpc.insecure_channel(address, options=own_connection) for _ in range(4)]
@@ -173,7 +173,7 @@ def test_calls_beyond_a_limit_that_a_busy_interpreter_has_not_seen_are_cancelled
     max_pending = server._MAX_PENDING + 1  # and the one that the interceptor holds
     until(lambda: sum(call.done() for call in calls) >= len(calls) - max_pending)
     assert {outcome(call) for call in calls if call.done()} == {"CANCELLED"}
-    open_door.set()
+    released.set()
     service.release.set()
     assert {outcome(call) for call in calls} <= {"CANCELLED", "OK", "RESOURCE_EXHAUSTED"}
     assert outcome(service.call("a")) == "OK"

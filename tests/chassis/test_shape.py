@@ -1,4 +1,4 @@
-"""The faults of a request, which are found from its .proto alone and reported all at once.
+"""The violations of a request, which are found by its .proto alone and reported together.
 
 The refusal repeats nothing of the request's content.
 """

@@ -29,7 +29,7 @@ from services.referrals.line.domain.contact import new_reference
 from tests.parts import brokers
 from tests.parts.local_stack import ROOT, until
 from tests.parts.paused import paused_process
-from tests.parts.postgres import Database as Place
+from tests.parts.postgres import Database as PgDatabase
 from tests.parts.postgres import Server as Postgres
 from tests.parts.processes import stat
 
@@ -42,9 +42,9 @@ STOP_LIMIT = 10  # maximum seconds between the request to stop and the end of th
 class Service:
     """The process of a service, in a folder of its own."""
 
-    def __init__(self, name: str, place: Place, bootstrap: str, folder: Path) -> None:
+    def __init__(self, name: str, pg_database: PgDatabase, bootstrap: str, folder: Path) -> None:
         key_folder.create(folder / "keys", ["partners", "referrals", "notifications"])
-        self.place = place
+        self.pg_database = pg_database
         self.listen, self.metrics = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         environment = {
             **os.environ,
@@ -52,7 +52,7 @@ class Service:
             "ENLACE_KEYS": str(folder / "keys"),
             "ENLACE_LISTEN": self.listen,
             "ENLACE_METRICS_LISTEN": self.metrics,
-            "ENLACE_DATABASE_URL": place.url,
+            "ENLACE_DATABASE_URL": pg_database.url,
             "ENLACE_DEVELOPMENT": "1",
             "ENLACE_SMTP_URL": f"outbox:{folder}/mail",
         }
@@ -102,9 +102,9 @@ class Service:
 def running(
     name: str, migrations: list[Path], postgres: Postgres, broker: brokers.Broker, folder: Path
 ) -> Iterator[Service]:
-    place = postgres.database(name)
-    migrate(place.migration_url, migrations)
-    created = Service(name, place, broker.bootstrap, folder)
+    pg_database = postgres.database(name)
+    migrate(pg_database.migration_url, migrations)
+    created = Service(name, pg_database, broker.bootstrap, folder)
     try:
         yield created
     finally:
@@ -133,8 +133,8 @@ def pid_of(part: Any) -> int:
 def test_a_stop_uses_almost_no_processor_time(notifications: Service) -> None:
     """Limits the time that a stack takes to stop on a busy machine.
 
-    There a second of processor time can take ten seconds, and the parts of a stack stop one level
-    after the other.
+    There, a second of processor time can last ten seconds, and the parts of a stack stop level by
+    level.
     """
     notifications.wait()
     pid = notifications.process.pid
@@ -208,7 +208,10 @@ def test_calls_that_a_stop_cuts_off_fail_as_unavailable(referrals: Service) -> N
             stub.GetReferenceStatus(request, timeout=9)
         return error.value.code()
 
-    with psycopg.connect(referrals.place.migration_url) as owner, ThreadPoolExecutor(20) as pool:
+    with (
+        psycopg.connect(referrals.pg_database.migration_url) as owner,
+        ThreadPoolExecutor(20) as pool,
+    ):
         owner.execute("LOCK TABLE contact_references")
         codes = pool.map(status_code, range(20))
         # eight calls wait for the table, twelve for a thread
@@ -219,7 +222,7 @@ def test_calls_that_a_stop_cuts_off_fail_as_unavailable(referrals: Service) -> N
 
 
 def count_waiting(service: Service) -> int:
-    with psycopg.connect(service.place.url, autocommit=True) as other:
+    with psycopg.connect(service.pg_database.url, autocommit=True) as other:
         statement = (
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             " AND datname = current_database()"
@@ -230,7 +233,7 @@ def count_waiting(service: Service) -> int:
 
 
 def run_to_the_end(hang: str, folder: Path) -> Process:
-    """Runs a process that hangs in the given way after it was asked to stop, until it has ended."""
+    """Runs a process that hangs in the given way when it is asked to stop; returns once it ends."""
     script = (
         "import ctypes, threading; from chassis import log; from runtime import service_runner;"
         " from chassis.supervisor import Loop; log.setup('test');"

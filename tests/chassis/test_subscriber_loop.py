@@ -1,6 +1,6 @@
 """The turns of a subscriber's loop: missing facts are requested, topics are read.
 
-The database is real, the broker and its consumer are doubles.
+The database is real; the broker and its consumer are fakes.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ def test_a_consumer_with_a_restored_store_requests_everything_once(
     assert listener.requests_after_each(0, 10, 20, 10) == [[], everything, [], []]
 
 
-class Topics:
-    """A broker whose cluster id and batches of records a test sets turn by turn."""
+class FakeBroker:
+    """A broker, and its consumer; the test sets the cluster id and the records of each turn."""
 
     def __init__(self, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings = settings("127.0.0.1:1")
@@ -155,12 +155,12 @@ class Topics:
         self._subscriber, self._monkeypatch = listener.subscriber, monkeypatch
         listener.subscriber._broker = self  # type: ignore[assignment]
         for name in ("take", "sweep", "_request_missing"):
-            monkeypatch.setattr(listener.subscriber, name, self._noting(name))
+            monkeypatch.setattr(listener.subscriber, name, self._recording(name))
         monkeypatch.setattr(subscriber, "Consumer", self.open)
         monkeypatch.setattr(subscriber, "read", self.read)
 
-    def _noting(self, name: str) -> Callable[..., None]:
-        """Returns a method of the subscriber that notes its calls as steps."""
+    def _recording(self, name: str) -> Callable[..., None]:
+        """Returns a method of the subscriber whose calls are recorded as steps."""
         method = getattr(self._subscriber, name)
 
         def call(*arguments: object) -> None:
@@ -184,7 +184,7 @@ class Topics:
         self.steps.append(f"wait {seconds}")
         return self.clusters.pop(0) if len(self.clusters) > 1 else self.clusters[0]
 
-    def open(self, config: object, *arguments: object) -> Topics:
+    def open(self, config: object, *arguments: object) -> FakeBroker:
         self.steps.append(("open", *arguments))
         return self
 
@@ -211,16 +211,16 @@ class Topics:
 
 
 @pytest.fixture
-def topics(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> Topics:
-    return Topics(listener, monkeypatch)
+def fake_broker(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
+    return FakeBroker(listener, monkeypatch)
 
 
 def test_offsets_are_committed_after_the_facts_and_only_if_there_were_facts(
-    listener: Listener, topics: Topics
+    listener: Listener, fake_broker: FakeBroker
 ) -> None:
     subject = new_id()
-    topics.batches = [[listener.record(subject, 1), listener.record(subject, 2)], []]
-    steps = topics.run(20)
+    fake_broker.batches = [[listener.record(subject, 1), listener.record(subject, 2)], []]
+    steps = fake_broker.run(20)
     open_step = ("open", listener.name, [TOPIC])
     assert steps[:6] == ["wait 0.5", open_step, "_request_missing", "read", "take", ("commit", 2)]
     assert [step for step in steps[6:] if step != "read"][:4] == ["_request_missing", "sweep"] * 2
@@ -229,12 +229,12 @@ def test_offsets_are_committed_after_the_facts_and_only_if_there_were_facts(
 
 
 def test_facts_that_the_broker_has_deleted_are_requested_before_any_offset_is_committed(
-    listener: Listener, topics: Topics, monkeypatch: pytest.MonkeyPatch
+    listener: Listener, fake_broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    topics.deleted = {TOPIC}
-    topics.batches = [[listener.record(new_id(), 1)]]
-    monkeypatch.setattr(subscriber, "send", lambda _, *request: topics.steps.append(request))
-    steps = topics.run(20)
+    fake_broker.deleted = {TOPIC}
+    fake_broker.batches = [[listener.record(new_id(), 1)]]
+    monkeypatch.setattr(subscriber, "send", lambda _, *request: fake_broker.steps.append(request))
+    steps = fake_broker.run(20)
     request: tuple[object, ...] = (REPLAYS, [(TOPIC.encode(), b"", [])])
     assert steps[3:7] == ["read", request, "skip_deleted", "take"]
     assert (steps.count(request), steps.count("skip_deleted")) == (1, 1)
@@ -242,52 +242,56 @@ def test_facts_that_the_broker_has_deleted_are_requested_before_any_offset_is_co
 
 @pytest.mark.parametrize(("count", "pauses"), [(MAX_POLL_RECORDS - 1, 1), (MAX_POLL_RECORDS, 0)])
 def test_a_consumer_that_gathers_facts_pauses_after_a_batch_that_was_not_full(
-    count: int, pauses: int, listener: Listener, topics: Topics, monkeypatch: pytest.MonkeyPatch
+    count: int,
+    pauses: int,
+    listener: Listener,
+    fake_broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     subject, wait = new_id(), Mock(return_value=False)
     monkeypatch.setattr(listener.subscriber.loop(), "wait", wait)
     listener.subscriber._gather = 0.1
-    topics.batches = [[listener.record(subject, version + 1) for version in range(count)]]
-    topics.run(2 * MAX_POLL_RECORDS)
+    fake_broker.batches = [[listener.record(subject, version + 1) for version in range(count)]]
+    fake_broker.run(2 * MAX_POLL_RECORDS)
     assert listener.applied_version(subject) == count
     assert wait.call_args_list == [call(0.1)] * pauses
 
 
 def test_while_the_broker_is_down_waiting_facts_are_still_retried(
-    topics: Topics,
+    fake_broker: FakeBroker,
 ) -> None:
-    topics.clusters = [None]
-    assert topics.run(3) == ["wait 0.5", "sweep"] * 3
+    fake_broker.clusters = [None]
+    assert fake_broker.run(3) == ["wait 0.5", "sweep"] * 3
 
 
 def test_a_broker_with_another_cluster_id_is_read_from_its_beginning(
-    listener: Listener, topics: Topics
+    listener: Listener, fake_broker: FakeBroker
 ) -> None:
-    topics.clusters = ["one", "two"]
-    steps = [step for step in topics.run(6) if step != "_request_missing"]
+    fake_broker.clusters = ["one", "two"]
+    steps = [step for step in fake_broker.run(6) if step != "_request_missing"]
     open_step = ("open", listener.name, [TOPIC])
     assert steps[:6] == ["wait 0.5", open_step, "close", "wait 0.5", open_step, "read"]
     assert steps[-1] == "close"
 
 
 def test_the_kafka_consumer_is_closed_whatever_ends_the_loop(
-    listener: Listener, topics: Topics
+    listener: Listener, fake_broker: FakeBroker
 ) -> None:
-    topics.batches = [[Record(None, None, [], topic="lost")]]
+    fake_broker.batches = [[Record(None, None, [], topic="lost")]]
     with pytest.raises(BrokerLost):
-        topics.run(4)
-    assert topics.steps[-2:] == ["read", "close"]
-    topics.steps.clear()
-    topics.batches = [[listener.record(new_id(), 1)]]
-    topics.run(2)  # a stop in the middle of a batch
-    assert topics.steps[-2:] == ["take", "close"]
+        fake_broker.run(4)
+    assert fake_broker.steps[-2:] == ["read", "close"]
+    fake_broker.steps.clear()
+    fake_broker.batches = [[listener.record(new_id(), 1)]]
+    fake_broker.run(2)  # a stop in the middle of a batch
+    assert fake_broker.steps[-2:] == ["take", "close"]
     assert listener.applied == []
 
 
 def test_the_loop_of_a_subscriber_has_its_name_and_waits_while_the_broker_is_lost(
-    listener: Listener, topics: Topics
+    listener: Listener, fake_broker: FakeBroker
 ) -> None:
-    topics.batches = [[Record(None, None, [], topic="lost")]]
+    fake_broker.batches = [[Record(None, None, [], topic="lost")]]
     loop = listener.subscriber.loop()
     loop._once()
     assert (loop.name, loop.state) == (f"subscriber-{listener.name}", State.WAITING)

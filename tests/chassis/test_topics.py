@@ -116,7 +116,8 @@ def test_reading_a_topic_back_fails_if_the_end_is_never_reached(
 ) -> None:
     monkeypatch.setattr(kafka, "_SILENCE_LIMIT", 1.0)
     monkeypatch.setattr(
-        "facts.kafka.KafkaConsumer.end_offsets", lambda _self, places: dict.fromkeys(places, 5)
+        "facts.kafka.KafkaConsumer.end_offsets",
+        lambda _self, partitions: dict.fromkeys(partitions, 5),
     )
     with pytest.raises(kafka.BrokerLost):
         list(kafka.read_from(settings(broker.bootstrap), topic, {}))

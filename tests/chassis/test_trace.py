@@ -103,7 +103,7 @@ def test_no_log_line_of_the_code_has_a_field_that_is_dropped() -> None:
         if ast.unparse(call.func).startswith("log.get().")
         for keyword in call.keywords
     }
-    # the name of the identifier, with which a line names a row whose deadlines can't be fired
+    # `fire_each` logs the id of a row whose deadlines can't be fired; its argument names the field
     fields |= {
         str(argument.value)
         for call in calls

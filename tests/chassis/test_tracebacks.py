@@ -1,6 +1,6 @@
-"""A fault in code that handles a name: log and answers never contain the name.
+"""A fault in code that handles a name: neither the log nor an answer contains the name.
 
-The log has the kind and the place of the fault.
+The log names the kind of the fault, and the lines where it happened.
 """
 
 import json
@@ -55,10 +55,10 @@ class FailedProcess:
 def failed_process(
     postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FailedProcess]:
-    place = postgres.database()
-    place.run_as_owner("CREATE TABLE held (name text UNIQUE); GRANT ALL ON held TO PUBLIC")
-    yield FailedProcess(place.url, tmp_path_factory.mktemp("broken"))
-    postgres.drop(place)
+    pg_database = postgres.database()
+    pg_database.run_as_owner("CREATE TABLE held (name text UNIQUE); GRANT ALL ON held TO PUBLIC")
+    yield FailedProcess(pg_database.url, tmp_path_factory.mktemp("broken"))
+    postgres.drop(pg_database)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "answer"])

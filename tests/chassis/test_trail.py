@@ -1,6 +1,7 @@
-"""The trail: a chain that the role of its service can't forge.
+"""The trail: a chain that the database role of its service can't forge.
 
-The owner of the database can't change it unseen, and it is one chain however many processes write.
+The owner of the database can't change it undetected, and it is one chain, however many processes
+write to it.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ WORKER = Caller("w" * 32, "worker", "o" * 32)
 
 
 @pytest.fixture
-def place(postgres: parts.Server) -> parts.Database:
+def pg_database(postgres: parts.Server) -> parts.Database:
     return postgres.database("tests", [MIGRATIONS])
 
 
 @pytest.fixture
-def database(place: parts.Database) -> Iterator[Database]:
-    with place.open_as_service(max_size=10) as created:
+def database(pg_database: parts.Database) -> Iterator[Database]:
+    with pg_database.open_as_service(max_size=10) as created:
         yield created
 
 
@@ -56,8 +57,8 @@ def commit(database: Database, rows: int, caller: Caller = WORKER) -> None:
         write(tx, rows, caller)
 
 
-def owner_of(place: parts.Database) -> psycopg.Connection[dict[str, object]]:
-    return psycopg.connect(place.migration_url, row_factory=dict_row)
+def owner_of(pg_database: parts.Database) -> psycopg.Connection[dict[str, object]]:
+    return psycopg.connect(pg_database.migration_url, row_factory=dict_row)
 
 
 def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> list[chain.Finding]:
@@ -67,7 +68,11 @@ def verdict(tx: Transaction, witnessed: dict[int, set[bytes]] | None = None) -> 
     last, findings = chain.verify(tx, START, end.sequence, witnessed_heads)
     return (
         findings
-        + [chain.Finding(place, "cut") for place in witnessed_heads if place > last.sequence]
+        + [
+            chain.Finding(sequence, "cut")
+            for sequence in witnessed_heads
+            if sequence > last.sequence
+        ]
         + ([] if last == end else [chain.Finding(0, "")])
     )
 
@@ -130,8 +135,8 @@ def test_rows_recorded_before_the_chain_existed_are_chained_unchanged(
     before = sorted(MIGRATIONS.glob("*.sql"))[:2]
     for file in before:
         (tmp_path / file.name).write_text(file.read_text())
-    place = postgres.database("tests", [tmp_path])
-    with owner_of(place) as owner:
+    pg_database = postgres.database("tests", [tmp_path])
+    with owner_of(pg_database) as owner:
         for turn in range(5):
             owner.execute(
                 "INSERT INTO audit (time, actor_kind, actor_id, organization_id, action, object_id,"
@@ -141,8 +146,8 @@ def test_rows_recorded_before_the_chain_existed_are_chained_unchanged(
             )
         # a sequence number that a transaction took and did not use
         owner.execute("DELETE FROM audit WHERE sequence = 3")
-    migrate(place.migration_url, [MIGRATIONS])
-    with psycopg.connect(place.url, row_factory=dict_row) as tx:
+    migrate(pg_database.migration_url, [MIGRATIONS])
+    with psycopg.connect(pg_database.url, row_factory=dict_row) as tx:
         assert audit.head(tx).sequence == 4
         write(tx, 2)
         assert verdict(tx) == []
@@ -246,7 +251,7 @@ class Owner:
 
 
 def test_a_thousand_edits_deletions_insertions_swaps_and_cuts_are_found(
-    place: parts.Database, database: Database
+    pg_database: parts.Database, database: Database
 ) -> None:
     rows, rows_per_head = 60, 10
     witnessed: dict[int, set[bytes]] = {}
@@ -256,7 +261,7 @@ def test_a_thousand_edits_deletions_insertions_swaps_and_cuts_are_found(
             head: Head = audit.head(tx)
             witnessed[head.sequence] = {head.hash}
     missed_cheats: list[str] = []
-    with owner_of(place) as owner:
+    with owner_of(pg_database) as owner:
         assert verdict(owner, witnessed) == []
         owner.commit()
         cheater = Owner(owner, rows, random.Random(14))
@@ -268,7 +273,6 @@ def test_a_thousand_edits_deletions_insertions_swaps_and_cuts_are_found(
         assert (missed_cheats, verdict(owner, witnessed)) == ([], [])
 
 
-# 25 C14
 KEYRING = Keyring(b"k" * 32)
 TOKEN = Evidence("ab" * 32, NOW + timedelta(seconds=2))
 SIGNED_IN = replace(WORKER, token=TOKEN)
@@ -282,9 +286,9 @@ COPY = (
 
 
 @pytest.fixture
-def marking_database(place: parts.Database) -> Iterator[Database]:
-    """The trail's database as a service has it, with its key."""
-    with place.open_as_service(max_size=4, marker=Marker(KEYRING)) as created:
+def marking_database(pg_database: parts.Database) -> Iterator[Database]:
+    """The trail's database, opened by a service that has its key."""
+    with pg_database.open_as_service(max_size=4, marker=Marker(KEYRING)) as created:
         yield created
 
 
@@ -322,19 +326,25 @@ def test_c14_rows_that_a_service_writes_are_marked_with_its_key_and_tied_to_the_
     ],
 )
 def test_c14_a_row_added_with_the_services_database_role_is_detected(
-    actor: str, mark: str, reasons: list[str], place: parts.Database, marking_database: Database
+    actor: str,
+    mark: str,
+    reasons: list[str],
+    pg_database: parts.Database,
+    marking_database: Database,
 ) -> None:
     commit(marking_database, 2, SIGNED_IN)
-    with psycopg.connect(place.url) as role:  # an attacker with the database's password, but no key
+    with psycopg.connect(
+        pg_database.url
+    ) as role:  # an attacker with the database's password, but no key
         role.execute(COPY.format(actor=actor, mark=mark).encode())
     assert finding_reasons(marking_database) == reasons
 
 
 def test_c14_a_row_marked_with_another_services_key_is_detected(
-    place: parts.Database, marking_database: Database
+    pg_database: parts.Database, marking_database: Database
 ) -> None:
     commit(marking_database, 1, SIGNED_IN)
-    with place.open_as_service(max_size=1, marker=Marker(Keyring(b"s" * 32))) as stranger:
+    with pg_database.open_as_service(max_size=1, marker=Marker(Keyring(b"s" * 32))) as stranger:
         commit(stranger, 1, SIGNED_IN)
     assert finding_reasons(marking_database) == ["forged"]
 
@@ -348,14 +358,16 @@ def test_c14_a_row_that_names_a_worker_or_an_api_key_without_a_token_is_detected
 
 
 def test_c14_unmarked_rows_of_the_previous_version_are_accepted_for_an_hour(
-    place: parts.Database, database: Database, marking_database: Database
+    pg_database: parts.Database, database: Database, marking_database: Database
 ) -> None:
     commit(database, 3)  # before the update
     assert finding_reasons(marking_database) == []
     commit(marking_database, 1, SIGNED_IN)
     commit(database, 1)  # from a process of the previous version, side by side with the new one
     assert finding_reasons(marking_database) == []
-    with owner_of(place) as owner:  # an hour passes; the chain is recomputed for the moved times
+    with owner_of(
+        pg_database
+    ) as owner:  # an hour passes; the chain is recomputed for the moved times
         owner.execute("UPDATE audit SET recorded_time = recorded_time - interval '61 minutes'")
         Owner(owner, 5, random.Random(14)).recompute()
     commit(marking_database, 1, SIGNED_IN)

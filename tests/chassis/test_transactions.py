@@ -21,11 +21,11 @@ from tests.parts.postgres import Server
 
 @pytest.fixture
 def database(postgres: Server) -> Iterator[Database]:
-    place = postgres.database()
-    place.run_as_owner(
+    pg_database = postgres.database()
+    pg_database.run_as_owner(
         "CREATE TABLE held (name text UNIQUE, number int); GRANT ALL ON held TO PUBLIC"
     )
-    with place.open_as_service(max_size=4) as created:
+    with pg_database.open_as_service(max_size=4) as created:
         yield created
 
 
@@ -44,12 +44,12 @@ def write(database: Database, *statements: str) -> None:
             tx.execute(statement)
 
 
-@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("position", range(3))
 def test_a_failing_statement_whose_result_nobody_reads_ends_the_transaction(
-    database: Database, place: int
+    database: Database, position: int
 ) -> None:
     statements = ["INSERT INTO held (name) VALUES ('a')", "INSERT INTO held (name) VALUES ('b')"]
-    statements.insert(place, "SELECT 1 / 0")
+    statements.insert(position, "SELECT 1 / 0")
     with pytest.raises(pg.DivisionByZero):
         write(database, *statements)
     assert names(database) == []
@@ -130,14 +130,14 @@ def test_a_fault_in_the_code_rolls_back_the_statements_and_leaves_the_connection
 
 
 def test_a_transaction_by_key_plans_a_statement_once_for_all_values(database: Database) -> None:
-    def custom_plans(place: int, *, by_key: bool) -> int:
-        statement = f"SELECT number FROM held WHERE name = ANY(%s) AND number <> {place}"
+    def custom_plans(position: int, *, by_key: bool) -> int:
+        statement = f"SELECT number FROM held WHERE name = ANY(%s) AND number <> {position}"
         with database.transaction(SYSTEM, by_key=by_key) as tx:
             for number in range(20):
                 tx.execute(statement, ([str(number)],))
             row = tx.execute(
                 "SELECT custom_plans FROM pg_prepared_statements WHERE statement LIKE %s",
-                (f"%<> {place}",),
+                (f"%<> {position}",),
             ).fetchone()
             assert row is not None
             return int(row["custom_plans"])

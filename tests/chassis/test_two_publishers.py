@@ -36,7 +36,7 @@ HOLDER = (
 def running_publisher(world: World) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a process that publishes the facts of this world."""
     arguments = [
-        world.places["publisher"].url,
+        world.pg_databases["publisher"].url,
         world.broker.bootstrap,
         world.topic,
         str(world.keys),

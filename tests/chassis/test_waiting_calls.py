@@ -1,6 +1,6 @@
-"""The token of a call that waits for a thread is judged at the time of the call's arrival.
+"""A call that waits for a thread needs a token that is valid when the call arrives.
 
-The service caused the wait, not the caller.
+The service causes the wait, not the caller.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.chassis.world import until
 from tests.parts.clocks import SettableClock
 from tests.parts.postgres import Server as PostgresServer
 
-OUTLIVED = LIFETIME + timedelta(seconds=LEEWAY + 1)
+AFTER_EXPIRY = LIFETIME + timedelta(seconds=LEEWAY + 1)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_token_that_expires_while_its_call_waits_for_a_thread_is_accepted(
     until(lambda: service.started_calls["a"] == 1)
     waiting = service.call(NEIGHBOUR)
     until(lambda: service.call_count() == 2)
-    queue_clock.advance(OUTLIVED)
+    queue_clock.advance(AFTER_EXPIRY)
     service.release.set()
     assert (outcome(running), outcome(waiting)) == ("OK", "OK")
 
@@ -46,9 +46,9 @@ def test_a_token_that_expires_while_its_call_waits_for_a_thread_is_accepted(
 def test_a_token_is_accepted_if_the_clock_shows_less_time_than_its_call_waited(
     service: CrowdedService,
 ) -> None:
-    """Checks the case of a clock that was set back during the wait, or stands still in a test."""
+    """Covers a clock that was set back during the wait, or that stands still in a test."""
     token, end = service.issue_token("a")
-    waited = OUTLIVED.total_seconds()
+    waited = AFTER_EXPIRY.total_seconds()
     assert service.served.verifier.verify_with_expiry(token, seconds_waited=waited)[1] == end
 
 
@@ -56,7 +56,7 @@ def test_a_token_that_had_expired_when_its_call_arrived_is_refused(
     service: CrowdedService, queue_clock: SettableClock
 ) -> None:
     token = service.issue_token(NEIGHBOUR)[0]
-    queue_clock.advance(OUTLIVED)
+    queue_clock.advance(AFTER_EXPIRY)
     assert refusal(service.call(NEIGHBOUR, token=token).result) == (
         "UNAUTHENTICATED",
         "token_expired",
@@ -66,8 +66,8 @@ def test_a_token_that_had_expired_when_its_call_arrived_is_refused(
 def test_a_call_whose_first_statement_is_slow_is_tried_twice_and_answered(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    """Checks that a slow statement, such as the wait of a repeated request for the first one, is
-    not taken for a dead connection again and again: each such try leaves a waiting backend.
+    """Checks that a slow statement (a repeated request that waits for the first one, for example)
+    is taken for a dead connection only once: each such try leaves a waiting backend.
     """
     callers = list[Caller]()
 

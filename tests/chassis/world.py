@@ -49,8 +49,8 @@ def send_records(config: ServiceSettings, topic: str, records: list[Record]) -> 
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits until the condition holds; fails after `seconds`. On a busy machine a read may be
-    refused as unavailable meanwhile, as in a service.
+    """Waits until the condition holds; fails after `seconds`. Ignores that a read is refused as
+    unavailable, which happens on a busy machine.
     """
     end = time.monotonic() + seconds
     while True:
@@ -72,7 +72,7 @@ class World:
 
     broker: brokers.Broker
     topic: str
-    places: dict[str, parts.Database]
+    pg_databases: dict[str, parts.Database]
     postgres: parts.Server
     keys: Path
     name: str = field(default_factory=new_id)
@@ -97,9 +97,9 @@ class World:
     def start(self, *names: str) -> None:
         """Starts the named services: publisher, listener."""
         for name in names:
-            database = self.databases[name] = Database(self.places[name].url, max_size=5)
+            database = self.databases[name] = Database(self.pg_databases[name].url, max_size=5)
             database.open()
-            self.loops[name] = [work.loop() for work in self._works(name, database)]
+            self.loops[name] = [owner.loop() for owner in self._loop_owners(name, database)]
             for loop in self.loops[name]:
                 loop.start()
 
@@ -112,7 +112,7 @@ class World:
                 assert loop.join(15), f"{loop.name} does not end"
             self.databases[name].close()
 
-    def _works(self, name: str, database: Database) -> list[Relay | Replays | Subscriber]:
+    def _loop_owners(self, name: str, database: Database) -> list[Relay | Replays | Subscriber]:
         clock = SystemClock()
         if name == "publisher":
             return [
@@ -141,19 +141,19 @@ class World:
     def stop_relay(self) -> None:
         """Stops the publishing service; its database stays open for the test."""
         self.stop("publisher")
-        self.databases["publisher"] = Database(self.places["publisher"].url, max_size=2)
+        self.databases["publisher"] = Database(self.pg_databases["publisher"].url, max_size=2)
         self.publisher.open()
 
     # --- copies, as docs/operations.md makes them
 
     def back_up(self, name: str, file: Path) -> None:
         """Copies a database into a file."""
-        self.postgres.dump(self.places[name], file)
+        self.postgres.dump(self.pg_databases[name], file)
 
     def restore(self, name: str, file: Path) -> None:
         """Replaces a database by its copy while its service is stopped."""
         self.stop(name)
-        self.postgres.restore(self.places[name], file)
+        self.postgres.restore(self.pg_databases[name], file)
         self.start(name)
 
     # --- publishing
@@ -211,7 +211,7 @@ class World:
         return part_count < self.parts.get(fact.subject, 1)
 
     def versions(self, subject: str) -> list[int]:
-        """Returns the versions of a subject in the order of application, with uncommitted ones."""
+        """Returns a subject's versions in the order of application, uncommitted ones included."""
         return [fact.version for fact in self.applied if fact.subject == subject]
 
     def effects(self) -> list[tuple[str, int]]:
@@ -231,7 +231,7 @@ class World:
         return bytes(row["payload"]) if row else b""
 
     def last_version(self, subject: str) -> int:
-        """Returns the version up to which the subject has been applied."""
+        """Returns the subject's last applied version."""
         with self.listener.transaction(SYSTEM) as tx:
             return inbox.lock(tx, self.name, [subject])[subject].version
 
@@ -267,14 +267,14 @@ class World:
 def running(broker: brokers.Broker, postgres: parts.Server, folder: Path) -> Iterator[World]:
     """Yields a world with both services running."""
     key_folder.create(folder, ["publisher", "listener"])
-    places = {name: postgres.database(name, MIGRATIONS) for name in ("publisher", "listener")}
-    # No unique key of the effects: an effect applied twice must show as two rows.
-    places["listener"].run_as_owner(
+    pg_databases = {name: postgres.database(name, MIGRATIONS) for name in ("publisher", "listener")}
+    # The effects have no unique key, so that an effect applied twice shows as two rows.
+    pg_databases["listener"].run_as_owner(
         "CREATE TABLE effects (subject text, version bigint, payload bytea);"
         " CREATE TABLE standing (subject text PRIMARY KEY, payload bytea)"
     )
-    # A topic of its own: earlier tests signed their facts with other keys.
-    world = World(broker, f"enlace.tests-{new_id()[:8]}.v1", places, postgres, folder)
+    # The topic is new, since earlier tests signed their facts with other keys.
+    world = World(broker, f"enlace.tests-{new_id()[:8]}.v1", pg_databases, postgres, folder)
     world.watch.start()
     world.start("publisher", "listener")
     try:

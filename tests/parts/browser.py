@@ -1,4 +1,4 @@
 """The browser that tests drive."""
 
 PROGRAM = "/usr/bin/chromium-headless-shell"
-"""The system's Chromium without windows; a page takes two thirds of the time it takes with them."""
+"""The system's headless Chromium; a page takes two thirds of the time it takes with a window."""

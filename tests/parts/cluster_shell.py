@@ -25,7 +25,7 @@ _LONG_AGO = 3600.0
 
 
 class Cluster:
-    """The Secrets, and the keys with which each deployment's pods were started."""
+    """The Secrets of a cluster, and the keys with which each deployment's pods were started."""
 
     def __init__(self, state: Path, kubectl: str) -> None:
         self.state = state
@@ -48,7 +48,7 @@ class Cluster:
     def restart(self, deployment: str) -> None:
         """Starts new pods, which have the current contents of the Secret.
 
-        The times of their files lie an hour back, as if the pods had run for a while.
+        Their files are dated an hour back, as if the pods had run for a while.
         """
         folder = self.keys(deployment)
         folder.mkdir(exist_ok=True)
@@ -82,7 +82,7 @@ class Cluster:
         assert process.returncode == 0, f"{script}\n{process.stdout}\n{process.stderr}"
         return process.stdout
 
-    def answer(self, words: list[str]) -> int:
+    def execute(self, words: list[str]) -> int:
         """Executes the arguments of `kubectl -n enlace …`; returns the exit code."""
         assert words[:2] == ["-n", "enlace"], words
         match words[2:]:
@@ -143,4 +143,4 @@ class Cluster:
 
 
 if __name__ == "__main__":
-    sys.exit(Cluster(Path(sys.argv[1]), sys.argv[2]).answer(sys.argv[3:]))
+    sys.exit(Cluster(Path(sys.argv[1]), sys.argv[2]).execute(sys.argv[3:]))

@@ -2,8 +2,8 @@
 
 A command that starts with `WITH_DEFAULT_SIGNALS` does not inherit ignored signals from the parent
 of the tests. A script's `&` makes its child ignore SIGINT, and nohup makes it ignore SIGHUP; a
-program inherits this over exec, and a stack that was started in this way rightly continues to
-ignore these signals. (`subprocess` restores other signals, but not these; its `preexec_fn` is not
+program inherits this through exec, and a stack that was started in this way rightly ignores these
+signals. (`subprocess` restores other signals, but not these; its `preexec_fn` is not
 safe in a process with the threads of gRPC.)
 """
 

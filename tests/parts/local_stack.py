@@ -40,7 +40,7 @@ PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gatewa
 SERVICES = ("partners", "referrals", "notifications")
 RUN = "TESTS_OF_THIS_RUN"
 """The variable that names the folder that all processes of a test run share (tests/conftest.py)."""
-HIGH_LIMIT = "10000"  # calls per second: two keys do a whole network's work here
+HIGH_LIMIT = "10000"  # calls per second, since two keys do the work of a whole network here
 _RENEW = 1.5  # remaining life of a token, in seconds, below which a client renews it
 # seconds between two sign-ins of a worker; her proof of identity is valid for ten minutes
 _SIGN_IN_EVERY = 300.0
@@ -194,7 +194,7 @@ class LocalStack:
 
     @property
     def demo(self) -> dict[str, Any]:
-        """Returns the ways into the demo network: accounts, api_keys, references."""
+        """Returns the means of access to the demo network: accounts, api_keys, references."""
         demo: dict[str, Any] = json.loads((self.var / "demo.json").read_text())
         return demo
 

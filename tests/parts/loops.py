@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from chassis.supervisor import Loop
 
 NEVER = 3600.0
-"""Seconds between two readings, if a test may pass only because of announcements."""
+"""Seconds between two reads, for tests that may pass only because of announcements."""
 OFTEN = 0.2
-"""Seconds between two readings, if a test loses the announcements."""
+"""Seconds between two reads, for tests whose announcements are lost."""
 
 
 @contextmanager
@@ -35,7 +35,8 @@ def turn_until_stopped(loop: Loop) -> None:
 def eventually(condition: Callable[[], bool], seconds: float = 50) -> bool:
     """Returns True once the condition holds; False if it does not hold in time.
 
-    A busy machine may be slow, but after a minute a loop reads again without an announcement.
+    The limit allows for a busy machine, and is below the minute after which a loop reads again
+    without an announcement.
     """
     end = time.monotonic() + seconds
     while not condition():

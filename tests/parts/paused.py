@@ -1,6 +1,6 @@
-"""Processes that stand still: they accept connections and never answer.
+"""Processes that are paused: they accept connections and never answer.
 
-The kernel still accepts connections for a stopped process and acknowledges the data sent to it.
+The kernel still accepts connections for a paused process and acknowledges the data sent to it.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from tests.parts.processes import stat
 
 @contextmanager
 def paused_process(pid: int | None) -> Iterator[None]:
-    """Stops a process and all of its children with SIGSTOP until the block ends.
+    """Pauses a process and all of its children with SIGSTOP until the block ends.
 
     PostgreSQL has one child for each connection.
     """
     assert pid
-    stopped_pids = [pid]
+    paused_pids = [pid]
     os.kill(pid, signal.SIGSTOP)  # first, so that the process starts no more children
     try:
         for child in _children(pid):
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGSTOP)
-                stopped_pids.append(child)
+                paused_pids.append(child)
         yield
     finally:
-        for process in reversed(stopped_pids):
+        for process in reversed(paused_pids):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGCONT)
 

@@ -96,16 +96,18 @@ class Server:
         """
         folders = " ".join(str(folder) for folder in migrations)
         template = f"template_{service}_{zlib.crc32(folders.encode()):x}"
-        marker = self._home / template  # tells other processes that the template is complete
+        marker = self._home / template  # exists once the template is complete
         if not marker.exists():
             self.engine.ensure(template, _owner(service), _app(service))
             if migrations:
-                migrate(self._place(template, service).migration_url, list(migrations))
+                migrate(self._pg_database(template, service).migration_url, list(migrations))
             marker.touch()
-        place = self._place(f"{service}_{os.getpid()}_{len(self._database_names)}", service)
-        self._database_names.append(place.name)
-        self.engine.clone(template, place.name)
-        return place
+        pg_database = self._pg_database(
+            f"{service}_{os.getpid()}_{len(self._database_names)}", service
+        )
+        self._database_names.append(pg_database.name)
+        self.engine.clone(template, pg_database.name)
+        return pg_database
 
     @property
     def programs(self) -> Path:
@@ -142,7 +144,7 @@ class Server:
         for name in self._database_names:
             self.engine.drop(name)
 
-    def _place(self, name: str, service: str) -> Database:
+    def _pg_database(self, name: str, service: str) -> Database:
         return Database(
             name,
             self.engine.url(name, _app(service)),

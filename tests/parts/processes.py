@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def stat(pid: int | None) -> list[str]:
-    """Returns the state of a process, its parent's pid, and the further fields of proc_pid_stat(5).
+    """Returns the state of a process, its parent's pid, and the other fields of proc_pid_stat(5).
 
     Raises OSError if there is no such process.
     """
@@ -12,7 +12,7 @@ def stat(pid: int | None) -> list[str]:
 
 
 def runs(pid: int) -> bool:
-    """Returns False if a process has ended, even if its parent does not know that yet."""
+    """Returns True if a process runs; False if it has ended, even if its parent has not noticed."""
     try:
         return stat(pid)[0] not in "ZX"
     except OSError:

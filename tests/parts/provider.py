@@ -123,7 +123,7 @@ class Provider:
 
     `now` is the provider's clock; `cheat` signs claims instead of Authlib; `discovery` replaces
     fields of the discovery document. With `spread`, authorization, tokens and keys each have a port
-    of their own, as they have hosts of their own at large providers.
+    of their own, just as each has a host of its own at large providers.
     """
 
     redirect_uri: str
@@ -141,7 +141,7 @@ class Provider:
         self.key = rsa_key("first")
         self.codes: dict[str, Code] = {}
         self._ended = threading.Event()
-        # a cached entry of one provider must not apply to the next at the same port
+        # a cached document of one provider must not apply to a later one on the same port
         realm = secrets.token_hex(4)
         app = self._app(f"/realms/{realm}")
         self._servers = [

@@ -19,7 +19,7 @@ ACKNOWLEDGE, ASK, ANSWER, ACCEPT = STEPS[:4]
 
 
 class Scenes:
-    """The steps of members, and the stack's data about those steps."""
+    """Takes the steps of members, and reads the stack's data about those steps."""
 
     def __init__(self, stack: LocalStack, cast: Cast) -> None:
         self.stack, self.cast = stack, cast

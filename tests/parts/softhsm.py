@@ -18,7 +18,7 @@ PIN = "4711-token-pin"
 
 
 class SoftHsm:
-    """Tokens by label. A process finds their folder through its environment."""
+    """A folder of tokens, each with a label. A process finds it through its environment."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -21,7 +21,7 @@ from tests.parts.local_stack import Client, LocalStack, until
 
 NEED = "HOU.EMG"
 MARKED = {"her name": "zqhbtrkwmdxv", "an answer": "zqlfnpkcvgxd"}
-"""Words that occur nowhere else, in texts about the person.
+"""Words that occur only in texts about the person.
 
 At the end of a test these words may exist only in sealed form (tests/faults/canary.py).
 """
@@ -31,8 +31,8 @@ At the end of a test these words may exist only in sealed form (tests/faults/can
 class Step:
     """A transition of a referral.
 
-    A step has its rpc, its verb in the history, its side, and the function that makes the request
-    from id, etag and request_id.
+    `fact` is its verb in the history. The sender takes it if `by_sender` is true, otherwise the
+    receiver. `request` makes the request from id, etag and request_id.
     """
 
     rpc: str
@@ -47,41 +47,45 @@ STEPS = (
         "AskReferral",
         "info_requested",
         False,
-        lambda **to: pb.AskReferralRequest(question_code=pb.QUESTION_DATES, **to),
+        lambda **fields: pb.AskReferralRequest(question_code=pb.QUESTION_DATES, **fields),
     ),
     Step(
         "AnswerReferral",
         "answered",
         True,
-        lambda **to: pb.AnswerReferralRequest(note=f"Desde hoy. {MARKED['an answer']}", **to),
+        lambda **fields: pb.AnswerReferralRequest(
+            note=f"Desde hoy. {MARKED['an answer']}", **fields
+        ),
     ),
     Step(
         "AcceptReferral",
         "accepted",
         False,
-        lambda **to: pb.AcceptReferralRequest(
-            planned_first_contact_time=seconds_from_now(5 * 3600), **to
+        lambda **fields: pb.AcceptReferralRequest(
+            planned_first_contact_time=seconds_from_now(5 * 3600), **fields
         ),
     ),
     Step(
         "StartReferral",
         "started",
         False,
-        lambda **to: pb.StartReferralRequest(first_contact_time=seconds_from_now(-60), **to),
+        lambda **fields: pb.StartReferralRequest(
+            first_contact_time=seconds_from_now(-60), **fields
+        ),
     ),
     Step(
         "CompleteReferral",
         "completed",
         False,
-        lambda **to: pb.CompleteReferralRequest(
-            outcome_code=pb.OUTCOME_FULLY_MET, delivered_need_codes=[NEED], **to
+        lambda **fields: pb.CompleteReferralRequest(
+            outcome_code=pb.OUTCOME_FULLY_MET, delivered_need_codes=[NEED], **fields
         ),
     ),
     Step(
         "CloseReferral",
         "closed",
         True,
-        lambda **to: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES, **to),
+        lambda **fields: pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES, **fields),
     ),
 )
 

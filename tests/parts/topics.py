@@ -1,6 +1,6 @@
-"""All records of all topics in the broker.
+"""Reads the records in the broker's topics, and deletes topics.
 
-They are read without a consumer group, so that no offset of the stack changes.
+Records are read without a consumer group, so that no offset of the stack changes.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ SHARED = {
         "tests/gateway/test_api_journey.py",
         "tests/gateway/test_api_round_trips.py",
     ),
-    "victim": ("tests/faults/test_canary.py", "tests/faults/test_handler.py"),
+    "faulty_stack": ("tests/faults/test_canary.py", "tests/faults/test_handler.py"),
 }
 
 

@@ -1,4 +1,4 @@
-"""A backlog of facts while first the consumer and then the broker hangs.
+"""A backlog of facts: first the consumer hangs, and then the broker, too.
 
 Facts that were published while their consumer hung are applied, and no replay is requested.
 """
@@ -33,10 +33,10 @@ def lag(bootstrap: str) -> int:
         )
 
 
-def faults_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
+def problems_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
     """Publishes all facts again, until `size` facts wait, while notifications hangs.
 
-    The broker hangs for a while at the end. Returns the faults found once the backlog is gone.
+    The broker hangs for a while at the end. Returns the problems found once the backlog is gone.
     """
     bootstrap = str(stack.state["kafka"])
     request_count = len(topics.records(bootstrap, [REPLAYS]))

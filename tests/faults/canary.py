@@ -54,13 +54,13 @@ class Marks:
         return [
             f"{name} ({encoding})"
             for name, core in self.cores.items()
-            for encoding, needle, exact in needles(core)
-            if (needle if exact else needle.lower()) in (data if exact else folded)
+            for encoding, pattern, exact in search_patterns(core)
+            if (pattern if exact else pattern.lower()) in (data if exact else folded)
         ]
 
 
-def needles(core: str) -> Iterable[tuple[str, bytes, bool]]:
-    """Yields (encoding, bytes to look for, whether case matters)."""
+def search_patterns(core: str) -> Iterable[tuple[str, bytes, bool]]:
+    """Yields (encoding, bytes to search for, whether their case matters)."""
     plain = core.encode()
     yield "plain", plain, False
     yield "backwards", plain[::-1], False
@@ -72,10 +72,10 @@ def needles(core: str) -> Iterable[tuple[str, bytes, bool]]:
         yield f"base64+{shift}", encoded[-(-shift * 8 // 6) : (shift + len(plain)) * 8 // 6], True
 
 
-Place = Mapping[str, bytes]  # the contents of a place, by the names of its parts
+Contents = Mapping[str, bytes]  # of one place, by the names of its parts
 
 
-def in_topics(stack: LocalStack) -> Place:
+def in_topics(stack: LocalStack) -> Contents:
     """Returns the key, body and headers of every record, by topic."""
     # A fault run leaves a quarter of a million records: they are joined once, not for each mark.
     parts = defaultdict[str, list[bytes]](list)
@@ -85,12 +85,12 @@ def in_topics(stack: LocalStack) -> Place:
     return {topic: b"".join(records) for topic, records in parts.items()}
 
 
-def in_logs(stack: LocalStack) -> Place:
+def in_logs(stack: LocalStack) -> Contents:
     """Returns the content of every log file."""
     return {str(file.name): file.read_bytes() for file in stack.logs.glob("**/*") if file.is_file()}
 
 
-def in_databases(stack: LocalStack) -> Place:
+def in_databases(stack: LocalStack) -> Contents:
     """Returns all columns of all tables of all services, by table."""
     tables: dict[str, bytes] = {}
     for name in SERVICES:
@@ -112,7 +112,7 @@ def dump(database: psycopg.Connection[dict[str, Any]]) -> dict[str, bytes]:
     return texts
 
 
-def in_metrics(stack: LocalStack) -> Place:
+def in_metrics(stack: LocalStack) -> Contents:
     """Returns the metrics that Prometheus scrapes, by part."""
     return {
         name: requests.get(f"http://{part['metrics']}/metrics", timeout=10).content
@@ -121,7 +121,7 @@ def in_metrics(stack: LocalStack) -> Place:
     }
 
 
-def in_folder(folder: Path) -> Place:
+def in_folder(folder: Path) -> Contents:
     """Returns the name and the content of every file below a folder."""
     return {
         str(file.relative_to(folder)): str(file).encode() + b"\0" + file.read_bytes()
@@ -143,6 +143,6 @@ def left_in(stack: LocalStack, marks: Marks | None = None) -> list[str]:
     ]
 
 
-def hits(marks: Marks, place: Place) -> list[str]:
+def hits(marks: Marks, place: Contents) -> list[str]:
     """Returns every mark found, with its place."""
     return [f"{name}: {hit}" for name, text in place.items() for hit in marks.found_in(text)]

@@ -1,8 +1,8 @@
 """The invariants after any fault.
 
-Each invariant is a function that reads the databases, the broker and the clients' own notes, and
-returns its violations. Limitation: only referrals created since `Books.since` are checked, not
-those that the demo network made up.
+Each invariant is a function that reads the databases, the broker and the clients' own records, and
+returns its violations. Limitation: only referrals created since `RunData.since` are checked, not
+those of the demo network.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ LEGAL = {
 
 
 @dataclass(frozen=True)
-class Books:
+class RunData:
     """The data that a checker reads."""
 
     partners: Database
@@ -61,10 +61,10 @@ class Books:
     calls: Sequence[Call] = ()
     # the time when the topics were read; later deadlines still publish facts
     topics_time: datetime | None = None
-    # "SERVICE ABOUT" → whether health or metrics report this to be well after the run
-    standing: Mapping[str, bool] = field(default_factory=dict)
+    # by "SERVICE SUBJECT": whether health checks or metrics report it as well after the run
+    health_reports: Mapping[str, bool] = field(default_factory=dict)
 
-    def of(self, service: str) -> Database:
+    def database_of(self, service: str) -> Database:
         """Returns a service's database."""
         database: Database = getattr(self, service)
         return database
@@ -87,15 +87,15 @@ class Books:
         }
 
 
-def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
+def answered_transitions_are_in_the_history_once(run_data: RunData) -> list[str]:
     """Each answered transition is in the history once, and its request is stored."""
-    stored, problems = books.requests(), []
+    stored, problems = run_data.requests(), []
     history: dict[tuple[str, str, str], list[int]] = {}
-    for event in books.history():
+    for event in run_data.history():
         history.setdefault((event["referral_id"], event["verb"], event["actor_id"]), []).append(
             event["version"]
         )
-    for operation in books.operations:
+    for operation in run_data.operations:
         if operation.outcome != OK:
             continue
         transition = f"{operation.fact} of {operation.referral_id}"
@@ -110,13 +110,13 @@ def answered_transitions_are_in_the_history_once(books: Books) -> list[str]:
     return problems
 
 
-def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
+def unknown_transitions_happened_once_or_never(run_data: RunData) -> list[str]:
     """A transition happened if and only if its request is stored.
 
     No client knows the id of a referral whose creation was not answered, so creations are counted.
     """
-    stored, history, problems = books.requests(), books.history(), []
-    unknown = [operation for operation in books.operations if operation.outcome != OK]
+    stored, history, problems = run_data.requests(), run_data.history(), []
+    unknown = [operation for operation in run_data.operations if operation.outcome != OK]
     for operation in unknown:
         if operation.referral_id:
             times = sum(
@@ -130,7 +130,7 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
                     f"{operation.fact} of {operation.referral_id}, which was not answered, happened"
                     f" {times} times"
                 )
-    known = {operation.referral_id for operation in books.operations}
+    known = {operation.referral_id for operation in run_data.operations}
     orphans = {event["referral_id"] for event in history} - known
     created_count = sum(
         stored_id(operation.caller_id, operation.request_id) in stored
@@ -145,9 +145,9 @@ def unknown_transitions_happened_once_or_never(books: Books) -> list[str]:
     return problems
 
 
-def history_and_outbox_are_one_to_one(books: Books) -> list[str]:
+def history_and_outbox_are_one_to_one(run_data: RunData) -> list[str]:
     """Every event has exactly one matching fact, and every fact has its event."""
-    rows = books.referrals.execute(
+    rows = run_data.referrals.execute(
         "SELECT coalesce(e.referral_id, o.subject) AS id, coalesce(e.version, o.version) AS"
         " version, e.verb, o.type FROM referral_events e"
         " FULL JOIN (SELECT * FROM outbox WHERE type LIKE 'enlace.referral.%') o ON o.subject ="
@@ -159,7 +159,7 @@ def history_and_outbox_are_one_to_one(books: Books) -> list[str]:
     ]
 
 
-def versions_have_no_gap(books: Books) -> list[str]:
+def versions_have_no_gap(run_data: RunData) -> list[str]:
     """Returns the gaps in versions, in every outbox and in the history."""
     problems = []
     for service, table, subject in (
@@ -168,7 +168,7 @@ def versions_have_no_gap(books: Books) -> list[str]:
         ("notifications", "outbox", "subject"),
         ("referrals", "referral_events", "referral_id"),
     ):
-        rows = books.of(service).execute(
+        rows = run_data.database_of(service).execute(
             f"SELECT {subject} AS id, count(*) AS n, max(version) AS last FROM {table} GROUP BY 1"
             " HAVING count(*) <> max(version) OR min(version) <> 1"
         )
@@ -179,14 +179,14 @@ def versions_have_no_gap(books: Books) -> list[str]:
     return problems
 
 
-def state_matches_the_history(books: Books) -> list[str]:
+def state_matches_the_history(run_data: RunData) -> list[str]:
     """Each history is a legal path, and the referral is in the state in which the path ends."""
     problems = []
-    rows = books.referrals.execute(
-        "SELECT id, state, version FROM referrals WHERE create_time >= %s", (books.since,)
+    rows = run_data.referrals.execute(
+        "SELECT id, state, version FROM referrals WHERE create_time >= %s", (run_data.since,)
     ).fetchall()
     ends = {row["id"]: ("draft", 0) for row in rows}
-    for event in books.history():
+    for event in run_data.history():
         before, _ = ends[event["referral_id"]]
         step = (event["verb"], event["from_state"], event["to_state"])
         stays = event["from_state"] == event["to_state"] and event["verb"] in (
@@ -203,17 +203,17 @@ def state_matches_the_history(books: Books) -> list[str]:
     return problems
 
 
-def every_fact_was_applied(books: Books) -> list[str]:
+def every_fact_was_applied(run_data: RunData) -> list[str]:
     """For each subject, each consumer has applied all versions that the consumed outbox has."""
     problems = []
     for consumer, publisher, receiver in CONSUMERS:
         outbox = (
-            books.of(publisher)
+            run_data.database_of(publisher)
             .execute("SELECT subject, max(version) AS version FROM outbox GROUP BY 1")
             .fetchall()
         )
         inbox = (
-            books.of(receiver)
+            run_data.database_of(receiver)
             .execute(
                 "SELECT subject, version FROM inbox WHERE consumer = %s AND version > 0",
                 (consumer,),
@@ -236,12 +236,12 @@ def every_fact_was_applied(books: Books) -> list[str]:
     return problems
 
 
-def each_fact_made_its_messages_once(books: Books) -> list[str]:
+def each_fact_made_its_messages_once(run_data: RunData) -> list[str]:
     """Every fact has exactly one message for each recipient that the rules name."""
-    facts = books.referrals.execute(
+    facts = run_data.referrals.execute(
         "SELECT subject, o.version, type, payload, time FROM outbox o"
         " JOIN referrals r ON r.id = subject WHERE r.create_time >= %s",
-        (books.since,),
+        (run_data.since,),
     ).fetchall()
     expected = {}
     for fact in (Fact(**row) for row in facts):
@@ -251,7 +251,7 @@ def each_fact_made_its_messages_once(books: Books) -> list[str]:
                 f"{fact.subject}/{fact.version} → {message.kind} to {message.audience.value}"
                 f" {message.organization_id}"
             )
-    rows = books.notifications.execute(
+    rows = run_data.notifications.execute(
         "SELECT id, referral_id, kind, audience FROM messages WHERE referral_id = ANY(%s)"
         " AND kind <> 'message_undeliverable'",
         (sorted({row["subject"] for row in facts}),),
@@ -263,16 +263,16 @@ def each_fact_made_its_messages_once(books: Books) -> list[str]:
     return missing + [f"too many: {actual[id]}" for id in actual.keys() - expected.keys()]
 
 
-def each_message_is_delivered_once_to_an_address(books: Books) -> list[str]:
+def each_message_is_delivered_once_to_an_address(run_data: RunData) -> list[str]:
     """There is one delivery for each message and address, even if a fact arrived twice."""
-    rows = books.notifications.execute(
+    rows = run_data.notifications.execute(
         "SELECT message_id, channel, count(*) AS n FROM deliveries WHERE message_id IS NOT NULL"
         " GROUP BY message_id, channel, organization_id, webhook_id HAVING count(*) > 1"
     )
     return [f"{row['n']} × {row['channel']} for message {row['message_id']}" for row in rows]
 
 
-def nothing_is_waiting(books: Books) -> list[str]:
+def nothing_is_waiting(run_data: RunData) -> list[str]:
     """Every outbox is published, no fact is parked or held, and there is no dead letter."""
     problems = []
     for service in SERVICES:
@@ -282,7 +282,7 @@ def nothing_is_waiting(books: Books) -> list[str]:
             ("dead_letters", "true"),
         ):
             row = (
-                books.of(service)
+                run_data.database_of(service)
                 .execute(f"SELECT count(*) AS n FROM {table} WHERE {condition}")
                 .fetchone()
             )
@@ -291,15 +291,15 @@ def nothing_is_waiting(books: Books) -> list[str]:
     return problems
 
 
-def every_sending_is_on_record(books: Books) -> list[str]:
+def every_sending_is_on_record(run_data: RunData) -> list[str]:
     """There is one audit row for each sent referral; from then on the identity may be opened."""
-    rows = books.referrals.execute(
+    rows = run_data.referrals.execute(
         "SELECT e.referral_id, (SELECT count(*) FROM audit a"
         " WHERE a.action IN ('send', 'send_override') AND a.allowed"
         " AND a.object_id = r.person_id AND 'referral:' || r.id = ANY (a.detail_codes)) AS n"
         " FROM referral_events e JOIN referrals r ON r.id = e.referral_id WHERE e.verb = 'sent'"
         " AND r.create_time >= %s",
-        (books.since,),
+        (run_data.since,),
     )
     return [
         f"sending {row['referral_id']} is on record {row['n']} times"
@@ -308,13 +308,13 @@ def every_sending_is_on_record(books: Books) -> list[str]:
     ]
 
 
-def every_step_is_on_record(books: Books) -> list[str]:
+def every_step_is_on_record(run_data: RunData) -> list[str]:
     """Each step of a worker or key, and each level of a deadline, has a row in the trail.
 
     Two kinds of steps are not counted: a step that follows from a withdrawn consent, which has the
     consent's row, and the second event of a draft.
     """
-    rows = books.referrals.execute(
+    rows = run_data.referrals.execute(
         "SELECT e.referral_id, count(*) AS steps, (SELECT count(*) FROM audit a WHERE a.allowed"
         " AND a.action NOT LIKE 'get%%' AND a.action NOT LIKE 'list%%'"
         " AND a.action NOT IN ('read_notes', 'update_referral') AND (a.object_id = e.referral_id"
@@ -323,7 +323,7 @@ def every_step_is_on_record(books: Books) -> list[str]:
         " WHERE r.create_time >= %s AND (e.actor_kind IN ('worker', 'key')"
         " OR e.verb LIKE 'clock%%')"
         " AND e.verb NOT IN ('amended', 'consent_withdrawn') GROUP BY e.referral_id",
-        (books.since,),
+        (run_data.since,),
     )
     return [
         f"{row['referral_id']}: {row['steps']} steps, {row['recorded']} on record"
@@ -332,11 +332,11 @@ def every_step_is_on_record(books: Books) -> list[str]:
     ]
 
 
-def trails_are_unchanged(books: Books) -> list[str]:
+def trails_are_unchanged(run_data: RunData) -> list[str]:
     """Each service's chain, recomputed up to its head, is unchanged."""
     problems: list[str] = []
     for service in SERVICES:
-        database = books.of(service)
+        database = run_data.database_of(service)
         end = audit.head(database)
         last, findings = chain.verify(database, audit.START, end.sequence, {})
         problems += [
@@ -346,7 +346,7 @@ def trails_are_unchanged(books: Books) -> list[str]:
     return problems
 
 
-def topics_match_the_outboxes(books: Books) -> list[str]:
+def topics_match_the_outboxes(run_data: RunData) -> list[str]:
     """Topics hold only facts that are in an outbox.
 
     Topics hold every fact that was published before they were read, at least once. Facts of an
@@ -354,16 +354,16 @@ def topics_match_the_outboxes(books: Books) -> list[str]:
     """
     problems: list[str] = []
     for service in SERVICES:
-        row = books.of(service).execute("SELECT epoch FROM relay").fetchone()
+        row = run_data.database_of(service).execute("SELECT epoch FROM relay").fetchone()
         epoch = str(row["epoch"]) if row and row["epoch"] else ""
         records = [
             record
-            for record in books.topics
+            for record in run_data.topics
             if record.topic == f"enlace.{service}.v1" and record.header("ce_epoch") == epoch
         ]
         in_topic = {record.header("ce_id"): record.value for record in records}
         rows = (
-            books.of(service)
+            run_data.database_of(service)
             .execute("SELECT subject || '/' || version AS id, payload, published_at FROM outbox")
             .fetchall()
         )
@@ -371,7 +371,9 @@ def topics_match_the_outboxes(books: Books) -> list[str]:
         later_ids = {
             row["id"]
             for row in rows
-            if books.topics_time and row["published_at"] and row["published_at"] > books.topics_time
+            if run_data.topics_time
+            and row["published_at"]
+            and row["published_at"] > run_data.topics_time
         }
         problems += [f"{service}: phantom {id}" for id in in_topic.keys() - in_outbox.keys()]
         problems += [
@@ -386,20 +388,22 @@ def topics_match_the_outboxes(books: Books) -> list[str]:
     return problems
 
 
-def every_epoch_was_adopted(books: Books) -> list[str]:
+def every_epoch_was_adopted(run_data: RunData) -> list[str]:
     """No consumer is in an older epoch with any subject.
 
     After a restore a service publishes everything under a new epoch.
     """
     problems = []
     for consumer, publisher, receiver in CONSUMERS:
-        row = books.of(publisher).execute("SELECT epoch FROM relay").fetchone()
+        row = run_data.database_of(publisher).execute("SELECT epoch FROM relay").fetchone()
         epoch = row["epoch"] if row else 0
         published = {
             row["subject"]
-            for row in books.of(publisher).execute("SELECT DISTINCT subject FROM outbox")
+            for row in run_data.database_of(publisher).execute(
+                "SELECT DISTINCT subject FROM outbox"
+            )
         }
-        behind = books.of(receiver).execute(
+        behind = run_data.database_of(receiver).execute(
             "SELECT subject, epoch FROM inbox WHERE consumer = %s AND epoch <> %s",
             (consumer, epoch),
         )
@@ -411,8 +415,8 @@ def every_epoch_was_adopted(books: Books) -> list[str]:
     return problems
 
 
-def copies_match_the_data_of_partners(books: Books) -> list[str]:
-    """The other services' copies of members and services equal the data of partners.
+def copies_match_the_data_of_partners(run_data: RunData) -> list[str]:
+    """The other services' copies of members and services equal the data of the partners service.
 
     This shows that each applied fact had its effect.
     """
@@ -422,10 +426,10 @@ def copies_match_the_data_of_partners(books: Books) -> list[str]:
         return {row["id"]: row[column] if column else row for row in database.execute(statement)}
 
     select_workers = "SELECT id, organization_id, roles, status FROM workers"
-    organizations = by_id(books.partners, "SELECT id, status FROM organizations", "status")
-    workers = by_id(books.partners, select_workers)
-    keys = by_id(books.partners, "SELECT id, revoke_time IS NULL AS live FROM api_keys", "live")
-    services = by_id(books.partners, "SELECT id, organization_id, active FROM services")
+    organizations = by_id(run_data.partners, "SELECT id, status FROM organizations", "status")
+    workers = by_id(run_data.partners, select_workers)
+    keys = by_id(run_data.partners, "SELECT id, revoke_time IS NULL AS live FROM api_keys", "live")
+    services = by_id(run_data.partners, "SELECT id, organization_id, active FROM services")
     members = {
         **{
             id: {"id": id, "active": status in ("PROBATION", "APPROVED"), "status": status}
@@ -440,34 +444,35 @@ def copies_match_the_data_of_partners(books: Books) -> list[str]:
     copies = {
         "referrals members": (
             members,
-            by_id(books.referrals, "SELECT id, active, status FROM members"),
+            by_id(run_data.referrals, "SELECT id, active, status FROM members"),
         ),
         "referrals services": (
             services,
-            by_id(books.referrals, "SELECT id, organization_id, active FROM directory_services"),
+            by_id(run_data.referrals, "SELECT id, organization_id, active FROM directory_services"),
         ),
         "notifications organizations": (
             organizations,
-            by_id(books.notifications, "SELECT id, status FROM organizations", "status"),
+            by_id(run_data.notifications, "SELECT id, status FROM organizations", "status"),
         ),
-        "notifications workers": (workers, by_id(books.notifications, select_workers)),
+        "notifications workers": (workers, by_id(run_data.notifications, select_workers)),
         "notifications keys": (
             keys,
-            by_id(books.notifications, "SELECT id, live FROM api_keys", "live"),
+            by_id(run_data.notifications, "SELECT id, live FROM api_keys", "live"),
         ),
     }
     return [
-        f"{subject}: {id} is {copy.get(id)}, partners have {original.get(id)}"
+        f"{subject}: {id} is {copy.get(id)}, partners has {original.get(id)}"
         for subject, (original, copy) in copies.items()
         for id in sorted(original.keys() | copy.keys())
         if original.get(id) != copy.get(id)
     ]
 
 
-def every_call_came_back_in_time(books: Books) -> list[str]:
-    """Each call ended with an answer, a refusal or its deadline: no call waits for ever."""
+def every_call_came_back_in_time(run_data: RunData) -> list[str]:
+    """Each call ended with an answer, a refusal or its deadline: no call waited longer."""
     durations = [
-        (call, call.ended - call.began if call.ended is not None else None) for call in books.calls
+        (call, call.ended - call.began if call.ended is not None else None)
+        for call in run_data.calls
     ]
     return [
         f"{call.way}: {seconds} s of {call.deadline:g}"
@@ -476,7 +481,7 @@ def every_call_came_back_in_time(books: Books) -> list[str]:
     ]
 
 
-def every_loop_is_well(books: Books) -> list[str]:
+def every_loop_is_well(run_data: RunData) -> list[str]:
     """Every service reports itself and each of its loops as well, in health and metrics."""
     named = {
         f"{service} {kind}/{loop}"
@@ -484,13 +489,15 @@ def every_loop_is_well(books: Books) -> list[str]:
         for kind in ("health", "metric")
         for loop in LOOPS
     }
-    missing = [f"{name} is not reported" for name in sorted(named - books.standing.keys())]
-    return missing + [name for name, is_well in sorted(books.standing.items()) if not is_well]
+    missing = [f"{name} is not reported" for name in sorted(named - run_data.health_reports.keys())]
+    return missing + [
+        name for name, is_well in sorted(run_data.health_reports.items()) if not is_well
+    ]
 
 
-def no_deadline_is_overdue(books: Books) -> list[str]:
+def no_deadline_is_overdue(run_data: RunData) -> list[str]:
     """Deadlines that came due while their loop was down fired after its return."""
-    rows = books.referrals.execute(
+    rows = run_data.referrals.execute(
         "SELECT referral_id, kind, next_time FROM clocks"
         " WHERE next_time < now() - interval '5 seconds'"
     )
@@ -500,23 +507,23 @@ def no_deadline_is_overdue(books: Books) -> list[str]:
     ]
 
 
-def every_sending_had_a_receipt(books: Books) -> list[str]:
+def every_sending_had_a_receipt(run_data: RunData) -> list[str]:
     """Each sent referral has a receipt for its person and receiver, in force at the sending."""
-    rows = books.referrals.execute(
+    rows = run_data.referrals.execute(
         "SELECT r.id FROM referrals r LEFT JOIN receipts c ON c.id = r.receipt_id"
         " AND c.person_id = r.person_id"
         " AND c.recipient_organization_id = r.receiver_organization_id"
         " AND c.until_time > r.send_time"
         " AND (c.withdraw_time IS NULL OR c.withdraw_time >= r.send_time) WHERE r.send_time >= %s"
         " AND c.id IS NULL",
-        (books.since,),
+        (run_data.since,),
     )
     return [f"{row['id']} was sent without a receipt" for row in rows]
 
 
-def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
+def no_override_came_after_a_withdrawal(run_data: RunData) -> list[str]:
     """No override follows a withdrawal, unless its reason is danger_after_withdrawal."""
-    rows = books.referrals.execute(
+    rows = run_data.referrals.execute(
         "SELECT o.id FROM receipts o WHERE o.reason_code NOT IN ('', 'danger_after_withdrawal')"
         " AND EXISTS (SELECT FROM receipts w"
         " WHERE w.person_id = o.person_id AND w.recipient_organization_id ="
@@ -526,13 +533,13 @@ def no_override_came_after_a_withdrawal(books: Books) -> list[str]:
     return [f"{row['id']} overrides a withdrawal" for row in rows]
 
 
-def every_reading_was_covered(books: Books) -> list[str]:
-    """Each access by another organisation to a file is covered by a receipt then in force.
+def every_reading_was_covered(run_data: RunData) -> list[str]:
+    """Each access by another organisation to a file is covered by a receipt in force at that time.
 
     This applies to the identity, the notes and the safe-contact plan of a file that the
     organisation does not hold.
     """
-    rows = books.referrals.execute(
+    rows = run_data.referrals.execute(
         "SELECT a.sequence, a.action FROM audit a JOIN people p ON p.id = a.object_id"
         " WHERE a.action IN ('open_identity', 'read_notes', 'read_safe_contact')"
         " AND a.allowed AND a.time >= %s AND a.organization_id <> p.organization_id"
@@ -542,18 +549,18 @@ def every_reading_was_covered(books: Books) -> list[str]:
         " AND (c.withdraw_time IS NULL OR a.time <= c.withdraw_time)"
         " AND c.field_groups @> ARRAY(SELECT code FROM unnest(a.detail_codes) AS code"
         " WHERE code NOT LIKE 'referral:%%'))",
-        (books.since,),
+        (run_data.since,),
     )
     return [f"{row['action']} at {row['sequence']} was covered by no receipt" for row in rows]
 
 
-def type_and_country_were_changed_by_two(books: Books) -> list[str]:
+def type_and_country_were_changed_by_two(run_data: RunData) -> list[str]:
     """An organisation's type and country equal the type and country that were published last.
 
     One person proposed each change of type or country, and another person confirmed it.
     """
     published: dict[str, list[tuple[str, str]]] = {}
-    for row in books.partners.execute(
+    for row in run_data.partners.execute(
         "SELECT subject, payload FROM outbox WHERE type LIKE 'enlace.organization.%'"
         " ORDER BY subject, version"
     ):
@@ -561,7 +568,7 @@ def type_and_country_were_changed_by_two(books: Books) -> list[str]:
         published.setdefault(row["subject"], []).append(
             (fact.organization_type_code, fact.country_code)
         )
-    confirmed = books.partners.execute(
+    confirmed = run_data.partners.execute(
         "SELECT c.object_id, count(*) AS n FROM audit c"
         " WHERE c.action = 'organization_confirm_change' AND c.allowed AND EXISTS (SELECT"
         " FROM audit p"
@@ -576,18 +583,18 @@ def type_and_country_were_changed_by_two(books: Books) -> list[str]:
         if (changes := sum(before != after for before, after in pairwise(states)))
         > by_two.get(subject, 0)
     ]
-    for row in books.partners.execute("SELECT id, type, country FROM organizations"):
+    for row in run_data.partners.execute("SELECT id, type, country FROM organizations"):
         if published.get(row["id"], [("", "")])[-1] != (row["type"], row["country"]):
             problems.append(f"{row['id']} differs from the published type and country")
     return problems
 
 
-def no_nonce_was_used_twice(books: Books) -> list[str]:
+def no_nonce_was_used_twice(run_data: RunData) -> list[str]:
     """No key used a nonce twice.
 
-    Two texts under one nonce would reveal each other, and let a reader forge more.
+    Two texts under one nonce would reveal each other, and would let a reader forge others.
     """
-    rows = books.referrals.execute(
+    rows = run_data.referrals.execute(
         "WITH sealed AS (SELECT person_id AS whose, sealed FROM person_sealed"
         " UNION ALL SELECT r.person_id, e.note_sealed FROM referral_events e"
         " JOIN referrals r ON r.id = e.referral_id WHERE e.note_sealed IS NOT NULL"
@@ -603,7 +610,7 @@ def no_nonce_was_used_twice(books: Books) -> list[str]:
     return [f"{row['n']} texts under one nonce of {row['whose']}" for row in rows]
 
 
-CHECKS: tuple[Callable[[Books], list[str]], ...] = (
+CHECKS: tuple[Callable[[RunData], list[str]], ...] = (
     answered_transitions_are_in_the_history_once,
     unknown_transitions_happened_once_or_never,
     history_and_outbox_are_one_to_one,
@@ -638,21 +645,21 @@ LOST = (
 DOUBLE = (unknown_transitions_happened_once_or_never, each_message_is_delivered_once_to_an_address)
 
 
-def lost_and_double(books: Books) -> tuple[int, int]:
+def lost_and_double(run_data: RunData) -> tuple[int, int]:
     """Returns the numbers of lost and of doubled effects, according to the invariants above.
 
     Missing messages count as lost, superfluous messages as doubled.
     """
-    messages = each_fact_made_its_messages_once(books)
+    messages = each_fact_made_its_messages_once(run_data)
     missing = sum(message.startswith("missing") for message in messages)
-    return missing + sum(len(check(books)) for check in LOST), len(messages) - missing + sum(
-        len(check(books)) for check in DOUBLE
+    return missing + sum(len(check(run_data)) for check in LOST), len(messages) - missing + sum(
+        len(check(run_data)) for check in DOUBLE
     )
 
 
-def violations(books: Books) -> dict[str, list[str]]:
+def violations(run_data: RunData) -> dict[str, list[str]]:
     """Returns up to ten violations of each violated invariant, by the invariant's name."""
-    by_check = {check.__name__: check(books) for check in CHECKS}
+    by_check = {check.__name__: check(run_data) for check in CHECKS}
     return {name: problems[:10] for name, problems in by_check.items() if problems}
 
 

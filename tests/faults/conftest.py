@@ -13,7 +13,7 @@ from tests.parts.stories import Cast
 
 
 @pytest.fixture(scope="package")
-def victim() -> Iterator[LocalStack]:
+def faulty_stack() -> Iterator[LocalStack]:
     """A stack with its demo network; each test that breaks it leaves it repaired.
 
     At the end the stack may contain texts about a person only in sealed form.
@@ -27,9 +27,9 @@ def victim() -> Iterator[LocalStack]:
 
 
 @pytest.fixture(scope="package")
-def cast(victim: LocalStack) -> Cast:
+def cast(faulty_stack: LocalStack) -> Cast:
     """The members who act in the stack."""
-    return Cast(victim)
+    return Cast(faulty_stack)
 
 
 @pytest.fixture

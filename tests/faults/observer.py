@@ -1,8 +1,8 @@
-"""Looks at a stack under faults from outside, about once a second.
+"""Observes a stack under faults from outside, about once a second.
 
 It counts facts received, facts received again, and changes in the consumers' groups. All counts are
-lower bounds: a counter that restarts with its process loses its counts since the last look, and two
-changes of a group between two looks count as one.
+lower bounds: a counter that restarts with its process loses what it counted since the last reading,
+and two changes of a group between two readings count as one.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Observer:
     def _count_rebalances(self) -> None:
         """Counts a rebalance if a group has other members than when it last had members.
 
-        The cause does not matter: the broker may have forgotten members, or others replaced them.
+        The cause does not matter: the broker may have forgotten members, or replaced them.
         """
         with suppress(KafkaError, OSError, ValueError, RuntimeError, AssertionError):
             admin = KafkaAdminClient(

@@ -1,4 +1,4 @@
-"""The traces of bugs, planted one at a time in the data that a fault run left.
+"""Traces of bugs, which are planted one at a time in the data that a fault run left.
 
 Each trace names the invariant that must find it, and is removed after the check.
 """
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from tests.faults import checker
-from tests.faults.checker import Books
+from tests.faults.checker import RunData
 from tests.faults.work import Call
 
-Check = Callable[[Books], list[str]]
+Check = Callable[[RunData], list[str]]
 
 
 @dataclass(frozen=True)
@@ -25,28 +25,28 @@ class InDatabase:
     found_by: Check
 
     @contextmanager
-    def in_books(self, books: Books) -> Iterator[Books]:
-        """Yields the books with the trace; removes the trace at the end."""
-        database = books.of(self.service)
+    def planted_in(self, run_data: RunData) -> Iterator[RunData]:
+        """Yields the data with the trace; removes the trace at the end."""
+        database = run_data.database_of(self.service)
         with database.transaction(force_rollback=True):
             assert database.execute(self.statement).rowcount > 0, "nothing was planted"
-            yield books
+            yield run_data
 
 
 @dataclass(frozen=True)
-class InBooks:
+class InRunData:
     """A trace in the clients' notes, or in a service's reports about its health."""
 
-    plant: Callable[[Books], Books]
+    plant: Callable[[RunData], RunData]
     found_by: Check
 
     @contextmanager
-    def in_books(self, books: Books) -> Iterator[Books]:
-        """Yields the books with the trace."""
-        yield self.plant(books)
+    def planted_in(self, run_data: RunData) -> Iterator[RunData]:
+        """Yields the data with the trace."""
+        yield self.plant(run_data)
 
 
-Planted = InDatabase | InBooks
+Planted = InDatabase | InRunData
 
 PLANTED: dict[str, Planted] = {
     "a change that was answered is lost": InDatabase(
@@ -181,24 +181,28 @@ PLANTED: dict[str, Planted] = {
         " WHERE consumer = 'referrals' AND epoch > 0 LIMIT 1)",
         checker.every_epoch_was_adopted,
     ),
-    "a hung call": InBooks(
-        lambda books: replace(books, calls=[*books.calls, Call("grpc", 0.0, 3.0)]),
+    "a hung call": InRunData(
+        lambda run_data: replace(run_data, calls=[*run_data.calls, Call("grpc", 0.0, 3.0)]),
         checker.every_call_came_back_in_time,
     ),
-    "a call that continued past its deadline": InBooks(
-        lambda books: replace(books, calls=[*books.calls, Call("rest", 0.0, 10.0, 12.1, "ok")]),
+    "a call that continued past its deadline": InRunData(
+        lambda run_data: replace(
+            run_data, calls=[*run_data.calls, Call("rest", 0.0, 10.0, 12.1, "ok")]
+        ),
         checker.every_call_came_back_in_time,
     ),
-    "a dead loop": InBooks(
-        lambda books: replace(books, standing={**books.standing, "referrals metric/relay": False}),
+    "a dead loop": InRunData(
+        lambda run_data: replace(
+            run_data, health_reports={**run_data.health_reports, "referrals metric/relay": False}
+        ),
         checker.every_loop_is_well,
     ),
-    "a loop that nobody started": InBooks(
-        lambda books: replace(
-            books,
-            standing={
+    "a loop that nobody started": InRunData(
+        lambda run_data: replace(
+            run_data,
+            health_reports={
                 name: is_well
-                for name, is_well in books.standing.items()
+                for name, is_well in run_data.health_reports.items()
                 if not name.endswith("/replays")
             },
         ),

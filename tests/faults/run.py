@@ -1,4 +1,4 @@
-"""One fault run: load, faults, the wait for rest, and the books for the checker with all counts."""
+"""One fault run: load, faults, a wait until the stack is at rest, and the data for the checker."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from tests.faults import checker
-from tests.faults.checker import Books
+from tests.faults.checker import RunData
+from tests.faults.injector import FaultInjector
 from tests.faults.observer import Observer, samples
 from tests.faults.schedule import PAUSE, schedule
-from tests.faults.strikes import Strikes
 from tests.faults.work import OK, Work
 from tests.parts import topics
 from tests.parts.local_stack import SERVICES, LocalStack
 from tests.parts.stories import Cast
 
-# maximum seconds after the last fault without a new low in the number of remaining troubles; longer
-# than any pause of a loop
+# maximum seconds after the last fault in which the number of remaining problems reaches no new
+# minimum; longer than any pause of a loop
 STALL = 120.0
 # maximum seconds for the transitions that are still missing when all faults are done; there are
 # thousands of them if the list of faults is short
@@ -39,7 +39,7 @@ CALM = ("--calm", "0")
 class Run:
     """The actions and observations of a run, and the data that it left."""
 
-    books: Books
+    run_data: RunData
     faults: Counter[tuple[str, str]]
     kills: int
     kills_in_flight: int
@@ -51,18 +51,18 @@ class Run:
 
     @property
     def transitions(self) -> int:
-        return sum(o.outcome == OK for o in self.books.operations)
+        return sum(o.outcome == OK for o in self.run_data.operations)
 
     def report(self) -> str:
         """Returns all counts, one on each line."""
-        lost, double = checker.lost_and_double(self.books)
+        lost, double = checker.lost_and_double(self.run_data)
         kinds: Counter[str] = Counter()
         for (kind, _), count in self.faults.items():
             kinds[kind] += count
-        outcomes = Counter(call.outcome for call in self.books.calls)
+        outcomes = Counter(call.outcome for call in self.run_data.calls)
         lines = {
             "transitions": self.transitions,
-            "of unknown outcome": sum(o.outcome != OK for o in self.books.operations),
+            "of unknown outcome": sum(o.outcome != OK for o in self.run_data.operations),
             "calls by outcome": ", ".join(
                 f"{name} {count}" for name, count in outcomes.most_common()
             ),
@@ -83,7 +83,7 @@ class Run:
             "seconds": f"{self.seconds:.0f}, and {self.rest_seconds:.0f} until all was published",
             "lost": lost,
             "double": double,
-            "violations": checker.violations(self.books) or "none",
+            "violations": checker.violations(self.run_data) or "none",
         }
         return "\n".join(f"{name:<28} {value}" for name, value in lines.items())
 
@@ -99,10 +99,10 @@ def fault_run(
     people = [cast.person() for _ in range(16)]
     since, began = checker.run_start(), time.monotonic()
     work, observer = Work(stack, cast, people), Observer(stack)
-    strikes = Strikes(stack, work, observer, seed)
+    injector = FaultInjector(stack, work, observer, seed)
     observer.begin()
     work.begin()
-    strikes.run(schedule(faults, seed), transitions // faults)
+    injector.run(schedule(faults, seed), transitions // faults)
     assert work.wait_for(transitions, LONGEST), (
         f"{work.answered_count} of {transitions}; {work.refusals[:5]}"
     )
@@ -113,27 +113,33 @@ def fault_run(
         partners, referrals, notifications = (
             open_stack.enter_context(stack.database(name)) for name in SERVICES
         )
-        books = Books(partners, referrals, notifications, work.operations, [], since, work.calls)
-        checks: list[Callable[[Books], list[str]]] = [
+        run_data = RunData(
+            partners, referrals, notifications, work.operations, [], since, work.calls
+        )
+        checks: list[Callable[[RunData], list[str]]] = [
             checker.nothing_is_waiting,
             checker.every_fact_was_applied,
             checker.every_epoch_was_adopted,
-            lambda books: checker.every_loop_is_well(replace(books, standing=standing(stack))),
+            lambda run_data: checker.every_loop_is_well(
+                replace(run_data, health_reports=read_health_reports(stack))
+            ),
         ]
-        wait_for_rest(lambda: [problem for check in checks for problem in check(books)])
+        wait_for_rest(lambda: [problem for check in checks for problem in check(run_data)])
         observer.end()
-        books = replace(
-            books,
+        run_data = replace(
+            run_data,
             topics_time=datetime.now(UTC),
             topics=topics.records(stack.state["kafka"]),
-            standing=standing(stack),
+            health_reports=read_health_reports(stack),
         )
-        counts = Counter((strike.fault.kind, strike.fault.part) for strike in strikes.history)
+        counts = Counter(
+            (injected.fault.kind, injected.fault.part) for injected in injector.history
+        )
         rest_seconds = time.monotonic() - began - seconds
         yield Run(
-            books,
+            run_data,
             counts,
-            *strikes.kill_counts(work.calls),
+            *injector.kill_counts(work.calls),
             observer.repeated,
             observer.rebalances,
             seconds,
@@ -141,17 +147,17 @@ def fault_run(
         )
 
 
-def wait_for_rest(troubles: Callable[[], list[str]]) -> None:
-    """Waits until nothing is left, as long as the number of remaining troubles shrinks.
+def wait_for_rest(problems: Callable[[], list[str]]) -> None:
+    """Waits until no problem is left; fails if their number stops shrinking.
 
     Tens of thousands of waiting facts take their time.
     """
     fewest, since = math.inf, time.monotonic()
-    while remaining := troubles():
+    while remaining := problems():
         if len(remaining) < fewest:
             fewest, since = len(remaining), time.monotonic()
         assert time.monotonic() - since < STALL, (
-            f"{len(remaining)} troubles left, no new low for {STALL:g} s: {remaining[:5]}"
+            f"{len(remaining)} problems left, no new low for {STALL:g} s: {remaining[:5]}"
         )
         print(f"{len(remaining)} left", file=sys.stderr)
         time.sleep(1)
@@ -159,7 +165,7 @@ def wait_for_rest(troubles: Callable[[], list[str]]) -> None:
 
 def missing_effects(run: Run) -> list[str]:
     """Returns the reasons why a run proves nothing; empty if its faults had an effect."""
-    relay = run.books.partners.execute("SELECT epoch FROM relay").fetchone()
+    relay = run.run_data.partners.execute("SELECT epoch FROM relay").fetchone()
     conditions = {
         "kills hit nothing": run.kills_in_flight >= 0.8 * run.kills,
         "no call was cut off": run.kills_that_cut > 0,
@@ -167,10 +173,10 @@ def missing_effects(run: Run) -> list[str]:
         "no consumer group rebalanced": run.rebalances.total() > 0,
         "the restore started no epoch": bool(relay and relay["epoch"]),
     }
-    return [problem for problem, is_absent in conditions.items() if not is_absent]
+    return [problem for problem, is_met in conditions.items() if not is_met]
 
 
-def standing(stack: LocalStack) -> dict[str, bool]:
+def read_health_reports(stack: LocalStack) -> dict[str, bool]:
     """Returns whether services and loops are well, as each service's health and metrics report."""
     health: dict[str, bool] = {}
     for service in SERVICES:

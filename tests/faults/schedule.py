@@ -1,7 +1,7 @@
 """The list of faults of a fault run, which follows from a seed.
 
 The seed determines the faults, their order and the length of each pause. The time of each fault
-depends on the progress of the load (strikes.py).
+depends on the progress of the load (injector.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The long fault run: `make soak`.
 
-Prints the faults and counts; exits with 1 if anything is lost, doubled or otherwise wrong, or if
+Prints the faults and counts. Exits with 1 if anything is lost, doubled or otherwise wrong, or if
 the faults had no effect.
 """
 
@@ -11,7 +11,7 @@ import sys
 import click
 
 from tests.faults import canary, checker
-from tests.faults.backlog import faults_of_a_backlog
+from tests.faults.backlog import problems_of_a_backlog
 from tests.faults.run import CALM, fault_run, missing_effects
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
@@ -35,17 +35,17 @@ def main(transitions: int, faults: int, backlog: int, seed: int) -> None:
             stack, Cast(stack), transitions=transitions, faults=faults, seed=seed
         ) as run:
             click.echo(run.report())
-            troubles = [
+            problems = [
                 *missing_effects(run),
-                *checker.violations(run.books),
+                *checker.violations(run.run_data),
                 *canary.left_in(stack),
-                *faults_of_a_backlog(stack, backlog),
+                *problems_of_a_backlog(stack, backlog),
             ]
     finally:
         stack.stop()
-    for trouble in troubles:
-        click.echo(trouble, err=True)
-    sys.exit(1 if troubles else 0)
+    for problem in problems:
+        click.echo(problem, err=True)
+    sys.exit(1 if problems else 0)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
-"""The effect of parts that are down.
-
-Services start in any order, wait for the parts that they need, and keep working while others are
-down.
+"""Services start in any order, wait for the parts that they need, and keep working while other
+parts are down.
 """
 
 from __future__ import annotations
@@ -145,13 +143,13 @@ def paused(stack: LocalStack, name: str) -> Iterator[None]:
 
 
 def test_referrals_proceed_while_notifications_is_down_and_its_messages_follow(
-    victim: LocalStack, cast: Cast
+    faulty_stack: LocalStack, cast: Cast
 ) -> None:
     person_id, receipt_id = cast.person()
-    with paused(victim, "notifications"):
+    with paused(faulty_stack, "notifications"):
         accepted = send_and_step(cast, person_id, receipt_id, *STEPS[:1], STEPS[3])
         assert accepted.state == pb.STATE_ACCEPTED
-    with victim.database("notifications") as database:
+    with faulty_stack.database("notifications") as database:
         kinds = (
             "SELECT kind FROM messages WHERE referral_id = %s AND audience = 'desk' ORDER BY kind"
         )
@@ -160,27 +158,27 @@ def test_referrals_proceed_while_notifications_is_down_and_its_messages_follow(
 
 
 def test_referrals_accepts_tokens_that_are_still_valid_while_partners_is_down(
-    victim: LocalStack, cast: Cast
+    faulty_stack: LocalStack, cast: Cast
 ) -> None:
     def steps_succeed() -> bool:
         """Returns False if the machine was so busy that the tokens expired before the last step."""
         person_id, receipt_id = cast.person()
         cast.sender.token(), cast.receiver.token()
-        with paused(victim, "partners"):
+        with paused(faulty_stack, "partners"):
             try:
                 state = send_and_step(cast, person_id, receipt_id, STEPS[0]).state
             except grpc.RpcError as error:
                 if error.details() == "token_expired":
                     return False
                 raise
-            assert requests.get(f"{victim.gateway}/readyz", timeout=5).status_code == 200
+            assert requests.get(f"{faulty_stack.gateway}/readyz", timeout=5).status_code == 200
         return state == pb.STATE_ACKNOWLEDGED
 
     until(steps_succeed)
 
 
 def test_calls_to_a_paused_service_fail_fast_and_succeed_again_soon_after_it_resumes(
-    victim: LocalStack, cast: Cast
+    faulty_stack: LocalStack, cast: Cast
 ) -> None:
     person_id, _receipt_id = cast.person()
 
@@ -189,12 +187,12 @@ def test_calls_to_a_paused_service_fail_fast_and_succeed_again_soon_after_it_res
         begin = time.monotonic()
         headers = {"Authorization": f"Bearer {cast.sender.token()}"}
         answer = requests.get(
-            f"{victim.gateway}/api/v1/people/{person_id}", headers=headers, timeout=10
+            f"{faulty_stack.gateway}/api/v1/people/{person_id}", headers=headers, timeout=10
         )
         return answer.status_code, answer.json().get("reason", ""), time.monotonic() - begin
 
     assert get_person()[0] == 200
-    with paused(victim, "referrals"):
+    with paused(faulty_stack, "referrals"):
         assert get_person()[:2] == (504, "deadline_exceeded")
         until(lambda: get_person()[1] == "service_away", 10)
         for _ in range(10):
@@ -202,21 +200,23 @@ def test_calls_to_a_paused_service_fail_fast_and_succeed_again_soon_after_it_res
             assert (status, reason) == (503, "service_away")
             assert seconds < 2
         begin = time.monotonic()
-        exit_answer = requests.get(f"{victim.gateway}/quick-exit", timeout=5, allow_redirects=False)
+        exit_answer = requests.get(
+            f"{faulty_stack.gateway}/quick-exit", timeout=5, allow_redirects=False
+        )
         assert exit_answer.status_code == 303
         assert time.monotonic() - begin < 2
-        pid = victim.pid("referrals")
+        pid = faulty_stack.pid("referrals")
         assert pid
         os.kill(pid, signal.SIGCONT)
         until(lambda: get_person()[0] == 200, 10)
 
 
-def test_referrals_proceed_while_the_broker_is_down(victim: LocalStack, cast: Cast) -> None:
+def test_referrals_proceed_while_the_broker_is_down(faulty_stack: LocalStack, cast: Cast) -> None:
     person_id, receipt_id = cast.person()
-    with paused(victim, "broker"):
+    with paused(faulty_stack, "broker"):
         accepted = send_and_step(cast, person_id, receipt_id, STEPS[0], STEPS[3])
         assert accepted.state == pb.STATE_ACCEPTED
-    with victim.database("referrals") as database:
+    with faulty_stack.database("referrals") as database:
         waiting_query = "SELECT count(*) AS n FROM outbox WHERE first_round IS NULL"
         until(lambda: all(row["n"] == 0 for row in database.execute(waiting_query)))
 
@@ -235,49 +235,49 @@ def send_and_step(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> 
 
 
 def test_a_frozen_broker_is_restarted_and_queued_facts_are_delivered(
-    victim: LocalStack, cast: Cast
+    faulty_stack: LocalStack, cast: Cast
 ) -> None:
     """Covers a broker whose process lives, so that its supervisor sees no fault.
 
     The services report that they can't publish.
     """
     person_id, receipt_id = cast.person()
-    before = victim.pid("broker")
+    before = faulty_stack.pid("broker")
     assert before
     os.kill(before, signal.SIGSTOP)  # and never resumed
     sent = send_and_step(cast, person_id, receipt_id)
-    until(lambda: victim.pid("broker") not in (None, before), 90)
-    victim.wait_healthy()
-    with victim.database("notifications") as database:
+    until(lambda: faulty_stack.pid("broker") not in (None, before), 90)
+    faulty_stack.wait_healthy()
+    with faulty_stack.database("notifications") as database:
         messages = "SELECT FROM messages WHERE referral_id = %s AND kind = 'referral_sent'"
         until(lambda: len(database.execute(messages, (sent.id,)).fetchall()) == 1, 60)
 
 
-def test_a_frozen_database_server_is_restarted(victim: LocalStack, cast: Cast) -> None:
+def test_a_frozen_database_server_is_restarted(faulty_stack: LocalStack, cast: Cast) -> None:
     """Covers a server that answers on its open connections, but opens no new one.
 
     A service that starts would wait for ever.
     """
-    before = victim.pid("postgres")
+    before = faulty_stack.pid("postgres")
     assert before
     os.kill(before, signal.SIGSTOP)  # and never resumed
-    until(lambda: victim.pid("postgres") not in (None, before), 90)
-    victim.wait_healthy()
-    page = f"{victim.gateway}/status"
+    until(lambda: faulty_stack.pid("postgres") not in (None, before), 90)
+    faulty_stack.wait_healthy()
+    page = f"{faulty_stack.gateway}/status"
     until(lambda: "Todas las partes responden." in requests.get(page, timeout=10).text, 30)
     person_id, receipt_id = cast.person()
     assert send_and_step(cast, person_id, receipt_id).state == pb.STATE_SENT
 
 
 def test_a_part_that_dies_while_the_process_to_fork_from_is_frozen_is_started_again(
-    victim: LocalStack, cast: Cast
+    faulty_stack: LocalStack, cast: Cast
 ) -> None:
-    before = victim.pid("referrals")
+    before = faulty_stack.pid("referrals")
     assert before
     template = int(Path(f"/proc/{before}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(template, signal.SIGSTOP)  # and never resumed
     os.kill(before, signal.SIGKILL)
-    until(lambda: victim.pid("referrals") not in (None, before), 150)
-    victim.wait_healthy()
+    until(lambda: faulty_stack.pid("referrals") not in (None, before), 150)
+    faulty_stack.wait_healthy()
     person_id, receipt_id = cast.person()
     assert send_and_step(cast, person_id, receipt_id).state == pb.STATE_SENT

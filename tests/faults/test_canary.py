@@ -28,7 +28,7 @@ from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.faults import canary
-from tests.faults.canary import Marks, Place
+from tests.faults.canary import Contents, Marks
 from tests.notifications.receiver import Receiver
 from tests.parts.browser import PROGRAM
 from tests.parts.local_stack import LocalStack, until
@@ -50,7 +50,7 @@ class Output:
     errors: dict[str, bytes] = field(default_factory=dict)
     webhooks: dict[str, bytes] = field(default_factory=dict)
     mails: dict[str, bytes] = field(default_factory=dict)
-    profile: Place = field(default_factory=dict)
+    profile: Contents = field(default_factory=dict)
     given_name_read: str = ""
 
     def record_refusal(self, name: str, call: Callable[[], Any]) -> None:
@@ -65,13 +65,13 @@ class Output:
 
 @pytest.fixture(scope="module")
 def output(
-    victim: LocalStack,
+    faulty_stack: LocalStack,
     cast: Cast,
     playwright: Playwright,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Output]:
     """The output of the whole story, run once."""
-    output, profile = Output(victim, Marks()), tmp_path_factory.mktemp("profile")
+    output, profile = Output(faulty_stack, Marks()), tmp_path_factory.mktemp("profile")
     receiver = Receiver()
     try:
         webhook = notifications_pb2.Webhook(url=receiver.url, enabled=True)
@@ -85,7 +85,7 @@ def output(
         use_browser(output, playwright, profile)
         output.profile = canary.in_folder(profile)
         receiver.wait_for(6, 30)
-        wait_until_sent(victim, referral_id)
+        wait_until_sent(faulty_stack, referral_id)
         cast.sender.webhooks.DeleteWebhook(
             notifications_pb2.DeleteWebhookRequest(id=created.webhook.id)
         )
@@ -93,7 +93,7 @@ def output(
             f"{n} {request.path}": (request.body + repr(request.headers)).encode()
             for n, request in enumerate(receiver.requests)
         }
-        worker = victim.worker("trabajadora@puentes")
+        worker = faulty_stack.worker("trabajadora@puentes")
         answer = worker.notifications.ListDevelopmentMails(
             notifications_pb2.ListDevelopmentMailsRequest()
         )
@@ -417,7 +417,7 @@ def wait_until_sent(stack: LocalStack, referral_id: str) -> None:
         )
 
 
-PLACES: dict[str, Callable[[Output], Place]] = {
+PLACES: dict[str, Callable[[Output], Contents]] = {
     "topics": lambda output: canary.in_topics(output.stack),
     "logs": lambda output: canary.in_logs(output.stack),
     "databases": lambda output: canary.in_databases(output.stack),

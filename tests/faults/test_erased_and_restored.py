@@ -23,7 +23,7 @@ from protos.referrals.v1 import people_pb2
 from services.referrals.__main__ import MIGRATIONS
 from tests.builders import refusal
 from tests.faults import canary
-from tests.faults.strikes import supervisor_stopped
+from tests.faults.injector import supervisor_stopped
 from tests.faults.test_away import send_and_step
 from tests.journeys.actors import Actor, Actors
 from tests.parts.local_stack import Client, LocalStack, until
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture
 def erasure_stack() -> Iterator[LocalStack]:
-    """A stack with its demo network; at the end it may have texts about a person only sealed."""
+    """A stack with its demo network; at the end, texts about a person may exist only sealed."""
     stack = LocalStack()
     try:
         yield stack.start()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults import canary, checker
-from tests.faults.checker import Books
+from tests.faults.checker import RunData
 from tests.faults.planted import PLANTED
 from tests.faults.run import CALM, Run, fault_run, missing_effects
 from tests.faults.schedule import MIX, schedule
@@ -48,16 +48,16 @@ def test_the_faults_had_an_effect(run: Run) -> None:
 
 @pytest.mark.parametrize("check", checker.CHECKS, ids=lambda check: check.__name__)
 def test_after_all_faults_the_invariant_holds(
-    run: Run, check: Callable[[Books], list[str]]
+    run: Run, check: Callable[[RunData], list[str]]
 ) -> None:
-    assert check(run.books) == []
+    assert check(run.run_data) == []
 
 
 @pytest.mark.parametrize("bug", PLANTED)
 def test_the_checker_finds_the_planted_bug(run: Run, bug: str) -> None:
     planted = PLANTED[bug]
-    with planted.in_books(run.books) as books:
-        assert planted.found_by(books) != []
+    with planted.planted_in(run.run_data) as run_data:
+        assert planted.found_by(run_data) != []
 
 
 def test_every_invariant_has_a_planted_bug_that_it_finds() -> None:

@@ -18,9 +18,9 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from tests.faults import checker
-from tests.faults.checker import Books
+from tests.faults.checker import RunData
 from tests.faults.observer import samples
-from tests.faults.run import standing
+from tests.faults.run import read_health_reports
 from tests.faults.work import Work
 from tests.parts.local_stack import ROOT, SERVICES, LocalStack, until
 from tests.parts.stories import Cast
@@ -28,14 +28,14 @@ from tests.parts.stories import Cast
 
 @pytest.mark.timeout(300)
 def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repaired(
-    victim: LocalStack, cast: Cast, cleanup: ExitStack
+    faulty_stack: LocalStack, cast: Cast, cleanup: ExitStack
 ) -> None:
-    work = Work(victim, cast, [cast.person() for _ in range(4)], threads=3)
+    work = Work(faulty_stack, cast, [cast.person() for _ in range(4)], threads=3)
     since = checker.run_start()
     partners, referrals, notifications = (
-        cleanup.enter_context(victim.database(name)) for name in SERVICES
+        cleanup.enter_context(faulty_stack.database(name)) for name in SERVICES
     )
-    books = Books(partners, referrals, notifications, work.operations, [], since)
+    run_data = RunData(partners, referrals, notifications, work.operations, [], since)
     work.begin()
     assert work.wait_for(20, 60)
 
@@ -44,12 +44,12 @@ def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repair
     cleanup.callback(
         lambda: notifications.execute("ALTER TABLE IF EXISTS deliveries_away RENAME TO deliveries")
     )
-    until(lambda: len(held_facts(victim)) >= 5)
+    until(lambda: len(held_facts(faulty_stack)) >= 5)
     assert work.wait_for(work.answered_count + 20, 60)  # callers are not affected
-    until(lambda: held_count(victim) >= 5)
-    assert {letter["reason"] for letter in held_facts(victim)} == {"fault"}
-    assert not facts_are_reported_well(victim)
-    until(lambda: any("mail" in problem for problem in loop_problems(books, victim)))
+    until(lambda: held_count(faulty_stack) >= 5)
+    assert {letter["reason"] for letter in held_facts(faulty_stack)} == {"fault"}
+    assert not facts_check_passes(faulty_stack)
+    until(lambda: any("mail" in problem for problem in loop_problems(run_data, faulty_stack)))
 
     # As after a fault of an hour, the next try is minutes away. Otherwise all facts could be
     # applied before the command starts, and none would be left to redrive.
@@ -57,19 +57,19 @@ def test_facts_are_held_while_a_handler_fails_and_applied_once_when_it_is_repair
         "UPDATE inbox_parked SET next_try_time = now() + interval '5 minutes' WHERE reason <> ''"
     )
     notifications.execute("ALTER TABLE deliveries_away RENAME TO deliveries")
-    assert command(victim, "redrive", "--all", "--reason", "handler_mended")["count"] > 0
+    assert command(faulty_stack, "redrive", "--all", "--reason", "handler_mended")["count"] > 0
     work.end()
 
     def remaining() -> list[str]:
-        return checker.nothing_is_waiting(books) + checker.every_fact_was_applied(books)
+        return checker.nothing_is_waiting(run_data) + checker.every_fact_was_applied(run_data)
 
     # A fact that was held only after the redrive is retried within eight seconds, too.
     until(lambda: not remaining(), 90, lambda: remaining()[:10], every=0.5)
-    assert held_facts(victim) == []
-    until(lambda: held_count(victim) == 0 and facts_are_reported_well(victim))
-    until(lambda: loop_problems(books, victim) == [])
-    assert checker.each_fact_made_its_messages_once(books) == []
-    assert checker.each_message_is_delivered_once_to_an_address(books) == []
+    assert held_facts(faulty_stack) == []
+    until(lambda: held_count(faulty_stack) == 0 and facts_check_passes(faulty_stack))
+    until(lambda: loop_problems(run_data, faulty_stack) == [])
+    assert checker.each_fact_made_its_messages_once(run_data) == []
+    assert checker.each_message_is_delivered_once_to_an_address(run_data) == []
     assert not work.refusals
     redriven = (
         "SELECT FROM audit WHERE action = 'redrive_dead_letter' AND purpose_code = 'handler_mended'"
@@ -106,8 +106,8 @@ def held_count(stack: LocalStack) -> float:
     )
 
 
-def facts_are_reported_well(stack: LocalStack) -> bool:
-    """Returns whether the service's health reports that its facts are well."""
+def facts_check_passes(stack: LocalStack) -> bool:
+    """Returns whether the health check for facts passes: no fact is held."""
     stub = HealthStub(stack.channel("notifications"))
     return bool(
         stub.Check(HealthCheckRequest(service="facts"), timeout=5).status  # type: ignore[attr-defined]
@@ -115,6 +115,6 @@ def facts_are_reported_well(stack: LocalStack) -> bool:
     )
 
 
-def loop_problems(books: Books, stack: LocalStack) -> list[str]:
-    """Returns the problems of loops that services report now."""
-    return checker.every_loop_is_well(replace(books, standing=standing(stack)))
+def loop_problems(run_data: RunData, stack: LocalStack) -> list[str]:
+    """Returns the problems of loops that the services report now."""
+    return checker.every_loop_is_well(replace(run_data, health_reports=read_health_reports(stack)))

@@ -35,23 +35,27 @@ PASSWORD = "una clave bastante larga"
 
 
 @pytest.fixture(params=["broker", "none"])
-def with_and_without_broker(victim: LocalStack, request: pytest.FixtureRequest) -> Iterator[None]:
+def with_and_without_broker(
+    faulty_stack: LocalStack, request: pytest.FixtureRequest
+) -> Iterator[None]:
     """Runs the test once while the broker hangs, and once with a working broker.
 
     While the broker hangs, no fact is delivered.
     """
     with ExitStack() as cleanup:
         if request.param != "none":
-            cleanup.enter_context(paused_process(victim.pid(request.param)))
+            cleanup.enter_context(paused_process(faulty_stack.pid(request.param)))
         yield
-    victim.wait_healthy()
+    faulty_stack.wait_healthy()
 
 
 @pytest.mark.usefixtures("with_and_without_broker")
-def test_a_revoked_key_stops_working_within_five_seconds(victim: LocalStack) -> None:
-    manager = victim.worker("MANAGER")
+def test_a_revoked_key_stops_working_within_five_seconds(faulty_stack: LocalStack) -> None:
+    manager = faulty_stack.worker("MANAGER")
     created = create_key(manager)
-    calls = calls_of(victim, members_pb2.IssueTokenRequest(api_key=created.secret), created.secret)
+    calls = calls_of(
+        faulty_stack, members_pb2.IssueTokenRequest(api_key=created.secret), created.secret
+    )
     check_that_calls_end(
         calls,
         lambda: manager.members.RevokeApiKey(
@@ -61,13 +65,13 @@ def test_a_revoked_key_stops_working_within_five_seconds(victim: LocalStack) -> 
 
 
 @pytest.mark.usefixtures("with_and_without_broker")
-def test_a_suspended_worker_is_locked_out_within_five_seconds(victim: LocalStack) -> None:
-    manager = victim.worker("MANAGER")
+def test_a_suspended_worker_is_locked_out_within_five_seconds(faulty_stack: LocalStack) -> None:
+    manager = faulty_stack.worker("MANAGER")
     email = f"{new_id()[:12]}@ejemplo.demo"
     organization_id = (
         manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers[0].organization_id
     )
-    with victim.database("partners") as tx:  # an invitation would wait for the broker
+    with faulty_stack.database("partners") as tx:  # an invitation would wait for the broker
         created = create_worker(
             tx,
             datetime.now(UTC),
@@ -80,8 +84,8 @@ def test_a_suspended_worker_is_locked_out_within_five_seconds(victim: LocalStack
         for listed in manager.members.ListWorkers(members_pb2.ListWorkersRequest()).workers
         if listed.id == created.id
     )
-    secret = sign_in(victim, email)
-    calls = calls_of(victim, members_pb2.IssueTokenRequest(session_secret=secret), secret)
+    secret = sign_in(faulty_stack, email)
+    calls = calls_of(faulty_stack, members_pb2.IssueTokenRequest(session_secret=secret), secret)
     check_that_calls_end(
         calls,
         lambda: manager.members.SuspendWorker(
@@ -91,13 +95,15 @@ def test_a_suspended_worker_is_locked_out_within_five_seconds(victim: LocalStack
 
 
 @pytest.mark.usefixtures("with_and_without_broker")
-def test_a_suspended_member_is_locked_out_within_five_seconds(victim: LocalStack) -> None:
-    coordinator, manager = victim.worker("COORDINATOR"), victim.worker("casa@amanecer")
+def test_a_suspended_member_is_locked_out_within_five_seconds(faulty_stack: LocalStack) -> None:
+    coordinator, manager = faulty_stack.worker("COORDINATOR"), faulty_stack.worker("casa@amanecer")
     key = create_key(manager).secret
-    calls = calls_of(victim, members_pb2.IssueTokenRequest(api_key=key), key)
-    request = directory_pb2.GetOrganizationRequest(id=victim.client_of_key(key).organization_id)
+    calls = calls_of(faulty_stack, members_pb2.IssueTokenRequest(api_key=key), key)
+    request = directory_pb2.GetOrganizationRequest(
+        id=faulty_stack.client_of_key(key).organization_id
+    )
     organization = coordinator.directory.GetOrganization(request)
-    second = victim.worker("coordinacion@gobernacion")
+    second = faulty_stack.worker("coordinacion@gobernacion")
 
     def current_version() -> dict[str, Any]:
         return {
@@ -122,25 +128,25 @@ def test_a_suspended_member_is_locked_out_within_five_seconds(victim: LocalStack
 
 
 def test_legitimate_work_continues_without_refusals_while_no_fact_is_delivered(
-    victim: LocalStack, cast: Cast
+    faulty_stack: LocalStack, cast: Cast
 ) -> None:
     """Calls by gRPC and by REST for longer than a token lives."""
     person_id, receipt_id = cast.person()
     headers = {"Authorization": f"Bearer {cast.sender.api_key}"}
     rounds = 0
-    with paused_process(victim.pid("broker")):
+    with paused_process(faulty_stack.pid("broker")):
         end = time.monotonic() + 12
         while time.monotonic() < end:
             send_and_step(cast, person_id, receipt_id, STEPS[0])
             for path in ("referrals", "notifications"):
                 assert (
                     requests.get(
-                        f"{victim.gateway}/api/v1/{path}", headers=headers, timeout=10
+                        f"{faulty_stack.gateway}/api/v1/{path}", headers=headers, timeout=10
                     ).status_code
                     == 200
                 )
             rounds += 1
-    victim.wait_healthy()
+    faulty_stack.wait_healthy()
     assert rounds > 5
 
 
@@ -187,8 +193,8 @@ def calls_of(
                 grpc.StatusCode.UNAVAILABLE,
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
             ):
-                # The call did not succeed; on a machine that is busy with other tests it may also
-                # have timed out or been refused.
+                # The call did not succeed; on a machine that is busy with other tests, the service
+                # may have been unavailable or too busy.
                 return False
             raise
         return True

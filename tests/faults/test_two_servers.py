@@ -1,7 +1,8 @@
 """Two processes of partners behind one address, as with pods.
 
 No call of the gateway fails because one process is broken, stops or comes back. Limitation: a list
-of addresses replaces the name; tests/chassis/test_new_servers.py tests a name whose answer changes.
+of addresses replaces the name; tests/chassis/test_new_servers.py covers a name whose addresses
+change.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The ways in which a fault run calls: gRPC to a service, or REST through the gateway.
 
-Each way has a deadline and one error for a missing answer. After `NoAnswer` a client concludes
-nothing and calls again: the call was lost, late or refused as busy, or a token expired while
-partners was down. Every other refusal is raised unchanged.
+Each way has a deadline, and raises `NoAnswer` for a missing answer: the call was lost, late or
+refused as busy, or a token expired while partners was down. The client then knows nothing about the
+outcome, and calls again. Every other refusal is raised unchanged.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Work:
         self.refusals: list[str] = []
         self.answered_count = 0
         self._cast = cast
-        self._neighbour = stack.worker("Luna Nueva")  # sets the capacity; no API key may
+        self._capacity_worker = stack.worker("Luna Nueva")  # sets the capacity; no API key may
         self._ways: tuple[Way, ...] = (ByGrpc(stack), ByGrpc(stack), ByRest(stack))
         self._people = itertools.cycle(people)
         self._changed = threading.Condition()
@@ -99,7 +99,7 @@ class Work:
         self._ending = threading.Event()
         self._stories = itertools.count(1)
         self._threads = [
-            threading.Thread(target=self._tell_stories, daemon=True) for _ in range(threads)
+            threading.Thread(target=self._run_stories, daemon=True) for _ in range(threads)
         ]
         self._threads.append(threading.Thread(target=self._set_capacity, daemon=True))
 
@@ -116,10 +116,10 @@ class Work:
             thread.join(max(0.0, end - time.monotonic()))
         assert not any(thread.is_alive() for thread in self._threads), "a story does not end"
 
-    def strike(self, ways: Collection[str], act: Callable[[], None]) -> float:
-        """Calls `act` once a call in one of these ways is running, or after ten seconds.
+    def act_during_call(self, ways: Collection[str], act: Callable[[], None]) -> float:
+        """Calls `act` while a call in one of these ways is running, or after ten seconds.
 
-        Returns the time of the act.
+        Returns the time at which it called `act`.
         """
         with self._changed:
             self._changed.wait_for(lambda: any(self._under_way[way] for way in ways), 10)
@@ -135,7 +135,7 @@ class Work:
         with self._changed:
             return self._changed.wait_for(lambda: self.answered_count >= answered, seconds)
 
-    def _tell_stories(self) -> None:
+    def _run_stories(self) -> None:
         while not self._ending.is_set():
             number = next(self._stories)
             try:
@@ -226,7 +226,7 @@ class Work:
     def _set_capacity(self) -> None:
         """Sets the member's capacity.
 
-        A lost call does no harm, because the next one replaces it.
+        A lost call does no harm, because the next call sets the capacity anyway.
         """
         cast, way = self._cast, ByGrpc.directory(self._ways[0])
         for intake in itertools.cycle((directory_pb2.INTAKE_WAITLIST, directory_pb2.INTAKE_OPEN)):
@@ -241,7 +241,7 @@ class Work:
             )
             try:
                 with suppress(NoAnswer):
-                    call = way.prepare(self._neighbour, "SetCapacity", request)
+                    call = way.prepare(self._capacity_worker, "SetCapacity", request)
                     with self._recording(way.name, way.deadline):
                         call()
             except grpc.RpcError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.faults.canary import Marks, Place
+from tests.faults.canary import Contents, Marks
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -43,6 +43,6 @@ def record_title(page: Page) -> None:
     _pages.add(page.title())
 
 
-def recorded_pages() -> Place:
+def recorded_pages() -> Contents:
     """Returns all recorded addresses and titles."""
     return {"addresses and titles": "\n".join(_pages).encode()}

@@ -20,7 +20,7 @@ from kafka import KafkaProducer
 from chassis.ids import new_id
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.faults import checker
-from tests.faults.checker import Books
+from tests.faults.checker import RunData
 from tests.parts import topics
 from tests.parts.local_stack import SERVICES, LocalStack, until
 from tests.parts.operator import Operator, blocks
@@ -299,28 +299,28 @@ def restore(operator: Operator, *services: str) -> None:
             assert operator.run(command.replace("referrals", service)).strip() == ""
 
 
-def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -> Books:
-    """Waits until a stack has published and applied everything; returns its books.
+def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -> RunData:
+    """Waits until a stack has published and applied everything; returns its data.
 
     `lost` names subjects that were published but no longer exist.
     """
     partners, referrals, notifications = (
         cleanup.enter_context(stack.database(name)) for name in SERVICES
     )
-    books = Books(
+    run_data = RunData(
         partners, referrals, notifications, [], topics.records(stack.state["kafka"]), since
     )
 
-    def troubles() -> list[str]:
+    def problems() -> list[str]:
         missing = [
             line
-            for line in checker.every_fact_was_applied(books)
+            for line in checker.every_fact_was_applied(run_data)
             if not any(id in line for id in lost)
         ]
-        return [*checker.nothing_is_waiting(books), *missing]
+        return [*checker.nothing_is_waiting(run_data), *missing]
 
-    until(lambda: not troubles(), 120, troubles)
-    return Books(
+    until(lambda: not problems(), 120, problems)
+    return RunData(
         partners, referrals, notifications, [], topics.records(stack.state["kafka"]), since
     )
 
@@ -372,8 +372,8 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
     wait_for_kinds(scenes, new_referral.id, *TO_SENDER, "referral_sent")
 
     with ExitStack() as cleanup:
-        books = at_rest(stack, cleanup, since, {lost.id})
-        assert [line for check in ALSO_AFTER_A_RESTORE for line in check(books)] == []
+        run_data = at_rest(stack, cleanup, since, {lost.id})
+        assert [line for check in ALSO_AFTER_A_RESTORE for line in check(run_data)] == []
         # Messages about the lost steps stay; apart from these, every fact made its messages once.
         orphaned_messages = [
             message
@@ -385,7 +385,7 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
             f"too many: {message['kind']} to {message['audience']} of {message['referral_id']}"
             for message in orphaned_messages
         )
-        assert sorted(checker.each_fact_made_its_messages_once(books)) == too_many
+        assert sorted(checker.each_fact_made_its_messages_once(run_data)) == too_many
     messages_after = scenes.rows("notifications", messages, row["now"], since)
     assert [message for message in messages_after if message in messages_before] == messages_before
     assert [

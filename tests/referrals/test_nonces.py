@@ -13,19 +13,19 @@ from psycopg.rows import dict_row
 from chassis.ids import new_id
 from protos.referrals.v1 import people_pb2
 from tests.faults import checker
-from tests.faults.checker import Books
+from tests.faults.checker import RunData
 from tests.faults.planted import PLANTED
 from tests.referrals.conftest import Service, Story
 
 
 @pytest.fixture
-def books(service: Service) -> Iterator[Books]:
+def run_data(service: Service) -> Iterator[RunData]:
     with psycopg.connect(service.migration_url, row_factory=dict_row, autocommit=True) as owner:
-        yield Books(owner, owner, owner, (), (), datetime.now(UTC))
+        yield RunData(owner, owner, owner, (), (), datetime.now(UTC))
 
 
 def test_every_sealed_value_has_its_own_nonce_and_a_reused_one_is_detected(
-    story: Story, books: Books
+    story: Story, run_data: RunData
 ) -> None:
     for _ in range(15):
         referral = story.accepted()
@@ -36,7 +36,7 @@ def test_every_sealed_value_has_its_own_nonce_and_a_reused_one_is_detected(
             id=person.id, etag=person.etag, identity=people_pb2.Identity(given_name="Ana")
         )
         story.contact(note="the same words")
-    assert checker.no_nonce_was_used_twice(books) == []
-    with PLANTED["a nonce used again"].in_books(books) as planted:
+    assert checker.no_nonce_was_used_twice(run_data) == []
+    with PLANTED["a nonce used again"].planted_in(run_data) as planted:
         assert len(checker.no_nonce_was_used_twice(planted)) == 15
-    assert checker.no_nonce_was_used_twice(books) == []
+    assert checker.no_nonce_was_used_twice(run_data) == []

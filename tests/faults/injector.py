@@ -1,11 +1,11 @@
-"""Inflicts the faults of a schedule on a stack under load.
+"""Injects the faults of a schedule into a stack under load.
 
 Each fault hits a healthy part, once enough transitions were answered since the previous fault.
 So no fault waits for a fixed time, and no kill hits a process that is already dead. While no
 transition is answered, because referrals or PostgreSQL is down, one of the other parts is hit every
-second. A fault that stops consumers comes only once facts have been received again since the last
-such fault; otherwise all facts would be received undisturbed after the run. If a fault has to wait,
-the next possible fault is inflicted first.
+second. A fault that stops consumers comes only after facts have been received since the last such
+fault; otherwise consumers would receive all facts undisturbed, after the run. If a fault has to
+wait, the next possible fault is injected first.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ from tests.parts import topics
 from tests.parts.local_stack import LocalStack
 from tests.parts.paused import paused_process
 
-# The ways of the calls that are cut off when a part dies; a kill waits until such a call is under
-# way. For all other parts these are transitions, which also cause the work of notifications and of
-# the broker.
+# For each part, the ways of the calls that its death cuts off; a kill waits for such a call. For
+# all other parts these are transitions, which also cause the work of notifications and the broker.
 WAYS = {
     "gateway": ("rest",),
     "partners": ("directory", "rest"),
@@ -51,18 +50,18 @@ LONGEST_WAIT = 120.0  # maximum seconds during which no fault is possible
 
 
 @dataclass(frozen=True)
-class Strike:
-    """A fault that was inflicted, and its time."""
+class InjectedFault:
+    """A fault that was injected, and its time."""
 
     fault: Fault
     moment: float
 
 
-class Strikes:
-    """Inflicts all faults in `run`; `history` lists the faults inflicted so far."""
+class FaultInjector:
+    """Injects all faults in `run`; `history` lists the faults injected so far."""
 
     def __init__(self, stack: LocalStack, work: Work, observer: Observer, seed: int) -> None:
-        self.history: list[Strike] = []
+        self.history: list[InjectedFault] = []
         self._stack = stack
         self._work = work
         self._observer = observer
@@ -73,9 +72,9 @@ class Strikes:
         self._copy = stack.var / "partners.dump"
 
     def run(self, faults: Sequence[Fault], pace: int) -> None:
-        """Inflicts one fault after every `pace` transitions, or each second of standstill.
+        """Injects one fault after every `pace` transitions, or each second of standstill.
 
-        Returns when all faults have been inflicted and every part is healthy.
+        Returns when all faults have been injected and every part is healthy.
         """
         remaining_faults, answered_count, since = (
             list(faults),
@@ -93,17 +92,17 @@ class Strikes:
                 time.sleep(CHECK_INTERVAL)
                 continue
             remaining_faults.remove(fault)
-            self._inflict(fault)
+            self._inject(fault)
             answered_count, since = self._work.answered_count, time.monotonic()
         for thread in self._pauses.values():
             thread.join()
         self._stack.wait_healthy(*self._killed_pids.values())
 
     def _standstill(self, remaining_faults: Sequence[Fault]) -> str:
-        """Returns a text about a standstill in which no fault is possible.
+        """Returns a report about a standstill in which no fault is possible.
 
-        The text has the remaining faults, the state of the parts, their last restarts, and the last
-        lines of the logs of notifications and the broker.
+        It has the remaining faults, the state of the parts, their last restarts, and the last lines
+        of the logs of notifications and the broker.
         """
         log_lines = [
             line
@@ -121,20 +120,16 @@ class Strikes:
         return "\n".join([*(f"{name}: {value}" for name, value in details.items()), *log_lines])
 
     def kill_counts(self, calls: Sequence[Call]) -> tuple[int, int, int]:
-        """Returns three counts.
-
-        They are the counts of all kills, of the kills with a call under way, and of the kills with
-        a call under way that got no answer.
-        """
+        """Returns three counts: all kills, kills during a call, and kills that cut a call off."""
         calls_by_kill = [
             [
                 call
                 for call in calls
-                if call.way in WAYS.get(strike.fault.part, TRANSITIONS)
-                and call.under_way(strike.moment)
+                if call.way in WAYS.get(injected.fault.part, TRANSITIONS)
+                and call.under_way(injected.moment)
             ]
-            for strike in self.history
-            if strike.fault.kind == KILL
+            for injected in self.history
+            if injected.fault.kind == KILL
         ]
         return (
             len(calls_by_kill),
@@ -143,7 +138,7 @@ class Strikes:
         )
 
     def _is_possible(self, fault: Fault, is_progressing: bool) -> bool:
-        """Returns whether a fault can be inflicted now.
+        """Returns whether a fault can be injected now.
 
         The fault's part and the other parts that it needs must be well; a restore needs its copy; a
         fault that stops all transitions is possible only while transitions are answered.
@@ -174,10 +169,10 @@ class Strikes:
             and not (part in self._pauses and self._pauses[part].is_alive())
         )
 
-    def _inflict(self, fault: Fault) -> None:
+    def _inject(self, fault: Fault) -> None:
         moment = time.monotonic()
         if fault.kind == KILL:
-            moment = self._work.strike(
+            moment = self._work.act_during_call(
                 WAYS.get(fault.part, TRANSITIONS), lambda: self._kill(fault.part)
             )
         elif fault.kind == PAUSE:
@@ -202,7 +197,7 @@ class Strikes:
             return
         else:
             self._restore()
-        self.history.append(Strike(fault, moment))
+        self.history.append(InjectedFault(fault, moment))
 
     def _kill(self, part: str) -> None:
         self._killed_pids[part] = self._stack.kill(part)
@@ -266,7 +261,7 @@ class Strikes:
 
 @contextmanager
 def supervisor_stopped(pid: int) -> Iterator[None]:
-    """Stops the supervisor of a part until the block ends, so that a killed part stays down."""
+    """Pauses the supervisor of a part until the block ends, so that a killed part stays down."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

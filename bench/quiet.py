@@ -1,4 +1,4 @@
-"""Waits for silence: a figure proves nothing while the stack is busy with earlier work.
+"""Waits for silence, since a figure proves nothing while the stack is busy with earlier work.
 
 A stack is silent if no fact waits to be published or applied, and its processes are at rest. Each
 measurement waits for silence, and fails rather than print a figure of a busy stack.
@@ -28,8 +28,8 @@ class Busy(click.ClickException):
 
 
 def silence(stack: LocalStack, patience: float = PATIENCE) -> None:
-    """Waits until no fact waits and the stack's processes are at rest. Raises Busy if that takes
-    longer than `patience` seconds.
+    """Returns once no fact is waiting and the stack's processes are at rest. Raises Busy if that
+    takes longer than `patience` seconds.
     """
     end = time.monotonic() + patience
     while reason := _activity(stack):

@@ -1,12 +1,11 @@
 """Announces work to the loops that wait for it, so that a loop queries the database only when there
 is work to do.
 
-The transaction that creates the work announces on a channel (NOTIFY) when the work is due. A loop
-listens to the channel. Since the clock may jump, the loop also looks at the clock once a second,
-without sending a statement. PostgreSQL drops no notification while the loop's connection
-is open; a loop whose connection is lost starts again and reads everything. Once a minute a loop
-reads without an announcement, to find work that nobody announced, such as the work of a process
-that died.
+The transaction that creates the work announces its due time on a channel (NOTIFY). A loop listens
+to the channel. Since the clock may jump, the loop also looks at the clock once a second, without
+sending a statement. PostgreSQL drops no notification while the loop's connection is open; a loop
+whose connection is lost starts again and reads everything. Once a minute a loop reads without an
+announcement, to find work that nobody announced, such as the work of a process that died.
 """
 
 import math
@@ -31,8 +30,8 @@ _READ_TIMEOUT = 0.01  # seconds allowed for reading a notification that has arri
 
 
 def announce(tx: Transaction, channel: str, *times: datetime | None) -> None:
-    """Announces on a channel, once the transaction commits, when work is due: the earliest of these
-    times. Announces nothing if all are None.
+    """Announces the due time of work on a channel, once the transaction commits: the earliest of
+    `times`. Announces nothing if all are None.
 
     If a time is removed or postponed, no announcement is needed: the loop merely finds nothing due.
     """

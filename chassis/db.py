@@ -293,7 +293,7 @@ class Database:
 
         `by_key`: the transaction finds its rows by their keys, so the server plans each statement
         once for a connection, whatever its values. Otherwise the server may plan a statement again
-        for each set of values, as lists need: the right index depends on the values.
+        for each set of values; lists need that, since the right index depends on the values.
 
         `will_retry`: the caller runs the transaction again, without `will_retry`, if it raises an
         Unavailable for which `found_dead` is true. Such a transaction does not wait for its BEGIN,

@@ -3,9 +3,9 @@ never skips a fact that could not be applied.
 
 A handler gets a transaction and a fact. The handler's effect and the inbox row are committed
 together, and the record's offset after that. A handler is called again for the same fact only if
-that transaction did not commit, or if the handler returned True, which means that a part of its
-work is done and committed, and that the handler is to be called for the next part. A transaction
-has ten seconds, so longer work is done in parts.
+that transaction did not commit, or if the handler returned True: a part of its work is then
+committed, and the handler is called for the next part. A transaction has ten seconds, so longer
+work is done in parts.
 
 Failures are handled in three ways. An *unreadable* record (not an event, a wrong signature, values
 that can't be stored) becomes a dead letter at once. A fact is *held* if its handler refuses it,

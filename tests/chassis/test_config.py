@@ -1,4 +1,4 @@
-"""Settings in files: the content counts, a missing file is reported.
+"""Settings in files: the content of the file is the value, and a missing file is reported.
 
 A missing optional file counts as a missing setting.
 """

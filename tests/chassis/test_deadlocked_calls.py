@@ -24,7 +24,7 @@ class LockingService(FewRpcs):
 
     def EndSession(self, request: Any, call: Call) -> members_pb2.EndSessionResponse:
         self.tries += 1
-        if self.tries > 2:  # otherwise the second try could meet the other call half-way again
+        if self.tries > 2:  # otherwise the second try could deadlock with the other call again
             self.one_is_done.wait(5)
         for position, name in enumerate(request.session_secret):
             call.tx.execute(

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.long
 
 def run(parts: Parts, examples: int, steps: int, **overrides: Any) -> None:
     """Runs the model `examples` times, with random steps."""
-    machine = type("Lives", (Facts,), {"parts": parts})
+    machine = type("Histories", (Facts,), {"parts": parts})
     options = {
         "database": None,
         "deadline": None,
@@ -88,45 +88,45 @@ def mark_before_sending(tx: Transaction, batch: outbox.Batch) -> outbox.Batch:
     return batch
 
 
-def run_fixed_life(parts: Parts) -> None:
+def run_fixed_history(parts: Parts) -> None:
     """Runs the model with fixed steps, so that every kind of failure happens once."""
-    life = type("Life", (Facts,), {"parts": parts})()
+    history = type("History", (Facts,), {"parts": parts})()
     all_partitions = range(PARTITIONS)
     a, b, c = SUBJECTS
-    life.write(a, 2, True)
-    life.write(b, 2, True)
-    life.relay_turn("after the send")
-    life.listen(0, all_partitions, "after the effect")
-    life.listen(1, all_partitions, "before the offset")
-    life.relay_turn("before the send")
-    life.back_up()
-    life.break_handler(c)
-    life.write(c, 3, True)
-    life.write(a, 1, True)
-    life.relay_turn("")
-    life.listen(0, all_partitions, "")
-    life.mend_handler()
-    life.sweep(1, 3)
-    life.restore(same_disk=False)
-    life.write(a, 1, True)
-    life.relay_turn("")
-    life.listen(0, all_partitions, "")
-    life.write(c, 1, True)
-    life.relay_turn("")
-    life.wipe()  # before any consumer has received the facts
-    life.break_handler(b)
-    life.write(b, 2, True)
-    life.write(a, 1, True)
-    life.relay_turn("before the send")
-    life.relay_turn("")
-    life.listen(1, all_partitions, "")
-    life.teardown()
+    history.write(a, 2, True)
+    history.write(b, 2, True)
+    history.relay_turn("after the send")
+    history.listen(0, all_partitions, "after the effect")
+    history.listen(1, all_partitions, "before the offset")
+    history.relay_turn("before the send")
+    history.back_up()
+    history.break_handler(c)
+    history.write(c, 3, True)
+    history.write(a, 1, True)
+    history.relay_turn("")
+    history.listen(0, all_partitions, "")
+    history.mend_handler()
+    history.sweep(1, 3)
+    history.restore(same_disk=False)
+    history.write(a, 1, True)
+    history.relay_turn("")
+    history.listen(0, all_partitions, "")
+    history.write(c, 1, True)
+    history.relay_turn("")
+    history.wipe()  # before any consumer has received the facts
+    history.break_handler(b)
+    history.write(b, 2, True)
+    history.write(a, 1, True)
+    history.relay_turn("before the send")
+    history.relay_turn("")
+    history.listen(1, all_partitions, "")
+    history.teardown()
 
 
-def test_a_life_in_which_everything_happens_once(
+def test_a_history_in_which_everything_happens_once(
     broker: brokers.Broker, postgres: Server, keys: Path
 ) -> None:
-    run_fixed_life(Parts(broker, postgres, keys))
+    run_fixed_history(Parts(broker, postgres, keys))
 
 
 @pytest.mark.parametrize("bug", BUGS)
@@ -140,4 +140,4 @@ def test_the_model_detects_the_planted_bug(
     module, name, plant = BUGS[bug]
     monkeypatch.setattr(module, name, plant(getattr(module, name)))
     with pytest.raises(AssertionError):
-        run_fixed_life(Parts(broker, postgres, keys))
+        run_fixed_history(Parts(broker, postgres, keys))

@@ -41,7 +41,7 @@ CREATE TRIGGER no_room BEFORE INSERT ON kept EXECUTE FUNCTION no_room();
 
 @pytest.fixture
 def store() -> Iterator[Store]:
-    """A database on a small disk, a function that fills the disk, and one that makes room again."""
+    """A database on a small disk, a function that fills the disk, and a function that frees it."""
     with ExitStack() as cleanup:
         home = Path(tempfile.mkdtemp(prefix="enlace-test-full-"))
         home.chmod(0o711)
@@ -83,7 +83,7 @@ def served(home: Path, *, durable: bool) -> Iterator[tuple[Postgres, Database]]:
 
 @contextmanager
 def mounted(folder: Path, size: int) -> Iterator[bool]:
-    """Mounts the folder as a disk of `size` MB, if that is allowed; yields whether it is."""
+    """Mounts the folder as a disk of `size` MB, if that is allowed; yields whether it was."""
     is_mounted = (
         os.geteuid() == 0
         and subprocess.run(

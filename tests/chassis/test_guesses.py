@@ -17,7 +17,7 @@ DAY = timedelta(days=1)
 
 
 def allowed_guesses(budget: Budget, time: timedelta) -> int:
-    """Returns the number of wrong guesses that a budget allows within a time, without any pause."""
+    """Returns the maximum number of wrong guesses that a budget allows within a time."""
     now, end = NOON, NOON + time
     row: dict[str, Any] = {"whole_time": now, "wrong": 0}
     while now <= end:

@@ -101,7 +101,7 @@ class Pair:
     def publish_head(
         self, service: str, subject: str, sequence: int, *, signer: str, type: str = heads.TYPE
     ) -> None:
-        """Publishes a made-up head to the topic as the service, with the key of `signer`."""
+        """Publishes a made-up head in the name of a service, signed with the key of `signer`."""
         payload = BytesValue(value=b"x" * 32).SerializeToString()
         fact = Fact(subject, sequence, type, payload, datetime.now(UTC))
         record = pack(fact, f"enlace/{service}", self.signer(signer))
@@ -269,7 +269,7 @@ def test_after_a_restore_no_alarm_is_raised_but_the_command_reports_the_fork(
     postgres.restore(pg_database, copy)
     migrate(pg_database.migration_url, MIGRATIONS)
     pair.start(one)
-    # as many rows as were lost: at each of their numbers there is another row now
+    # as many rows as were lost, so that each lost number is used again
     assert pair.write_and_turn(one, 3) == []
     pair.turn(two)
     assert pair.witnessed(two, one) == [5, 8, 8]

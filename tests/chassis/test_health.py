@@ -125,7 +125,7 @@ def test_a_stop_does_not_wait_for_clients_that_watch_the_health(service: Running
     assert next(watch).status == SERVING
     assert service.served.server.stop(grace=120).wait(30)
     later_statuses = list[int]()
-    with contextlib.suppress(grpc.RpcError):  # the watch may end with an error or without
+    with contextlib.suppress(grpc.RpcError):  # the watch may end with or without an error
         later_statuses.extend(answer.status for answer in watch)
     assert later_statuses == [NOT_SERVING]
 

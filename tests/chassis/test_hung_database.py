@@ -70,7 +70,7 @@ def answers(database: Database) -> bool:
 
 @contextmanager
 def paused_postgres(postgres: Server) -> Iterator[None]:
-    """Stops all of PostgreSQL until the block ends."""
+    """Pauses all of PostgreSQL until the block ends."""
     assert postgres.engine.process
     with paused_process(postgres.engine.process.pid):
         yield
@@ -139,7 +139,7 @@ def test_no_connection_is_found_dead_once_the_probe_has_noticed_that_the_databas
 def test_the_server_ends_a_slow_statement_outside_of_a_transaction(
     database: Database, postgres: Server
 ) -> None:
-    """Checks the server's own limit, since the client's end does not stop a running statement."""
+    """Checks the server's own limit: a running statement does not stop when its client is gone."""
     with pytest.raises(Unavailable), database.autocommit() as connection:
         connection.execute("SELECT 'slow', pg_sleep(60)").fetchone()
     url = postgres.engine.url("postgres", postgres.engine.superuser)
@@ -208,7 +208,7 @@ def test_a_database_that_was_killed_is_used_again_after_its_return(
     postgres.engine.kill()
     try:
         until(lambda: not database.answers, 10)
-        time.sleep(down_seconds)  # the longer time exceeds that of the pool's own tries
+        time.sleep(down_seconds)  # the longer time exceeds the time of the pool's own tries
     finally:
         postgres.engine.start()
     until(lambda: answers(database), 10)

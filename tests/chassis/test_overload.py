@@ -141,7 +141,7 @@ def test_a_call_that_reaches_its_thread_too_late_is_refused_before_its_token_is_
     service: CrowdedService,
 ) -> None:
     handlers: Any = service.served.servicer.handlers
-    context = Mock(spec=grpc.ServicerContext)  # of a call whose end gRPC has not noticed yet
+    context = Mock(spec=grpc.ServicerContext)  # its call has ended, unnoticed by gRPC
     context.invocation_metadata.return_value, context.time_remaining.return_value = [], 0.0
     context.abort_with_status.side_effect = Exception  # as in gRPC
     with pytest.raises(Exception, match=r"^$"):

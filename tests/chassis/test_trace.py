@@ -1,4 +1,4 @@
-"""The id of a request stays with the facts that the request made.
+"""The id of a request stays with the facts that the request caused.
 
 The id is in the outbox, in the topic, and with facts that wait at a consumer.
 """

@@ -24,7 +24,7 @@ from tests.parts.stories import MARKED
 
 
 class Marks:
-    """Makes marked values, and stores the core of each mark by the mark's meaning."""
+    """Makes marked values, and stores the core of each mark by the mark's name."""
 
     def __init__(self, cores: Mapping[str, str] | None = None) -> None:
         self.cores = dict(cores or {})

@@ -347,10 +347,9 @@ def trails_are_unchanged(run_data: RunData) -> list[str]:
 
 
 def topics_match_the_outboxes(run_data: RunData) -> list[str]:
-    """Topics hold only facts that are in an outbox.
+    """Topics hold only facts of an outbox, and each fact that was published before they were read.
 
-    Topics hold every fact that was published before they were read, at least once. Facts of an
-    earlier epoch are ignored.
+    Facts of an earlier epoch are ignored.
     """
     problems: list[str] = []
     for service in SERVICES:
@@ -389,9 +388,9 @@ def topics_match_the_outboxes(run_data: RunData) -> list[str]:
 
 
 def every_epoch_was_adopted(run_data: RunData) -> list[str]:
-    """No consumer is in an older epoch with any subject.
+    """Each consumer has reached the current epoch with each published subject.
 
-    After a restore a service publishes everything under a new epoch.
+    After a restore, a service publishes everything under a new epoch.
     """
     problems = []
     for consumer, publisher, receiver in CONSUMERS:
@@ -664,5 +663,5 @@ def violations(run_data: RunData) -> dict[str, list[str]]:
 
 
 def run_start() -> datetime:
-    """Returns the present time, as the start of a run."""
+    """Returns the current time, as the start of a run."""
     return datetime.now(UTC)

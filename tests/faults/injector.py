@@ -39,8 +39,8 @@ WAYS = {
 TRANSITIONS = ("grpc", "rest")
 REPEATED_RECORDS = 30  # records of each partition that are published once more
 # The parts whose death keeps notifications from receiving facts of referrals for up to nine
-# seconds, because the broker waits for the dead member of the group, then for others. Between two
-# such deaths the consumer LISTENER must have received ENOUGH facts.
+# seconds, because the broker first waits until the dead member's session ends, and then for the
+# other members. Between two such deaths, the consumer LISTENER must have received ENOUGH facts.
 STOP_CONSUMERS = ("notifications", "broker")
 LISTENER, ENOUGH = "notifications-referrals", 100
 STOP_TRANSITIONS = ("referrals", "postgres")

@@ -25,10 +25,10 @@ EVERY = 1.0  # seconds between two counts
 
 
 class Observer:
-    """An observer, which counts from `begin` to `end`.
+    """Counts facts and rebalances from `begin` to `end`, by consumer.
 
-    The counts are by consumer: `received` facts, those of them that were `repeated`, and
-    `rebalances`, which are changes in the membership of the consumer's group.
+    `received` counts all facts, `repeated` the facts that had been received before, and
+    `rebalances` the changes in the membership of the consumer's group.
     """
 
     def __init__(self, stack: LocalStack) -> None:

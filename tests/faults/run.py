@@ -37,7 +37,7 @@ CALM = ("--calm", "0")
 
 @dataclass(frozen=True)
 class Run:
-    """The actions and observations of a run, and the data that it left."""
+    """The counts of a run, and the data that it left."""
 
     run_data: RunData
     faults: Counter[tuple[str, str]]
@@ -150,7 +150,7 @@ def fault_run(
 def wait_for_rest(problems: Callable[[], list[str]]) -> None:
     """Waits until no problem is left; fails if their number stops shrinking.
 
-    Tens of thousands of waiting facts take their time.
+    Tens of thousands of waiting facts take a while.
     """
     fewest, since = math.inf, time.monotonic()
     while remaining := problems():
@@ -177,7 +177,7 @@ def missing_effects(run: Run) -> list[str]:
 
 
 def read_health_reports(stack: LocalStack) -> dict[str, bool]:
-    """Returns whether services and loops are well, as each service's health and metrics report."""
+    """Returns by name whether services and loops are well, as their health and metrics report."""
     health: dict[str, bool] = {}
     for service in SERVICES:
         loops = [

@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 
 KILL, PAUSE, REPLAY, DUPLICATES = "kill", "pause", "replay", "duplicates"
-COPY, RESTORE = "copy", "restore"  # faults of the partners' database; a copy needs its restore
+COPY, RESTORE = "copy", "restore"  # of the database of partners; a copy is followed by its restore
 
 # Shares of 200 faults. A kill of PostgreSQL or referrals stops all transitions for four to ten
 # seconds on two busy cores; a kill of notifications or the broker stops consumers for as long (a
@@ -35,8 +35,8 @@ MIX: dict[tuple[str, str], int] = {
     (DUPLICATES, "referrals"): 10,
     (DUPLICATES, "partners"): 8,
 }
-# (share of all pauses, shortest and longest in seconds). Most pauses are short, as those of a slow
-# disk or a busy machine; the probe of a database tolerates 1.5 s, the session of a consumer 6 s.
+# (share of all pauses, shortest and longest in seconds). Most pauses are short, as on a slow disk
+# or a busy machine. The probe of a database tolerates 1.5 s, and the session of a consumer 6 s.
 LENGTHS = ((0.80, 0.2, 1.0), (0.15, 1.0, 3.0), (0.05, 3.0, 8.0))
 
 
@@ -50,9 +50,9 @@ class Fault:
 
 
 def schedule(count: int, seed: int) -> list[Fault]:
-    """Returns `count` faults in the order of the seed, and one copy.
+    """Returns `count` faults in an order that the seed determines, and one copy.
 
-    The copy follows after three tenths of the faults, its restore after six tenths.
+    The copy comes after three tenths of the faults, its restore after six tenths.
     """
     rng = random.Random(seed)
     kinds = [

@@ -130,7 +130,7 @@ def test_services_that_start_before_the_database_and_the_broker_recover(cleanup:
 def paused(stack: LocalStack, name: str) -> Iterator[None]:
     """Pauses a part with SIGSTOP.
 
-    No connection is closed, and the supervisor sees a living process.
+    No connection is closed, and for the supervisor the process is running.
     """
     pid = stack.pid(name)
     assert pid
@@ -237,7 +237,7 @@ def send_and_step(cast: Cast, person_id: str, receipt_id: str, *steps: Step) -> 
 def test_a_frozen_broker_is_restarted_and_queued_facts_are_delivered(
     faulty_stack: LocalStack, cast: Cast
 ) -> None:
-    """Covers a broker whose process lives, so that its supervisor sees no fault.
+    """Covers a broker whose process is alive, so that its supervisor notices nothing by itself.
 
     The services report that they can't publish.
     """

@@ -107,7 +107,7 @@ def output(
 
 
 def send_by_grpc(output: Output, cast: Cast) -> str:
-    """Makes a file, a contact, and a referral with a note at every step."""
+    """Creates a file, a contact, and a referral with a note at every step."""
     text = output.marks.text
     identity = people_pb2.Identity(
         given_name=text("given name"),
@@ -379,7 +379,7 @@ def use_browser(output: Output, playwright: Playwright, folder: Path) -> None:
 def record_contact(
     page: Page, gateway: str, text: Callable[[str], str], _phone: Callable[[str], str]
 ) -> None:
-    """Records a contact with a note, and makes a search."""
+    """Records a contact with a note, and searches."""
     page.goto(f"{gateway}/line/new")
     page.fill("textarea[name=note]", text("typed note"))
     page.locator(".save button").click()

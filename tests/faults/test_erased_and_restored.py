@@ -172,7 +172,7 @@ def test_a_person_erased_by_two_people_stays_erased_after_an_older_copy_is_resto
     def another_file_opens() -> bool:
         """Returns whether the files of other people can be opened.
 
-        No file can be opened until the service has received all erasures that others remember.
+        No file can be opened until the service has received all erasures that others store.
         """
         with suppress(grpc.RpcError):
             return MARKED["her name"] in name_of(cast.sender, other_id)

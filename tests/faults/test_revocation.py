@@ -130,7 +130,7 @@ def test_a_suspended_member_is_locked_out_within_five_seconds(faulty_stack: Loca
 def test_legitimate_work_continues_without_refusals_while_no_fact_is_delivered(
     faulty_stack: LocalStack, cast: Cast
 ) -> None:
-    """Calls by gRPC and by REST for longer than a token lives."""
+    """Makes calls by gRPC and REST for longer than the lifetime of a token."""
     person_id, receipt_id = cast.person()
     headers = {"Authorization": f"Bearer {cast.sender.api_key}"}
     rounds = 0

@@ -1,4 +1,4 @@
-"""The ways in which a fault run calls: gRPC to a service, or REST through the gateway.
+"""The ways in which a fault run makes calls: gRPC to a service, or REST through the gateway.
 
 Each way has a deadline, and raises `NoAnswer` for a missing answer: the call was lost, late or
 refused as busy, or a token expired while partners was down. The client then knows nothing about the

@@ -91,7 +91,7 @@ class Work:
         self.refusals: list[str] = []
         self.answered_count = 0
         self._cast = cast
-        self._capacity_worker = stack.worker("Luna Nueva")  # sets the capacity; no API key may
+        self._capacity_worker = stack.worker("Luna Nueva")  # no API key may set the capacity
         self._ways: tuple[Way, ...] = (ByGrpc(stack), ByGrpc(stack), ByRest(stack))
         self._people = itertools.cycle(people)
         self._changed = threading.Condition()

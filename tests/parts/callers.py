@@ -1,4 +1,4 @@
-"""Callers for whom tests issue tokens themselves, without a sign-in, and their calls."""
+"""Callers whose tokens the tests issue themselves, without a sign-in, and their calls."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace

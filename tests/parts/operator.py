@@ -120,7 +120,7 @@ class Operator:
                 raise AssertionError("".join(output))
             yield
         finally:
-            os.killpg(shell.pid, signal.SIGINT)  # to all in the foreground, as a terminal's Ctrl-C
+            os.killpg(shell.pid, signal.SIGINT)  # to the whole group, as Ctrl-C does
             shell.communicate(timeout=30)
 
     def _environment(self) -> dict[str, str]:

@@ -51,7 +51,7 @@ class Person:
 
 @dataclass
 class Client(ClientMixin):  # type: ignore[misc]
-    """Enlace, as the provider knows it."""
+    """Enlace, as a client of the provider."""
 
     id: str
     secret: str

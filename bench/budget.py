@@ -1,5 +1,5 @@
-"""`make budget`: writes into docs/figures.md how many exchanges, statements, transactions, flushes
-and signatures the steps of a referral's life and a few calls cost.
+"""`make budget`: writes into docs/figures.md what the steps of a referral's life and a few calls
+cost: exchanges, statements, transactions, flushes and signatures.
 
 Each line is measured several times on a whole stack, from the call until all its effects are over
 (two seconds of silence). The smallest value of each count is kept, since other work of a service
@@ -69,7 +69,7 @@ Table = dict[str, Costs]
 
 
 class Recording:
-    """The file that a stack's proxy writes, read as it grows."""
+    """Reads the file that a stack's proxy writes, while the file grows."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._signatures = file, file.with_name(file.name + ".signatures")

@@ -71,7 +71,7 @@ class Outcome(NamedTuple):
 
 
 class Caller:
-    """A caller with a connection of its own, whose token is renewed in the background."""
+    """A caller with a connection of its own. Its token is renewed in the background."""
 
     def __init__(self, task: Task, credential: tuple[str, str]) -> None:
         options = [("grpc.use_local_subchannel_pool", 1)]

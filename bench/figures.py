@@ -80,7 +80,7 @@ BY_NAME = {figure.name: figure for figure in FIGURES}
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Returns the smallest of the values that at least `percent` percent of them do not exceed."""
+    """Returns the smallest value that is not exceeded by `percent` percent of the values."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * percent // 100).__trunc__() - 1)]
 

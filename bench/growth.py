@@ -254,7 +254,7 @@ def choose_models(database: Database) -> None:
 
 
 def copy(database: Database, kind: str, first: int, last: int) -> None:
-    """Creates the copies of a kind with the numbers `first` to `last`, with history and facts.
+    """Creates the copies `first` to `last` of a kind, with their history and facts.
 
     The copies of ended referrals ended between 40 days and about three years ago.
     """

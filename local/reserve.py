@@ -20,8 +20,8 @@ class Reserve:
 
     def update(self) -> bool:
         """Deletes the file, or creates it again; returns True if the disk is full. The disk counts
-        as full as soon as less than 32 MB are free, and until 128 MB are free again; then the file
-        takes 64 MB of them.
+        as full once less than 32 MB are free, until 128 MB are free again, of which the file then
+        takes 64 MB.
         """
         free = self.free()
         if self._is_held():

@@ -72,7 +72,7 @@ class Service:
         return [f"services.{self.name}", "serve", *words]
 
     def processes(self, workers: int) -> dict[str, str]:
-        """Returns the work of each of the service's processes, by the process's name: "calls",
+        """Returns the work of each process of the service, by the name of the process: "calls",
         "loops", or "" for both. There is either one process that does both, or there are `workers`
         processes that answer calls and one that runs the loops.
         """

@@ -108,7 +108,7 @@ def test_withdrawals_and_erasures_are_promised_as_far_as_they_reach(
     ]
     played.answers["GetErasure"] = errors.NotFound()
     page = client.get(f"/people/{ID}/erasure").text
-    assert missing(page, "y quienes recibieron las que ya se cerraron o retiraron") == []
+    assert missing(page, "y quienes recibieron las que terminaron antes") == []
 
 
 def test_an_organisation_that_does_not_hold_a_file_ends_no_consent_from_it(

@@ -247,14 +247,12 @@ def _turns() -> list[str]:
         "A referral shows its reader the fields `turn`, `main_step`, `allowed_verbs` and"
         " `unanswered`; the filters `waiting_for_me` and `waiting_for_other` use the turn.",
         f"A referral that came back ({_names(CAME_BACK)}) is unanswered, an open need, until its"
-        " sender has sent another referral for its person, based on it (not one entered in error),"
-        " or somebody closes it explicitly (`close_need`). No deadline ends it."
-        " For its receiver the referral is over.",
+        " sender has sent another referral based on it (not one entered in error), or somebody"
+        " closes it (`close_need`).",
         (
             f"`{REFER_AGAIN}` is not a step of this referral: the sender creates a draft with"
-            " `based_on_id`. Until the draft is sent, the need stays open."
+            " `based_on_id`."
         ),
-        "In the states that the table omits it is nobody's turn.",
     ]
 
 
@@ -348,8 +346,8 @@ def _clocks() -> list[str]:
         " They run until the first contact, even while another service is being found and in the"
         " draft that follows; they send no notifications, and a coordinator does not see them.",
         (
-            f"`deletion`: within {_span(DELETION)} of a withdrawal the receiver, also of a closed"
-            " or withdrawn referral, confirms that it has deleted everything."
+            f"`deletion`: within {_span(DELETION)} of a withdrawal the receiver, also of a referral"
+            " that ended before, confirms that it has deleted everything."
         ),
         "When a member is suspended, leaves or is reinstated, the other side of each live referral"
         " is notified once (`side_out`, `side_back`).",
@@ -362,11 +360,10 @@ def _clocks() -> list[str]:
         f"Each deadline fires once at {', '.join(str(level) for level in LEVELS[:-1])} and"
         f" {LEVELS[-1]} per cent:"
         " `clock_reminded`, `clock_breached`, `clock_escalated`."
-        " After an outage, only the highest passed level fires.",
+        " After an outage, only the highest level fires.",
         (
             f"At {EXPIRE_PERCENT} per cent of `decide` the referral expires:"
-            " its receiver's access ends, both desks are notified, and it becomes an open need of"
-            " its sender."
+            " its receiver's access ends, both desks are notified, and it becomes an open need."
         ),
     ]
 

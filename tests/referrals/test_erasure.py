@@ -200,15 +200,17 @@ def test_no_contact_is_linked_to_an_erased_file_and_an_erased_contact_gets_no_fi
     assert [refusal(link), refusal(create_file)] == [ERASED_PERSON] * 2
 
 
-def test_an_erasure_closes_an_open_need(story: Story, manager: Client) -> None:
+def test_an_erasure_closes_an_open_need_and_its_receiver_has_to_delete_too(
+    story: Story, manager: Client
+) -> None:
     sent = story.sent()
     story.decline(sent)
     erase(story, manager, sent.person_id)
     need = read(story.ngo, sent.id)
-    assert (need.state, need.need_close_reason_code, need.HasField("next_due_time")) == (
-        pb.STATE_DECLINED,
+    assert (need.state, need.need_close_reason_code, need.turn) == (
+        pb.STATE_CONSENT_WITHDRAWN,
         pb.NEED_CLOSE_REASON_PERSON_DECLINED,
-        False,
+        pb.TURN_RECEIVER,
     )
 
 

@@ -197,7 +197,8 @@ class LifeByRpc(RuleBasedStateMachine):
             return
         is_first = not self.story.ngo.GetReceipt(id=self.receipt_id).HasField("withdraw_time")
         self.story.ngo.WithdrawReceipt(id=self.receipt_id)
-        if self.state in LIVE.split():
+        came_back = self.state in IN_PLACE["close_need"][0].split() and not self.need_is_open
+        if self.state in LIVE.split() or (came_back and is_first):
             self.state, self.deletion_expected = "consent_withdrawn", True
             self.note_event()
         elif self.state in ("closed", "withdrawn") and is_first:

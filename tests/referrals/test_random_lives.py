@@ -210,13 +210,15 @@ class Life(RuleBasedStateMachine):
     @rule()
     def withdraw_the_consent(self) -> None:
         if self.now > NOON + timedelta(days=4):  # otherwise few lives would reach late states
-            live = self.state in LIVE
+            ends = self.state in LIVE | RETURNED_STATES
             asks = self.state in ("closed", "withdrawn") and self.referral.deletion is None
             self.referral.withdraw_consent(ACTORS[Side.PERSON], self.now, DAYS)
-            self.version += live or self.state == "draft" or self.need_is_open or asks
+            self.version += ends or self.state == "draft" or asks
             self.deletion_due |= asks
-            if live or self.state == "draft":
-                self.state, self.deletion_due = "consent_withdrawn", live
+            if self.state in RETURNED_STATES:
+                self.remind_time = None
+            if ends or self.state == "draft":
+                self.state, self.deletion_due = "consent_withdrawn", ends
             self.need_is_open = False
 
     @rule(side=st.sampled_from([Side.RECEIVER, *ACTORS]))

@@ -21,6 +21,7 @@ from tests.referrals.contact_calls import credentials, update_contact
 from tests.referrals.test_any_line import read_contact
 from tests.referrals.test_callbacks import PHONE, arrange_call, owed_calls
 from tests.referrals.test_contacts import completed
+from tests.referrals.test_reroute import reroute_request_for
 from tests.referrals.test_trail import last_sequence
 from tests.referrals.test_withdrawal import run_concurrently
 
@@ -220,12 +221,34 @@ def test_a_receiver_whose_referral_ended_before_is_asked_to_delete_what_it_holds
     assert read(story.ngo, ended.id).etag == version, "the receiver is asked once"
 
 
-def test_a_receiver_that_sent_the_person_back_is_not_asked_to_delete(story: Story) -> None:
-    """Its referral is over and does not change any more, so that it learns nothing new of her."""
-    declined = story.decline(story.sent())
-    before = read(story.shelter, declined.id)
-    story.ngo.WithdrawAllReceipts(id=declined.person_id)
-    assert read(story.shelter, declined.id) == before
+@pytest.mark.parametrize("end", ["declined", "rerouted"])
+def test_a_receiver_whose_referral_came_back_is_asked_to_delete_what_it_holds(
+    end: str, story: Story
+) -> None:
+    returned = ended_referral(story, end)
+    story.coordinator.RemindReferral(id=returned.id, etag=returned.etag)
+    story.ngo.WithdrawAllReceipts(id=returned.person_id)
+    asked = read(story.shelter, returned.id)
+    assert not asked.HasField("remind_time"), "only the sender was reminded, of her open need"
+    assert (asked.state, asked.turn, list(asked.allowed_verbs)) == (
+        pb.STATE_CONSENT_WITHDRAWN,
+        pb.TURN_RECEIVER,
+        ["confirm_deletion"],
+    )
+    assert asked.next_due_time.ToDatetime(tzinfo=UTC) - story.service.clock.now() == DELETION
+
+
+def test_the_withdrawal_of_one_consent_asks_the_receiver_but_never_hides_an_open_need(
+    story: Story,
+) -> None:
+    still_open, closed = ended_referral(story, "declined"), ended_referral(story, "declined")
+    story.ngo.CloseNeed(
+        id=closed.id, etag=closed.etag, reason_code=pb.NEED_CLOSE_REASON_MET_ELSEWHERE
+    )
+    for declined in (still_open, closed):
+        story.ngo.WithdrawReceipt(id=declined.receipt_id)
+    assert read(story.ngo, still_open.id).unanswered
+    assert read(story.ngo, closed.id).turn == pb.TURN_RECEIVER
 
 
 def test_a_caller_sees_that_those_who_helped_her_before_are_asked_to_delete(line: Story) -> None:
@@ -245,6 +268,11 @@ def test_a_caller_sees_that_those_who_helped_her_before_are_asked_to_delete(line
 
 def ended_referral(story: Story, end: str, **values: Any) -> pb.Referral:
     """Sends a referral that ends before its consent does."""
+    if end == "declined":
+        return story.decline(story.sent(**values))
+    if end == "rerouted":
+        rerouted: pb.Referral = story.ngo.RerouteReferral(reroute_request_for(story.sent(**values)))
+        return rerouted
     if end == "withdrawn":
         sent = story.sent(**values)
         withdrawn: pb.Referral = story.ngo.WithdrawReferral(

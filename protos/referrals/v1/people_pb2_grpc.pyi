@@ -131,8 +131,9 @@ class PeopleStub:
     GetReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]
     """Returns one receipt, signed. Callers: the file's organisation or the recipient."""
     WithdrawReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.WithdrawReceiptRequest, _people_pb2.Receipt]
-    """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once. A
-    closed or withdrawn referral keeps its state, and its receiver has to confirm the deletion too.
+    """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once, and
+    the receivers have to confirm the deletion. A closed or withdrawn referral keeps its state, and
+    so does one that came back, while its need is open; the receiver of the latter is not asked.
     Callers: the file's organisation, or the recipient if the person told it so. When the last
     consent that opens anything is withdrawn, the file's plans end, and its organisation's
     enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A consent
@@ -261,8 +262,9 @@ class PeopleAsyncStub(PeopleStub):
     GetReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.GetReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Returns one receipt, signed. Callers: the file's organisation or the recipient."""
     WithdrawReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.WithdrawReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
-    """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once. A
-    closed or withdrawn referral keeps its state, and its receiver has to confirm the deletion too.
+    """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once, and
+    the receivers have to confirm the deletion. A closed or withdrawn referral keeps its state, and
+    so does one that came back, while its need is open; the receiver of the latter is not asked.
     Callers: the file's organisation, or the recipient if the person told it so. When the last
     consent that opens anything is withdrawn, the file's plans end, and its organisation's
     enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A consent
@@ -484,8 +486,9 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         request: _people_pb2.WithdrawReceiptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
-        """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once. A
-        closed or withdrawn referral keeps its state, and its receiver has to confirm the deletion too.
+        """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once, and
+        the receivers have to confirm the deletion. A closed or withdrawn referral keeps its state, and
+        so does one that came back, while its need is open; the receiver of the latter is not asked.
         Callers: the file's organisation, or the recipient if the person told it so. When the last
         consent that opens anything is withdrawn, the file's plans end, and its organisation's
         enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A consent

@@ -19,7 +19,7 @@ from services.referrals.line.store import callbacks as callback_book
 from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.deadline import OVERRIDE_END
 from services.referrals.plans.usecases.plans import Plans
-from services.referrals.referrals.domain.lifecycle import ENDED_BEFORE, LIVE
+from services.referrals.referrals.domain.lifecycle import LIVE
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import referrals
@@ -200,7 +200,9 @@ class Consents:
             referral_ids = [
                 referral.id
                 for referral in person_referrals
-                if referral.receipt_id == ended_receipt.id and referral.state in LIVE | ENDED_BEFORE
+                if referral.receipt_id == ended_receipt.id
+                # her consent for one recipient ends neither a draft nor an open need
+                and (referral.state in LIVE or not referral.is_asked_for)
             ]
             self._lives.withdraw_consent(tx, actor, now, referral_ids)
             self._end_emergencies(tx, now, person_id, ended_receipt.recipient_organization_id)

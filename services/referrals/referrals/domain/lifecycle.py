@@ -97,10 +97,7 @@ CAME_BACK = frozenset({S.DECLINED, S.EXPIRED, S.NOT_DELIVERED, S.REROUTED})
 The need stays open until another referral is sent, or a worker closes the need explicitly.
 """
 ENDED_BEFORE = frozenset({S.CLOSED, S.WITHDRAWN})
-"""End states in which the receiver may still hold data when the person withdraws her consent.
-
-A referral that came back is over for its receiver, and does not change for it any more.
-"""
+"""End states that a referral keeps when the person withdraws her consent afterwards."""
 TO_DELETE = ENDED_BEFORE | {S.CONSENT_WITHDRAWN}
 """States in which the receiver may have to delete data, and in which no other deadline runs."""
 REFER_AGAIN = "refer_again"
@@ -456,7 +453,7 @@ TRANSITIONS: tuple[Step, ...] = (
         carries=(REASON, NOTE), reason="reason_code", attribution="network", stops=_ALL,
     ),
     Step(
-        "withdraw_consent", "consent_withdrawn", LIVE | {S.DRAFT}, S.CONSENT_WITHDRAWN,
+        "withdraw_consent", "consent_withdrawn", LIVE | CAME_BACK | {S.DRAFT}, S.CONSENT_WITHDRAWN,
         frozenset({Side.PERSON}),
         attribution="person", starts=(K.DELETION,), stops=_ALL, offered=False,
     ),

@@ -203,7 +203,7 @@ class ReferralRecord:
         an earlier end and was not asked yet to delete them.
         """
         return self.is_asked_for or (
-            self.state in ENDED_BEFORE
+            self.state in ENDED_BEFORE | CAME_BACK
             and self.deletion is None
             and self.receiver_organization_id != self.sender_organization_id
         )

@@ -26,6 +26,8 @@ from services.referrals.referrals.domain.deadlines import ReferralWithDeadlines
 from services.referrals.referrals.domain.fields import check_note
 from services.referrals.referrals.domain.lifecycle import (
     BY_VERB,
+    CAME_BACK,
+    ENDED_BEFORE,
     EXITS,
     PERSON_DECLINED,
     TRANSITIONS,
@@ -272,20 +274,22 @@ class Referral(ReferralWithDeadlines):
     def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
         """Ends the referral because the person withdrew her consent.
 
-        She may have withdrawn it through any worker, or with her reference. A draft ends as well,
-        but no receiver has to delete data. If the referral came back, its open need is closed. If
-        it ended before, it keeps its state, and the receiver has to delete data.
+        She may have withdrawn it through any worker, or with her reference. The receiver has to
+        delete data, except of a draft. If the referral came back, its open need is closed. A
+        referral that was closed or withdrawn keeps its state.
         """
         step = BY_VERB["withdraw_consent"]
+        if not self.ends_with_consent:
+            return
         if self.need_is_open:
             self.need_close_reason_code = PERSON_DECLINED
-            self._move(BY_VERB["close_need"], actor, now, calendar, reason_code=PERSON_DECLINED)
-        elif self.state is State.DRAFT:
-            self._move(replace(step, starts=()), actor, now, calendar)
-        elif self.state in step.sources:
-            self._move(step, actor, now, calendar)
-        elif self.ends_with_consent:
-            self._move(replace(step, target=None), actor, now, calendar)
+        if self.state in CAME_BACK:
+            self.remind_time = None  # the receiver saw no reminder about the need
+        if self.state is State.DRAFT:
+            step = replace(step, starts=())
+        elif self.state in ENDED_BEFORE:
+            step = replace(step, target=None)
+        self._move(step, actor, now, calendar)
 
     def reroute(
         self,

@@ -293,6 +293,20 @@ def test_a_refused_removal_shows_what_the_worker_chose(
     ]
 
 
+def test_a_birth_date_that_makes_a_child_an_adult_is_sent_again_with_an_acknowledgement(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    path, fields = f"/people/{ID}/identity", {"birth_date": "2001-05-04"}
+    assert 'value="adulthood_changes"' not in client.get(f"/people/{ID}").text
+    played.answers["UpdateIdentity"] = errors.Conflict("adulthood_changes")
+    refused = send(client, f"/people/{ID}", path, **fields)
+    assert (refused.status_code, 'value="adulthood_changes"' in refused.text) == (422, True)
+    send(client, f"/people/{ID}", path, **fields, acknowledged_codes="adulthood_changes")
+    request = played.last("UpdateIdentity")
+    assert list(request.acknowledged_codes) == [r.ACKNOWLEDGEMENT_ADULTHOOD_CHANGES]
+    assert list(request.update_mask.paths) == ["birth_date"]
+
+
 def test_a_number_of_relatives_that_cannot_be_read_changes_no_file(
     played: PlayedServices, client: FlaskClient
 ) -> None:

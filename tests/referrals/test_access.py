@@ -245,7 +245,12 @@ def test_no_referral_is_sent_on_a_consent_given_before_the_person_was_known_to_b
     draft, receipt = story.draft(person), story.receipt(person.id)
     identity = people_pb2.Identity(birth_date="2012-05-01")
     story.ngo.UpdateIdentity(
-        people_pb2.UpdateIdentityRequest(id=person.id, etag=person.etag, identity=identity)
+        people_pb2.UpdateIdentityRequest(
+            id=person.id,
+            etag=person.etag,
+            identity=identity,
+            acknowledged_codes=[pb.ACKNOWLEDGEMENT_ADULTHOOD_CHANGES],
+        )
     )
     draft = story.ngo.UpdateReferral(
         pb.UpdateReferralRequest(

@@ -39,7 +39,12 @@ def person_of_unknown_age(story: Story) -> p.Person:
 
 def set_birth_date(story: Story, person_id: str, birth_date: str) -> None:
     etag = story.ngo.GetPerson(id=person_id).etag
-    story.ngo.UpdateIdentity(id=person_id, etag=etag, identity=p.Identity(birth_date=birth_date))
+    story.ngo.UpdateIdentity(
+        id=person_id,
+        etag=etag,
+        identity=p.Identity(birth_date=birth_date),
+        acknowledged_codes=[pb.ACKNOWLEDGEMENT_ADULTHOOD_CHANGES],
+    )
 
 
 def is_live(story: Story, receipt: p.Receipt) -> bool:

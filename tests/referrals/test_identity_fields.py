@@ -123,7 +123,10 @@ def test_a_child_without_a_birth_date_can_have_her_other_fields_removed(story: S
     assert changed.coarse.age_band == pb.AGE_BAND_12_TO_17
 
 
-def test_only_a_birth_date_moves_a_known_age_band_from_or_to_a_childs(story: Story) -> None:
+def test_only_an_acknowledged_birth_date_moves_a_known_age_band_from_or_to_a_childs(
+    story: Story, service: Service
+) -> None:
+    before = last_sequence(service)
     person = story.ngo.CreatePerson(coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17))
 
     def refuse_band(band: pb.AgeBand.ValueType) -> None:
@@ -138,9 +141,23 @@ def test_only_a_birth_date_moves_a_known_age_band_from_or_to_a_childs(story: Sto
         ("2000-05-01", pb.AGE_BAND_25_TO_59, pb.AGE_BAND_18_TO_24),
     ):
         refuse_band(band)
-        person = story.ngo.UpdateIdentity(update(person, birth_date=birth_date))
+        request = update(person, birth_date=birth_date)
+        assert refusal(partial(story.ngo.UpdateIdentity, request)) == (
+            "FAILED_PRECONDITION",
+            "adulthood_changes",
+        )
+        request.acknowledged_codes.append(pb.ACKNOWLEDGEMENT_ADULTHOOD_CHANGES)
+        person = story.ngo.UpdateIdentity(request)
         assert person.coarse.age_band == band
         refuse_band(other_band)
+    trail = service.rows(
+        "SELECT detail_codes FROM audit WHERE sequence > %s AND allowed"
+        " AND action = 'update_identity'",
+        before,
+    )
+    assert [row["detail_codes"] for row in trail] == [
+        ["birth_date", "acknowledged:adulthood_changes"]
+    ] * 3
     person = story.ngo.UpdateIdentity(update(person, "birth_date"))
     assert person.coarse.age_band == pb.AGE_BAND_25_TO_59
     refuse_band(pb.AGE_BAND_12_TO_17)

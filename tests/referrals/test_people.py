@@ -352,10 +352,10 @@ def test_an_identity_is_completed_and_omitted_fields_are_kept(story: Story) -> N
     request = people_pb2.UpdateIdentityRequest(
         id=person.id,
         etag=person.etag,
-        identity=people_pb2.Identity(family_name="Rivas", birth_date="2010-05-01"),
+        identity=people_pb2.Identity(family_name="Rivas", birth_date="1990-05-01"),
     )
     changed = story.ngo.UpdateIdentity(request)
-    assert changed.coarse.age_band == pb.AGE_BAND_12_TO_17  # follows from the birth date
+    assert changed.coarse.age_band == pb.AGE_BAND_25_TO_59  # follows from the birth date
     identity = story.ngo.OpenPerson(opening(person.id, IDENTITY, CONTACT))
     assert (identity.given_name, identity.family_name, identity.phone) == (
         "Ximena",

@@ -195,7 +195,12 @@ def test_a_consent_given_before_the_person_was_known_to_be_a_child_replaces_no_o
     person = story.person()
     own_consent = story.receipt(person.id)
     identity = people_pb2.Identity(birth_date="2012-05-01")
-    story.ngo.UpdateIdentity(id=person.id, etag=person.etag, identity=identity)
+    story.ngo.UpdateIdentity(
+        id=person.id,
+        etag=person.etag,
+        identity=identity,
+        acknowledged_codes=[pb.ACKNOWLEDGEMENT_ADULTHOOD_CHANGES],
+    )
     assert refusal_to_attach(story, story.overridden(person=person), own_consent) == (
         "FAILED_PRECONDITION",
         "guardian_required",

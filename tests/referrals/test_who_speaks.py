@@ -197,7 +197,10 @@ def grow_up(story: Story, referral: pb.Referral) -> None:
     operator = operator_of(story)
     person = operator.GetPerson(id=referral.person_id)
     operator.UpdateIdentity(
-        id=person.id, etag=person.etag, identity=people_pb2.Identity(birth_date="2000-01-01")
+        id=person.id,
+        etag=person.etag,
+        identity=people_pb2.Identity(birth_date="2000-01-01"),
+        acknowledged_codes=[pb.ACKNOWLEDGEMENT_ADULTHOOD_CHANGES],
     )
 
 

@@ -414,6 +414,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The referral that this draft is based on was already replaced by another one, which has not
     come back. Mark the draft as entered in error.
     """
+    REASON_ADULTHOOD_CHANGES: _Reason.ValueType  # 170
+    """The birth date makes a child an adult, or an adult a child, which changes who consents. Check
+    the year, or go on with acknowledged_codes if it is right.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons for refusals. ErrorInfo and problem+json carry a reason as a stable word: its name in
@@ -735,6 +739,10 @@ another, or go on with acknowledged_codes if she still wants it.
 REASON_ALREADY_REPLACED: Reason.ValueType  # 169
 """The referral that this draft is based on was already replaced by another one, which has not
 come back. Mark the draft as entered in error.
+"""
+REASON_ADULTHOOD_CHANGES: Reason.ValueType  # 170
+"""The birth date makes a child an adult, or an adult a child, which changes who consents. Check
+the year, or go on with acknowledged_codes if it is right.
 """
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 

@@ -639,6 +639,7 @@ class UpdateIdentityRequest(_message.Message):
     IDENTITY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_CODES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     etag: _builtins.str
     request_id: _builtins.str
@@ -648,6 +649,10 @@ class UpdateIdentityRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """The fields to replace or, if they are empty, to clear; all non-empty fields if left out."""
 
+    @_builtins.property
+    def acknowledged_codes(self) -> _containers.RepeatedScalarFieldContainer[_referrals_pb2.Acknowledgement.ValueType]:
+        """The refusals that the caller knows of and overrides."""
+
     def __init__(
         self,
         *,
@@ -656,10 +661,11 @@ class UpdateIdentityRequest(_message.Message):
         identity: Global___Identity | None = ...,
         request_id: _builtins.str = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        acknowledged_codes: _abc.Iterable[_referrals_pb2.Acknowledgement.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "id", b"id", "identity", b"identity", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_codes", b"acknowledged_codes", "etag", b"etag", "id", b"id", "identity", b"identity", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -195,7 +195,9 @@ class PeopleServicer:
         changes nothing. In REST, null clears a field, and an empty text changes nothing. The age band
         of the file follows the birth date, and stays if the date is cleared. required: a birth date
         that shows a child can be replaced but not cleared, because it shows when she comes of age.
-        Callers: the file's organisation.
+        adulthood_changes: the birth date makes a child of the file an adult, or an adult a child, and
+        so changes who consents; it is stored nevertheless if acknowledged_codes contains
+        adulthood_changes, which is recorded. Callers: the file's organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -68,7 +68,9 @@ class PeopleStub:
     changes nothing. In REST, null clears a field, and an empty text changes nothing. The age band
     of the file follows the birth date, and stays if the date is cleared. required: a birth date
     that shows a child can be replaced but not cleared, because it shows when she comes of age.
-    Callers: the file's organisation.
+    adulthood_changes: the birth date makes a child of the file an adult, or an adult a child, and
+    so changes who consents; it is stored nevertheless if acknowledged_codes contains
+    adulthood_changes, which is recorded. Callers: the file's organisation.
     """
     OpenPerson: _grpc.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]
     """Opens the identity for a purpose. The trail records this before the first byte is sent. The
@@ -199,7 +201,9 @@ class PeopleAsyncStub(PeopleStub):
     changes nothing. In REST, null clears a field, and an empty text changes nothing. The age band
     of the file follows the birth date, and stays if the date is cleared. required: a birth date
     that shows a child can be replaced but not cleared, because it shows when she comes of age.
-    Callers: the file's organisation.
+    adulthood_changes: the birth date makes a child of the file an adult, or an adult a child, and
+    so changes who consents; it is stored nevertheless if acknowledged_codes contains
+    adulthood_changes, which is recorded. Callers: the file's organisation.
     """
     OpenPerson: _aio.UnaryUnaryMultiCallable[_people_pb2.OpenPersonRequest, _people_pb2.Identity]  # type: ignore[assignment]
     """Opens the identity for a purpose. The trail records this before the first byte is sent. The
@@ -363,7 +367,9 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         changes nothing. In REST, null clears a field, and an empty text changes nothing. The age band
         of the file follows the birth date, and stays if the date is cleared. required: a birth date
         that shows a child can be replaced but not cleared, because it shows when she comes of age.
-        Callers: the file's organisation.
+        adulthood_changes: the birth date makes a child of the file an adult, or an adult a child, and
+        so changes who consents; it is stored nevertheless if acknowledged_codes contains
+        adulthood_changes, which is recorded. Callers: the file's organisation.
         """
 
     @_abc_1.abstractmethod

@@ -139,6 +139,8 @@ class _AcknowledgementEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ackno
     """the service has stated that it is not for her age"""
     ACKNOWLEDGEMENT_UNSAFE_FOR_HER: _Acknowledgement.ValueType  # 2
     """she named the receiver as not safe, and still wants it"""
+    ACKNOWLEDGEMENT_ADULTHOOD_CHANGES: _Acknowledgement.ValueType  # 3
+    """the birth date is right, though it makes a child an adult or an adult a child"""
 
 class Acknowledgement(_Acknowledgement, metaclass=_AcknowledgementEnumTypeWrapper):
     """A refusal that the caller knows of and overrides."""
@@ -148,6 +150,8 @@ ACKNOWLEDGEMENT_AGE_NOT_TAKEN: Acknowledgement.ValueType  # 1
 """the service has stated that it is not for her age"""
 ACKNOWLEDGEMENT_UNSAFE_FOR_HER: Acknowledgement.ValueType  # 2
 """she named the receiver as not safe, and still wants it"""
+ACKNOWLEDGEMENT_ADULTHOOD_CHANGES: Acknowledgement.ValueType  # 3
+"""the birth date is right, though it makes a child an adult or an adult a child"""
 Global___Acknowledgement: _TypeAlias = Acknowledgement  # noqa: Y015
 
 class _UnsafeAnswer:

@@ -157,6 +157,12 @@ class Binding:
         for name, value in input_values.items():
             message, field = next(_destinations(request, target, name))
             from_json({field: value}, message)
+        # a mask names no field beside the resource
+        input_values = {
+            name: value
+            for name, value in input_values.items()
+            if name in self.target.fields_by_name
+        }
         for argument, path in self.variables.items():
             *outer, field = path.split(".")
             setattr(getattr(request, outer[0]) if outer else request, field, variables[argument])

@@ -127,10 +127,10 @@ def show(
         answers=request.form if part == "coarse" else person_form.answers_of(person),
         part=part,
         errors=errors,
-        # the worker must confirm a pathway for another age, or has just done so
-        other_age=part == "plan"
-        and bool(
-            errors.get("_form") == words.conflict("age_not_taken")
+        # the worker must confirm a pathway or a birth date for another age, or has just done so
+        other_age=bool(
+            errors.get("_form")
+            in (words.conflict("age_not_taken"), words.conflict("adulthood_changes"))
             or forms.texts("acknowledged_codes")
         ),
         identity=identity,

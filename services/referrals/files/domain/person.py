@@ -99,6 +99,7 @@ GROUP_OF: dict[str, FieldGroup] = {
 
 CHILDREN = frozenset({"0-11", "12-17"})
 """The age bands of children."""
+ADULTHOOD_CHANGES = "adulthood_changes"
 
 
 NOBODY_CALLS = "none"
@@ -176,17 +177,25 @@ class Person:
             raise Conflict("person_erased")
 
     def identify(
-        self, identity: Identity, now: datetime, today: date, former: Identity = Identity()
+        self,
+        identity: Identity,
+        now: datetime,
+        today: date,
+        former: Identity = Identity(),
+        acknowledged_codes: Collection[str] = (),
     ) -> None:
         """Updates the data that follow from the person's identity, which replaces a former one.
 
         These data are the age band, and whether any field of the identity is set. `today` is the
         local date at the person's place. Without a birth date the age band stays. Raises Invalid if
         a child's birth date would be cleared: a consent that somebody else gave for her would then
-        outlast the day on which she comes of age.
+        outlast the day on which she comes of age. Raises Conflict, unless it is acknowledged, if a
+        new birth date makes a child an adult or an adult a child.
         """
         self.check_not_erased()
         former_band = age_band(former.birth_date, today)
+        known_band = former_band or self.coarse.age_band
+        new_band = age_band(identity.birth_date, today) or known_band
         check = Check()
         check.require(
             bool(identity.birth_date) or former_band not in CHILDREN,
@@ -194,11 +203,14 @@ class Person:
             "required",
         )
         check.done()
+        if (
+            known_band
+            and (known_band in CHILDREN) is not (new_band in CHILDREN)
+            and ADULTHOOD_CHANGES not in acknowledged_codes
+        ):
+            raise Conflict(ADULTHOOD_CHANGES)
         self.has_identity = identity.known
-        self.coarse = replace(
-            self.coarse,
-            age_band=age_band(identity.birth_date, today) or former_band or self.coarse.age_band,
-        )
+        self.coarse = replace(self.coarse, age_band=new_band)
         self._mark_changed(now)
 
     def correct(

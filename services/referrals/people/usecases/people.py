@@ -24,8 +24,10 @@ from chassis.wire import (
     version,
     with_stored_parts,
     word,
+    word_list,
 )
 from protos.referrals.v1 import people_pb2 as pb
+from protos.referrals.v1 import referrals_pb2
 from services.referrals.files.domain.consent import Grant
 from services.referrals.files.domain.names import searched_words
 from services.referrals.files.domain.openings import READING
@@ -220,6 +222,9 @@ class People:
         Without a mask, these are the fields that are not empty. Refuses a request that names none.
         """
         tx, now, newer_identity = call.tx, call.clock.now(), read_identity(request.identity)
+        acknowledged_codes = word_list(
+            referrals_pb2.Acknowledgement, request.acknowledged_codes, "acknowledged_codes"
+        )
         names = newer_identity.known_fields
         if request.update_mask.paths:
             names = mask_names(request.update_mask, GROUP_OF)
@@ -233,12 +238,13 @@ class People:
         newer_identity.check(today)
         former = self._files.identity(tx, Grant.of_file(person, call.caller.organization_id))
         identity = former.with_fields(newer_identity, names)
-        person.identify(identity, now, today, former)
+        person.identify(identity, now, today, former, acknowledged_codes)
         self._files.change(tx, person, identity=identity)
         if newer_identity.birth_date:
             renewals.check_again(tx, person.id, now)
         cleared_names = names - newer_identity.known_fields
         details = [f"cleared:{name}" if name in cleared_names else name for name in sorted(names)]
+        details += [f"acknowledged:{code}" for code in acknowledged_codes]
         call.trail.append(Entry("update_identity", person.id, "", tuple(details)))
         return _with_outline(person)
 

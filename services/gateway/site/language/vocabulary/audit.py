@@ -183,6 +183,7 @@ TABLES: dict[str, dict[str, str]] = {
         "second_person_required": N_("hacía falta otra persona"),
         "person_erased": N_("el expediente estaba borrado"),
         "age_not_taken": N_("no era para su edad"),
+        "adulthood_changes": N_("pasaba de menor de edad a adulta, o al revés"),
         "already_asked": N_("ya se había preguntado una vez"),
         "already_replaced": N_("ya se había enviado otra en lugar de la misma"),
         "assent_required": N_("faltaba el sí de la niña, el niño o adolescente"),

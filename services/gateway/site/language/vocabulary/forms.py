@@ -321,6 +321,10 @@ TABLES: dict[str, dict[str, str]] = {
         "age_not_taken": N_(
             "No es para su edad. Elija de nuevo, o marque en «Lo que ya se sabe» por qué sí."
         ),
+        "adulthood_changes": N_(
+            "Con esa fecha de nacimiento pasa de menor de edad a adulta, o al revés: cambia quién"
+            " da permiso por ella. Revise el año, o marque en «Lo que ya se sabe» que es correcta."
+        ),
         "two_people_required": N_(
             "El tipo, el país y el número público los decide la coordinación, entre dos personas."
         ),

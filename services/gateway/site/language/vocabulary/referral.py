@@ -101,6 +101,7 @@ TABLES: dict[str, dict[str, str]] = {
     "acknowledgement": {
         "age_not_taken": N_("Alguien de ahí dijo que igual la recibe"),
         "unsafe_for_her": N_("Ella lo sabe y lo quiere igual"),
+        "adulthood_changes": N_("La fecha de nacimiento es la correcta"),
     },
     "unsafe_answer": {
         "nothing": N_("Se le preguntó: no nombró a nadie ni ningún lugar"),

@@ -14,7 +14,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.page_forms import sent_fields
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, token_of
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, referral, token_of
 from tests.gateway.referral_questions import DISTANT_SHELTER
 
 OTHER_ID = "b" * 32
@@ -73,7 +73,7 @@ def without_folded_parts(page: str) -> str:
         ("MED.PRI", [d.CRITERION_ROOM], False),
     ],
 )
-def test_a_shelter_that_was_full_at_the_last_time_step_is_asked_whether_it_is_now(
+def test_a_shelter_that_was_full_at_the_last_time_step_is_asked_and_suggested_nevertheless(
     played: PlayedServices,
     client: FlaskClient,
     need_code: str,
@@ -83,7 +83,7 @@ def test_a_shelter_that_was_full_at_the_last_time_step_is_asked_whether_it_is_no
     reasons = [
         d.MatchReason(criterion=criterion, verdict=d.VERDICT_DOES_NOT_FIT) for criterion in criteria
     ]
-    shelter = d.Service(id=OTHER_ID, organization_id=OTHER_ID)
+    shelter = d.Service(id=OTHER_ID, organization_id=OTHER_ID, name="Casa Luna")
     match = d.Match(service=shelter, verdict=d.VERDICT_DOES_NOT_FIT, reasons=reasons)
     played.answers["MatchServices"] = d.MatchServicesResponse(matches=[match])
     page = post(client, **ENQUIRY_FORM | {"need_code": need_code})[1]
@@ -91,6 +91,8 @@ def test_a_shelter_that_was_full_at_the_last_time_step_is_asked_whether_it_is_no
         is_asked,
         not is_asked,
     )
+    played.answers["GetReferral"] = referral(need_code=need_code, allowed_verbs=["decline"])
+    assert ("Casa Luna" in client.get(f"/referrals/{ID}").text) == is_asked
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,18 @@ def _ask_about_part_of_band(match: d.Match, youngest: int, oldest: int) -> None:
             match.verdict = max(other.verdict for other in match.reasons)
 
 
+def may_fit(match: d.Match, need_code: str) -> bool:
+    """Returns whether a service fits or may fit.
+
+    A shelter without room may fit: others see its room as it was up to six hours ago.
+    """
+    criteria = [
+        reason.criterion for reason in match.reasons if reason.verdict == d.VERDICT_DOES_NOT_FIT
+    ]
+    is_only_full = criteria == [d.CRITERION_ROOM] and need_code.startswith("HOU")
+    return match.verdict != d.VERDICT_DOES_NOT_FIT or is_only_full
+
+
 def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
     """Returns services that may fit, from organisations other than the receiver, as id and name.
 
@@ -121,7 +133,7 @@ def alternatives(referral: r.Referral) -> list[tuple[str, str]]:
     return [
         (m.service.id, f"{m.service.name} · {provider_of(m.service)}")
         for m in found_matches
-        if m.verdict != d.VERDICT_DOES_NOT_FIT
+        if may_fit(m, referral.need_code)
     ]
 
 

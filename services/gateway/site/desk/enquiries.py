@@ -221,7 +221,7 @@ def find_services(
         needed_support=[d.Accessibility.ValueType(code) for code in content.accessibility_codes],
     )
     fitting_services = [
-        match.service for match in matches if may_be_asked(match, content.need_code)
+        match.service for match in matches if directory.may_fit(match, content.need_code)
     ]
     services_of_others = [
         service
@@ -231,19 +231,6 @@ def find_services(
     services = lists.Rows(services_of_others[:MOST])
     services.more = len(services_of_others) > MOST or len(fitting_services) >= MATCHES
     return services
-
-
-def may_be_asked(match: d.Match, need_code: str) -> bool:
-    """Returns whether a service fits or may fit.
-
-    A shelter without room may fit: others see its room as it was up to six hours ago, and an
-    enquiry asks for its room now.
-    """
-    criteria = [
-        reason.criterion for reason in match.reasons if reason.verdict == d.VERDICT_DOES_NOT_FIT
-    ]
-    is_only_full = criteria == [d.CRITERION_ROOM] and need_code.startswith("HOU")
-    return match.verdict != d.VERDICT_DOES_NOT_FIT or is_only_full
 
 
 def create(preview_request: e.PreviewEnquiryRequest) -> e.Enquiry:

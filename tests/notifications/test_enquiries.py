@@ -136,15 +136,19 @@ def test_the_worker_who_asked_gets_the_message_once(service: Service) -> None:
             "cancelled",
             "",
             "",
-            {"asker": ["enquiry_cancelled"]},
-            id="the asker if no offer was taken in time",
+            {"asker": ["enquiry_cancelled"], "coordination": ["enquiry_cancelled"]},
+            id="the asker and the coordinators if no offer was taken in time",
         ),
         pytest.param(
             "cancelled",
             "",
             RECEIVER,
-            {"asker": ["enquiry_cancelled"], "asked": ["enquiry_released"]},
-            id="both desks if no referral followed the taken offer in time",
+            {
+                "asker": ["enquiry_cancelled"],
+                "asked": ["enquiry_released"],
+                "coordination": ["enquiry_cancelled"],
+            },
+            id="both desks and the coordinators if no referral followed the taken offer in time",
         ),
         pytest.param("cancelled", SENDER, "", {}, id="nobody if the asker cancels"),
         pytest.param(

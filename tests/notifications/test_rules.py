@@ -401,6 +401,15 @@ RELEASE_NOTICE = Recipient("enquiry_released", Audience.DESK, OTHER)
         ),
         pytest.param(
             "cancelled",
+            {"taken": "", "reason_code": "not_taken"},
+            [
+                *of_asker("enquiry_cancelled"),
+                Recipient("enquiry_cancelled", Audience.COORDINATION),
+            ],
+            id="the coordinators too are notified of an enquiry whose offers lapsed",
+        ),
+        pytest.param(
+            "cancelled",
             {"taken": ""},
             of_asker("enquiry_cancelled"),
             id="the asker is notified of the end of an enquiry without a taken offer",
@@ -417,7 +426,12 @@ def test_a_fact_about_an_enquiry_notifies_exactly_these_recipients(
     verb: str, values: dict[str, Any], recipients: list[Recipient]
 ) -> None:
     """SENDER asked RECEIVER and OTHER, and takes the offer of OTHER."""
-    fields: dict[str, Any] = {"taken": OTHER, "first_offer": False, "by_asker": False} | values
+    fields: dict[str, Any] = {
+        "taken": OTHER,
+        "first_offer": False,
+        "by_asker": False,
+        "reason_code": "consent_withdrawn",
+    } | values
     asker = (SENDER, fields.pop("worker", WORKER))
     taken = fields.pop("taken")
     assert recipients_of_enquiry(verb, asker, [RECEIVER, OTHER], taken, **fields) == recipients

@@ -72,6 +72,7 @@ ENQUIRY_MATCHED = "enquiry_matched"
 ENQUIRY_RELEASED = "enquiry_released"
 ENQUIRY_EXHAUSTED = "enquiry_exhausted"
 ENQUIRY_CANCELLED = "enquiry_cancelled"
+CONSENT_WITHDRAWN = "consent_withdrawn"
 # `referred` has no notice: the receiver learns from the referral itself that its offer has led to a
 # referral.
 ENQUIRY_VERBS = frozenset(
@@ -194,6 +195,7 @@ def recipients_of_enquiry(
     *,
     first_offer: bool,
     by_asker: bool,
+    reason_code: str,
 ) -> list[Recipient]:
     """Returns the recipients of a fact about an enquiry.
 
@@ -201,7 +203,8 @@ def recipients_of_enquiry(
     `service_organization_id`, which offered help, is notified when its offer is taken, when no
     referral will follow, and when the enquiry is closed and its offer was not taken. `asker`
     (organisation, worker) gets all other notices, except about offers after the first and about
-    its own cancellation. The coordinators are also notified when nobody could help.
+    its own cancellation. The coordinators are also notified when nobody could help, and when
+    the enquiry was closed though neither the asker nor the person wanted that.
     """
     organization_id, worker_id = asker
 
@@ -228,8 +231,11 @@ def recipients_of_enquiry(
     if verb == "exhausted":
         return [*to_asker(ENQUIRY_EXHAUSTED), Recipient(ENQUIRY_EXHAUSTED, Audience.COORDINATION)]
     if verb == "cancelled":
+        is_unwanted = not by_asker and reason_code != CONSENT_WITHDRAWN
+        coordination = Recipient(ENQUIRY_CANCELLED, Audience.COORDINATION)
         return [
             *([] if by_asker else to_asker(ENQUIRY_CANCELLED)),
+            *([coordination] if is_unwanted else []),
             *_desk(ENQUIRY_RELEASED, service_organization_id),
         ]
     return []

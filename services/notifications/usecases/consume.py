@@ -122,6 +122,7 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
         body.service_organization_id,
         first_offer=body.first_offer,
         by_asker=body.actor_organization_id == body.organization_id,
+        reason_code=body.reason_code,
     )
     new_messages = about_enquiry(
         recipients,

@@ -143,7 +143,7 @@ NOTICES: tuple[Notice, ...] = (
         "enquiry_cancelled",
         "",
         (),
-        N_("Su consulta se cerró sin remisión: vea por qué."),
+        N_("Se cerró una consulta sin remisión: la persona puede seguir sin servicio."),
         fact="enquiry.cancelled",
     ),
     Notice(

@@ -164,10 +164,18 @@ def open_message(client: FlaskClient, played: PlayedServices, kind: str) -> tupl
     return answer.status_code, answer.location
 
 
-def test_the_auditors_message_leads_to_the_audit_page(
-    client: FlaskClient, played: PlayedServices
+@pytest.mark.parametrize(
+    ("role", "page"),
+    [
+        (contract_pb2.ROLE_AUDITOR, "/audit"),
+        (contract_pb2.ROLE_COORDINATOR, "/network/roles"),
+    ],
+)
+def test_the_message_about_unusual_accesses_leads_to_a_page_that_its_reader_may_open(
+    played: PlayedServices, role: contract_pb2.Role.ValueType, page: str
 ) -> None:
-    assert open_message(client, played, "anomaly_noted") == (303, "/audit")
+    reader = signed_in_as(played, role)
+    assert open_message(reader, played, "anomaly_noted") == (303, page)
 
 
 def emergency(**values: object) -> em.Emergency:

@@ -11,6 +11,7 @@ from chassis.tokens import SYSTEM
 from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.referrals.v1 import facts_pb2 as referrals_pb2
+from services.notifications.domain.notices import BY_FACT
 from services.notifications.store import members
 from tests.notifications.conftest import OTHER, RECEIVER, SENDER, Service
 
@@ -48,6 +49,9 @@ def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_
 
     coordination = ("coordination", "", "", "")
     assert notified() == [coordination]
+    assert "la coordinación le da ese papel" in BY_FACT["anomaly.noted"].text, (
+        "the coordinators can't open the page of the auditors"
+    )
     former_organization = new_id()
     service.suspend(former_organization, "LEFT")
     save_worker(service, former_organization, new_id(), "AUDITOR", "ACTIVE")

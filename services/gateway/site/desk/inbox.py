@@ -14,7 +14,7 @@ pages = access.Pages("inbox")
 LINKS = {
     "erasure_proposed": ("erasures.listing",),
     "receipt_proposed": ("people.listing",),
-    "anomaly_noted": ("audit.show",),
+    "anomaly_noted": ("audit.show", "network_roles.listing"),
     "member_reinstated": ("today.today",),
     "provider_proposed": ("member.proposed_provider",),
     "key_made": ("webhooks.keys",),

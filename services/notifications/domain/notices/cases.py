@@ -180,7 +180,10 @@ NOTICES: tuple[Notice, ...] = (
         "anomaly_noted",
         "",
         (Party.AUDITORS,),
-        N_("Algo fuera de lo común en quién abrió expedientes: la auditoría lo revisa."),
+        N_(
+            "Algo fuera de lo común en quién abrió expedientes: lo revisa otra persona, en"
+            " Auditoría. Si allí no hay nadie más, la coordinación le da ese papel a alguien."
+        ),
         fact="anomaly.noted",
     ),
 )

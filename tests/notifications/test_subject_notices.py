@@ -110,6 +110,7 @@ def test_the_only_auditor_is_not_the_one_who_is_notified_of_her_own_unusual_acce
             "callback_escalated",
             referrals_pb2.CallbackFact(organization_id=RECEIVER),
         ),
+        ("erasure.lapsed", "erasure_lapsed", referrals_pb2.ErasureFact(organization_id=RECEIVER)),
     ],
 )
 def test_the_desk_and_the_coordinators_are_notified_and_the_coordinators_learn_which_desk(

@@ -30,6 +30,7 @@ from keys.sealing import Signer
 from protos.referrals.v1 import facts_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.__main__ import MIGRATIONS
+from services.referrals.people.domain.erasure import PROPOSED_FOR
 from services.referrals.people.store import erasures as erasures_store
 from services.referrals.people.usecases import erasures
 from services.referrals.people.usecases.erasures import Erasures
@@ -220,6 +221,26 @@ def test_the_loop_publishes_each_erasure_even_if_its_announcement_is_lost(
         for person_id in person_ids:
             erase(story, manager, person_id)
             assert eventually(lambda: get_erasure(story.ngo, person_id).HasField("witness_time"))  # noqa: B023
+
+
+def test_a_proposal_that_nobody_confirms_in_time_is_published_as_lapsed_each_time(
+    story: Story, service: Service, memories: Memories
+) -> None:
+    person_id = story.person().id
+
+    def verbs() -> list[str]:
+        rows = service.rows(
+            "SELECT split_part(type, '.', 3) AS verb FROM outbox JOIN erasures"
+            " ON erasures.id = subject WHERE person_id = %s ORDER BY outbox.version",
+            person_id,
+        )
+        return [row["verb"] for row in rows]
+
+    with running(memories.start(OFTEN).loop()):
+        for lapses in (1, 2):
+            propose(story.ngo, person_id)
+            service.clock.advance(PROPOSED_FOR)
+            assert eventually(lambda: verbs() == ["proposed", "lapsed"] * lapses)  # noqa: B023
 
 
 def test_a_database_restored_while_the_loop_runs_is_reopened(

@@ -154,6 +154,10 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """A person whom your line owes a call was not called: the coordinators have been notified."""
     TOLD_KIND_ERASURE_PROPOSED: _ToldKind.ValueType  # 54
     """A worker of your organisation proposes to erase a file; another person must confirm it."""
+    TOLD_KIND_ERASURE_LAPSED: _ToldKind.ValueType  # 67
+    """Nobody confirmed in time that a file is erased, and it stays: the coordinators have been
+    notified.
+    """
     TOLD_KIND_ERASURE_DONE: _ToldKind.ValueType  # 55
     """A file of your organisation was erased."""
     TOLD_KIND_EMERGENCY_OPENED: _ToldKind.ValueType  # 57
@@ -293,6 +297,10 @@ TOLD_KIND_CALLBACK_ESCALATED: ToldKind.ValueType  # 53
 """A person whom your line owes a call was not called: the coordinators have been notified."""
 TOLD_KIND_ERASURE_PROPOSED: ToldKind.ValueType  # 54
 """A worker of your organisation proposes to erase a file; another person must confirm it."""
+TOLD_KIND_ERASURE_LAPSED: ToldKind.ValueType  # 67
+"""Nobody confirmed in time that a file is erased, and it stays: the coordinators have been
+notified.
+"""
 TOLD_KIND_ERASURE_DONE: ToldKind.ValueType  # 55
 """A file of your organisation was erased."""
 TOLD_KIND_EMERGENCY_OPENED: ToldKind.ValueType  # 57

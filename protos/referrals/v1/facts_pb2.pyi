@@ -422,7 +422,8 @@ Global___EnquiryFact: _TypeAlias = EnquiryFact  # noqa: Y015
 
 @_typing.final
 class ErasureFact(_message.Message):
-    """enlace.erasure.{proposed,done}.v1 · key: erasure_id. notifications notifies the desk. The topic
+    """enlace.erasure.{proposed,lapsed,done}.v1 · key: erasure_id. lapsed: nobody confirmed the proposal
+    in time. notifications notifies the desk, and for lapsed the coordinators too. The topic
     enlace.erasures.v1 keeps a copy of each done for ever. referrals itself reads this topic, to
     apply the erasures again after its database was restored.
     """

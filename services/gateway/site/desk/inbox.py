@@ -13,6 +13,7 @@ pages = access.Pages("inbox")
 # reader gets the first page that she may open.
 LINKS = {
     "erasure_proposed": ("erasures.listing",),
+    "erasure_lapsed": ("people.listing",),
     "receipt_proposed": ("people.listing",),
     "anomaly_noted": ("audit.show", "network_roles.listing"),
     "member_reinstated": ("today.today",),

@@ -85,6 +85,16 @@ NOTICES: tuple[Notice, ...] = (
         fact="erasure.proposed",
     ),
     Notice(
+        "erasure_lapsed",
+        "",
+        (Party.COORDINATION,),
+        N_(
+            "Nadie confirmó en siete días que se borre un expediente: sigue ahí. Si todavía hay que"
+            " borrarlo, su organización lo propone otra vez."
+        ),
+        fact="erasure.lapsed",
+    ),
+    Notice(
         "erasure_done",
         "",
         (),

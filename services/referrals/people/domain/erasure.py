@@ -41,6 +41,7 @@ class Erasure:
     confirmed_by_worker_id: str = ""
     erase_time: datetime | None = None
     witness_time: datetime | None = None  # when the erasure was read back from the topic
+    lapsed: bool = False  # whether a fact reports that nobody confirmed the proposal in time
     destroyed_counts: DestroyedCounts = field(default_factory=DestroyedCounts)
     # whether the first person's account has been suspended since
     proposer_suspended: bool = False
@@ -60,7 +61,7 @@ class Erasure:
             raise Conflict("person_erased")
         self.proposed_by_worker_id = worker_id
         self.propose_time = now
-        self.proposer_suspended = False
+        self.proposer_suspended = self.lapsed = False
         self.version += 1
 
     def confirm(self, second: Second, now: datetime) -> None:

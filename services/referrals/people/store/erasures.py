@@ -13,7 +13,7 @@ from facts import outbox
 from services.referrals.files.store.caught_up import CAUGHT_UP
 from services.referrals.files.store.person_ids import PersonIds
 from services.referrals.network.store import members
-from services.referrals.people.domain.erasure import DestroyedCounts, Erasure
+from services.referrals.people.domain.erasure import PROPOSED_FOR, DestroyedCounts, Erasure
 from services.referrals.people.store import person_rows
 from services.referrals.people.wire.facts import erasure_fact
 
@@ -32,6 +32,7 @@ _UPSERT = (
     f" {', '.join(f'{c} = excluded.{c}' for c in _COLUMNS if c not in ('id', 'person_id'))}"
     " WHERE erasures.version < excluded.version"
 )
+_LAPSED = f"({CAUGHT_UP} AND erase_time IS NULL AND NOT lapsed AND propose_time <= %s)"
 _PROPOSER_SUSPENDED = members.is_suspended("erasures.proposed_by_worker_id")
 
 
@@ -87,16 +88,25 @@ def other_erasures(tx: Transaction, known_ids: Collection[str]) -> list[Erasure]
     return [_read(row) for row in rows]
 
 
-def has_work(tx: Transaction, known_ids: Collection[str]) -> bool:
+def note_lapsed(tx: Transaction, now: datetime) -> None:
+    """Publishes, once for each proposal, that nobody confirmed it in time."""
+    rows = tx.execute(
+        f"UPDATE erasures SET version = version + 1, lapsed = true WHERE {_LAPSED} RETURNING *",
+        (now - PROPOSED_FOR,),
+    ).fetchall()
+    outbox.save(tx, [erasure_fact(_read(row), "lapsed") for row in rows])
+
+
+def has_work(tx: Transaction, known_ids: Collection[str], now: datetime) -> bool:
     """Returns whether the loop of erasures has work.
 
-    It has work if the id of a completed erasure is not in `known_ids`, or if this store has not
-    caught up.
+    It has work if the id of a completed erasure is not in `known_ids`, if a proposal has lapsed, or
+    if this store has not caught up.
     """
     row = tx.execute(
-        f"SELECT NOT {CAUGHT_UP} OR EXISTS (SELECT FROM erasures WHERE erase_time IS NOT NULL"
-        " AND NOT id = ANY(%s)) AS has_work",
-        (list(known_ids),),
+        f"SELECT NOT {CAUGHT_UP} OR EXISTS (SELECT FROM erasures WHERE {_LAPSED}"
+        " OR (erase_time IS NOT NULL AND NOT id = ANY(%s))) AS has_work",
+        (now - PROPOSED_FOR, list(known_ids)),
     ).fetchone()
     return bool(row and row["has_work"])
 

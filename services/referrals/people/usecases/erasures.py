@@ -125,7 +125,11 @@ class Erasures:
                 lambda: self._broker.cluster_id not in (None, self._cluster),
                 read_again=pause,
             )
-            if announced or is_unfinished or erasures.has_work(connection, self._known):
+            if (
+                announced
+                or is_unfinished
+                or erasures.has_work(connection, self._known, self._clock.now())
+            ):
                 return
 
     def turn(self, on_progress: Callable[[], object] = lambda: None) -> int:
@@ -152,11 +156,15 @@ class Erasures:
         return erased_again
 
     def remember(self) -> None:
-        """Reads new erasures from the database, and writes them to the file."""
+        """Reads new erasures from the database, and writes them to the file.
+
+        Also publishes the proposals that have lapsed.
+        """
         if self._filed_ids is None:
             self._read_file()
         with self._database.transaction(SYSTEM) as tx:
             erasures.note_first_store(tx)
+            erasures.note_lapsed(tx, self._clock.now())
             new_erasures = erasures.other_erasures(tx, list(self._known))
         for erasure in new_erasures:
             fact = erasure_fact(erasure, "done")

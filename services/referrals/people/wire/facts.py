@@ -10,7 +10,7 @@ ERASED = "enlace.erasure.done.v1"
 
 
 def erasure_fact(erasure: Erasure, verb: str) -> Fact:
-    """Returns the fact about an erasure; `verb` is "proposed" or "done"."""
+    """Returns the fact about an erasure; `verb` is "proposed", "lapsed" or "done"."""
     message = facts_pb2.ErasureFact(
         erasure_id=erasure.id,
         person_id=erasure.person_id,
@@ -20,7 +20,9 @@ def erasure_fact(erasure: Erasure, verb: str) -> Fact:
         confirmed_by_worker_id=erasure.confirmed_by_worker_id,
         erase_time=timestamp(erasure.erase_time),
     )
-    time = erasure.erase_time if verb == "done" else erasure.propose_time
+    time = {"lapsed": erasure.confirm_until, "done": erasure.erase_time}.get(
+        verb, erasure.propose_time
+    )
     assert time is not None
     return Fact(
         erasure.id, erasure.version, f"enlace.erasure.{verb}.v1", message.SerializeToString(), time

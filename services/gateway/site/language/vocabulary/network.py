@@ -245,6 +245,7 @@ TABLES: dict[str, dict[str, str]] = {
         "contact_escalated": N_("Un contacto espera demasiado"),
         "receipt_proposed": N_("Una decisión espera a otra persona"),
         "erasure_proposed": N_("Proponen borrar un expediente"),
+        "erasure_lapsed": N_("Nadie confirmó un borrado"),
         "erasure_done": N_("Se borró un expediente"),
         "emergency_opened": N_("Acceso de emergencia"),
         "emergency_review_overdue": N_("Acceso de emergencia sin revisar"),

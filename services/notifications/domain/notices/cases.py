@@ -161,8 +161,8 @@ NOTICES: tuple[Notice, ...] = (
         "",
         (Party.COORDINATION,),
         N_(
-            "Alguien abrió datos de una persona sin consentimiento, por emergencia: lo revisa quien"
-            " lleva su expediente, o la auditoría."
+            "Alguien abrió datos de una persona sin consentimiento, por emergencia:"
+            " la organización que tiene su expediente lo revisa ahí."
         ),
         fact="emergency.opened",
     ),
@@ -171,8 +171,8 @@ NOTICES: tuple[Notice, ...] = (
         "",
         (Party.COORDINATION,),
         N_(
-            "Nadie revisó a tiempo un acceso de emergencia: lo revisa ya quien lleva el expediente,"
-            " o la auditoría."
+            "Nadie revisó a tiempo un acceso de emergencia: la organización del expediente, o"
+            " Auditoría, tiene que revisarlo ya."
         ),
         fact="emergency.review_overdue",
     ),

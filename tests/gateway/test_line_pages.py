@@ -125,6 +125,16 @@ def test_a_contact_is_not_saved_without_its_code_if_anything_else_is_wrong(
     assert len(played.requests("UpdateContact")) == 1
 
 
+@pytest.mark.parametrize(
+    ("language", "name"),
+    [("es", "criollo haitiano"), ("en", "Haitian Creole"), ("fr", "créole haïtien")],
+)
+def test_haitian_creole_is_offered_as_the_language_of_a_caller(
+    client: FlaskClient, language: str, name: str
+) -> None:
+    assert f'<option value="ht">{name}</option>' in client.get(f"/line/new?lang={language}").text
+
+
 @pytest.mark.parametrize("path", ["/line/new", CONTACT])
 @pytest.mark.parametrize(
     ("text", "expected"),

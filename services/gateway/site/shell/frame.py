@@ -18,8 +18,8 @@ from services.gateway.site.shell import access, lines, session
 
 # The languages and countries that forms offer: those of the campaign and those of the places to
 # which people were taken.
-LANGUAGE_TAGS = ("es", "en", "fr", "miq", "qu", "pt", "zh")
-COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "EC", "PE", "CO", "ES")
+LANGUAGE_TAGS = ("es", "en", "fr", "ht", "miq", "qu", "pt", "zh")
+COUNTRIES = ("NI", "CR", "SV", "GT", "HN", "MX", "US", "PA", "DO", "EC", "PE", "CO", "ES")
 NAVIGATION = {
     "work": {
         "today.today": N_("Hoy"),

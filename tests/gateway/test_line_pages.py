@@ -1,6 +1,7 @@
 """The pages of the line: recording contacts, their assessment, files, and the handover."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from flask.testing import FlaskClient
@@ -12,6 +13,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.language import i18n
 from services.referrals.line.domain.contact import MAX_NOTES
 from services.referrals.line.domain.triage import Triage
 from tests.gateway.page_forms import sent_fields
@@ -133,6 +135,30 @@ def test_haitian_creole_is_offered_as_the_language_of_a_caller(
     client: FlaskClient, language: str, name: str
 ) -> None:
     assert f'<option value="ht">{name}</option>' in client.get(f"/line/new?lang={language}").text
+
+
+TO_HIV_MEDICINE, TOO_LATE = "medicina contra el VIH hasta el", "Para la del VIH ya es tarde"
+TO_OTHER_MEDICINE = "contra un embarazo"
+
+
+@pytest.mark.parametrize("time", ["assault_time", "create_time"])
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [
+        (1, [TO_HIV_MEDICINE, TO_OTHER_MEDICINE]),
+        (73, [TOO_LATE, TO_OTHER_MEDICINE]),
+        (121, []),
+    ],
+)
+def test_an_operator_reads_only_of_the_medicine_for_which_there_is_time(
+    played: PlayedServices, client: FlaskClient, time: str, hours: int, expected: list[str]
+) -> None:
+    contact = c.Contact(id=ID, etag="1", medicine_codes=[r.CLOCK_KIND_HIV_PROPHYLAXIS])
+    getattr(contact, time).FromDatetime(i18n.now() - timedelta(hours=hours))
+    played.answers["GetContact"] = contact
+    page = " ".join(client.get(CONTACT).text.split())
+    sentences = (TO_HIV_MEDICINE, TOO_LATE, TO_OTHER_MEDICINE)
+    assert [sentence for sentence in sentences if sentence in page] == expected
 
 
 @pytest.mark.parametrize("path", ["/line/new", CONTACT])

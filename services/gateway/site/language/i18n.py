@@ -139,9 +139,12 @@ def when(stamp: Timestamp | None, utc_offset_minutes: int | None = None) -> str:
 
 
 def time_after(stamp: Timestamp | None, hours: int) -> str:
-    """Formats the time that is `hours` after `stamp`, for the time limits of medicines."""
-    time = moment(stamp)
-    return format_time(time + timedelta(hours=hours), "EEE d MMM, HH:mm") if time else "–"
+    """Formats the time that is `hours` after `stamp`, for the time limits of medicines.
+
+    Returns "" if `stamp` is not set, or once that time has passed.
+    """
+    time = (moment(stamp) or datetime.min.replace(tzinfo=UTC)) + timedelta(hours=hours)
+    return format_time(time, "EEE d MMM, HH:mm") if time > now() else ""
 
 
 def day(stamp: Timestamp | None, utc_offset_minutes: int | None = None) -> str:

@@ -137,6 +137,17 @@ def test_haitian_creole_is_offered_as_the_language_of_a_caller(
     assert f'<option value="ht">{name}</option>' in client.get(f"/line/new?lang={language}").text
 
 
+@pytest.mark.parametrize("current", ["", "MX-BCN", "CU-03"])
+def test_a_caller_may_be_in_another_country_than_the_line_whose_departments_come_first(
+    played: PlayedServices, client: FlaskClient, current: str
+) -> None:
+    played.answers["GetContact"] = c.Contact(id=ID, line_country="NI", department=current)
+    page = client.get(CONTACT).text
+    [select] = re.findall(r'<select id="department".*?</select>', page, re.DOTALL)
+    assert re.findall("<optgroup label=[^>]*>", select)[0] == '<optgroup label="Nicaragua">'
+    assert missing(select, 'value="MX-BCN"', f'value="{current}" selected' if current else "") == []
+
+
 TO_HIV_MEDICINE, TOO_LATE = "medicina contra el VIH hasta el", "Para la del VIH ya es tarde"
 TO_OTHER_MEDICINE = "contra un embarazo"
 

@@ -216,6 +216,14 @@ def test_an_age_in_years_is_stored_as_its_band(
     assert played.last("CreatePerson").coarse.age_band == band
 
 
+@pytest.mark.parametrize(("department", "country"), [("", "NI"), ("MX-BCN", "MX")])
+def test_a_new_file_has_the_country_of_the_department_where_the_person_is(
+    played: PlayedServices, client: FlaskClient, department: str, country: str
+) -> None:
+    send(client, "/people/new", channel_code="none", department=department)
+    assert played.last("CreatePerson").coarse.country == country
+
+
 @pytest.mark.parametrize(
     ("fields", "is_refused"),
     [

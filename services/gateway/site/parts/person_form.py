@@ -99,10 +99,14 @@ def answers_of(person: p.Person) -> dict[str, str]:
 
 
 def request_of(request_id: str, country: str) -> p.CreatePersonRequest:
-    """Returns the request for a new file. `country` is used if the form names no country."""
+    """Returns the request for a new file.
+
+    `country` is used if the form names neither a country nor a department.
+    """
     rpc_request = forms.filled(p.CreatePersonRequest())
     rpc_request.request_id = request_id
-    rpc_request.coarse.country = rpc_request.coarse.country or country
+    coarse = rpc_request.coarse
+    coarse.country = coarse.country or coarse.department[:2] or country
     if (years := forms.whole_number("age")) is not None:
         rpc_request.coarse.age_band = band(years)
     return rpc_request

@@ -166,14 +166,23 @@ def departments_of(country: str, current: str = "") -> list[tuple[str, str]]:
     return [*choices.items()]
 
 
-def department_groups(first_country: str) -> list[tuple[str, list[tuple[str, str]]]]:
+def department_groups(
+    first_country: str, current: str | None = None
+) -> list[tuple[str, list[tuple[str, str]]]]:
     """Returns the departments of the campaign's countries, grouped under the country's name.
 
-    The group of `first_country` comes first.
+    The group of `first_country` comes first. With `current`, which may be "", returns those of all
+    known countries, and the current one, which saving a form must keep.
     """
+    kept = current or ""
+    countries = (
+        lines.CAMPAIGN_COUNTRIES
+        if current is None
+        else sorted({code[:2] for code in (*vocabulary.DEPARTMENTS, kept) if code})
+    )
     return [
-        (words.country(code), departments_of(code))
-        for code in sorted(lines.CAMPAIGN_COUNTRIES, key=lambda code: code != first_country)
+        (words.country(code), departments_of(code, kept if kept.startswith(code) else ""))
+        for code in sorted(countries, key=lambda code: code != first_country)
     ]
 
 

@@ -14,6 +14,7 @@ import requests
 
 from chassis import errors
 from protos.partners.v1.directory_pb2 import Hotline, ListHotlinesResponse
+from protos.referrals.v1.campaigns_pb2 import Placement
 from services.gateway.edge.clients import Clients
 from services.gateway.site.shell import access
 from services.gateway.site.shell.lines import AGE_SECONDS, TRY_AGAIN_SECONDS, Lines
@@ -119,10 +120,15 @@ def test_the_page_of_her_status_has_the_number_even_when_the_status_is_unavailab
         assert (answer.status_code, DIAL in answer.text) == (status, True)
 
 
-def test_an_unknown_code_of_a_poster_leads_to_a_page_with_a_number(
-    played: PlayedServices,
+@pytest.mark.parametrize(
+    "known",
+    [errors.NotFound(), Placement(code="7K2V", country="PE", active=True)],
+    ids=["unknown", "the line of its country has left"],
+)
+def test_the_code_of_any_poster_leads_to_a_page_with_a_number(
+    played: PlayedServices, known: errors.NotFound | Placement
 ) -> None:
-    played.answers["GetPlacement"] = errors.NotFound()
+    played.answers["GetPlacement"] = known
     answer = pages(played).test_client().get("/l/7K2V")
     assert (answer.status_code, DIAL in answer.text) == (200, True)
 

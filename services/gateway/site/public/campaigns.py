@@ -29,12 +29,12 @@ def public_page(country: str, placement: pb.Placement | None) -> str:
 def placed(code: str) -> str:
     """Shows the page of a country, for a reader who scanned the QR symbol of a poster.
 
-    If the code is unknown or can't be looked up now, the page still shows a number: the first of
-    `lines.hotlines()`.
+    If the code is unknown or can't be looked up now, or if its country has no line any more, the
+    page still shows a number: the first of `lines.hotlines()`.
     """
-    if placement := known_placement(code):
+    placement, all_lines = known_placement(code), lines.hotlines()
+    if placement and placement.country in [line.country for line in all_lines]:
         return public_page(placement.country, placement if placement.active else None)
-    all_lines = lines.hotlines()
     if not all_lines:
         raise Unavailable("service_unreachable")
     return public_page(all_lines[0].country, None)

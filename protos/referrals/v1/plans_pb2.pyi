@@ -1162,7 +1162,7 @@ class ComplianceStep(_message.Message):
     @_builtins.property
     def skipped(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Figure]:
         """The numbers of plans in which the step was skipped, by reason: a SkipReason, or
-        refused_by_person.
+        refused_by_person. Of the network's numbers, those below ten are absent.
         """
 
     def __init__(

@@ -302,10 +302,11 @@ class Plans:
 
     @staticmethod
     def _step_counts(key: str, counts: Counter[str], network: bool) -> StepCounts:
+        # for the network, a reason with a hidden count would show that somebody gave the reason
         skipped = sorted(
             (name.removeprefix(_SKIPPED), count)
             for name, count in counts.items()
-            if name.startswith(_SKIPPED)
+            if name.startswith(_SKIPPED) and (count >= SMALLEST or not network)
         )
         met, on_time, late = (
             _shown_count(network, counts[name]) for name in ("met", "on_time", "late")

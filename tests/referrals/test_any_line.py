@@ -97,6 +97,17 @@ def test_a_contact_is_linked_to_a_caller_only_by_her_reference_and_pin(story: St
     ]
 
 
+def test_a_member_on_probation_records_no_contact_under_a_reference_and_gets_no_notes(
+    story: Story, service: Service
+) -> None:
+    call = story.contact()
+    with service.member_with_status("clinic", "PROBATION"):
+        assert refusal(partial(call_again, story, call)) == (
+            "PERMISSION_DENIED",
+            "member_on_probation",
+        )
+
+
 def test_the_status_of_a_reference_covers_the_requests_of_all_lines(story: Story) -> None:
     call, public = story.contact(), story.service.public()
     second_call = call_again(story, call, "hotline")

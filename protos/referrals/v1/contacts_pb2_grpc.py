@@ -96,7 +96,8 @@ class ContactsServicer:
         reference and PIN in this answer only: read them out. With both, the caller can learn the state
         of her requests, on any line or on the public page. Callers: operators. invalid_fields:
         line_country is out_of_range for another country's line. A caller who names a reference that
-        she has from any line keeps the reference and its PIN.
+        she has from any line keeps the reference and its PIN. member_on_probation: such a member uses
+        no reference, so that it receives none of the caller's messages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

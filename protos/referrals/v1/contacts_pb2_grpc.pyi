@@ -40,7 +40,8 @@ class ContactsStub:
     reference and PIN in this answer only: read them out. With both, the caller can learn the state
     of her requests, on any line or on the public page. Callers: operators. invalid_fields:
     line_country is out_of_range for another country's line. A caller who names a reference that
-    she has from any line keeps the reference and its PIN.
+    she has from any line keeps the reference and its PIN. member_on_probation: such a member uses
+    no reference, so that it receives none of the caller's messages.
     """
     GetContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetContactRequest, _contacts_pb2.Contact]
     """Returns one contact of the caller's organisation."""
@@ -86,7 +87,8 @@ class ContactsAsyncStub(ContactsStub):
     reference and PIN in this answer only: read them out. With both, the caller can learn the state
     of her requests, on any line or on the public page. Callers: operators. invalid_fields:
     line_country is out_of_range for another country's line. A caller who names a reference that
-    she has from any line keeps the reference and its PIN.
+    she has from any line keeps the reference and its PIN. member_on_probation: such a member uses
+    no reference, so that it receives none of the caller's messages.
     """
     GetContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
     """Returns one contact of the caller's organisation."""
@@ -135,7 +137,8 @@ class ContactsServicer(metaclass=_abc_1.ABCMeta):
         reference and PIN in this answer only: read them out. With both, the caller can learn the state
         of her requests, on any line or on the public page. Callers: operators. invalid_fields:
         line_country is out_of_range for another country's line. A caller who names a reference that
-        she has from any line keeps the reference and its PIN.
+        she has from any line keeps the reference and its PIN. member_on_probation: such a member uses
+        no reference, so that it receives none of the caller's messages.
         """
 
     @_abc_1.abstractmethod

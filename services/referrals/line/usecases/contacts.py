@@ -11,7 +11,7 @@ from argon2.exceptions import Argon2Error
 from chassis.audit import Entry
 from chassis.clock import Clock
 from chassis.db import Transaction, elevate_to_system_scope
-from chassis.errors import Invalid, NotFound, Stale, Unauthenticated
+from chassis.errors import Invalid, NotAllowed, NotFound, Stale, Unauthenticated
 from chassis.guesses import Budget, Guesses, Lanes, Origin
 from chassis.ids import new_id, object_id
 from chassis.rpc import Call
@@ -142,10 +142,13 @@ class Contacts(Callbacks):
     ) -> pb.CreateContactResponse:
         """Records a contact under the reference that the caller gave, or under a new reference.
 
-        The reference and the PIN are not stored in readable form.
+        The reference and the PIN are not stored in readable form. A member on probation may not use
+        a reference: from then on the caller's notes would reach it.
         """
         values, note = new_contact(request.contact), request.contact.note
         if request.reference:
+            if members.on_probation(call.tx, call.caller.organization_id):
+                raise NotAllowed("member_on_probation")
             first_contact = self._gate.enter(
                 call.tx, request.reference, request.pin, call.origin, call.trail
             )

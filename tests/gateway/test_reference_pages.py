@@ -70,6 +70,7 @@ def test_her_addition_is_sent_by_a_form_and_errors_are_shown_there(
     for refusal, expected in (
         (errors.Invalid(("note", "too_long")), "Lo que quiere que sepan: es demasiado largo"),
         (errors.Conflict("too_much_said"), "Llame a la línea"),
+        (errors.Conflict("line_not_active"), "Llame a otra línea: su referencia vale en todas"),
     ):
         played.answers["AddNoteByReference"] = refusal
         answer = visitor.post("/my-referral/note", data=data)

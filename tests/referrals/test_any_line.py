@@ -182,6 +182,22 @@ def test_after_an_erasure_at_one_line_only_the_other_line_gets_her_note_and_her_
     }
 
 
+@pytest.mark.parametrize("status", ["SUSPENDED", "LEFT"])
+def test_a_note_that_no_line_would_read_is_refused(
+    status: str, story: Story, service: Service
+) -> None:
+    call = story.contact()
+    with service.member_with_status("hotline", status, active=False):
+        assert refusal(partial(add_note, story, call, "he came back")) == (
+            "FAILED_PRECONDITION",
+            "line_not_active",
+        )
+        second_call = call_again(story, call)
+        add_note(story, call, "he came back twice")
+    clinic = operator_of(story, "clinic")
+    assert later_notes(clinic, second_call.contact) == ["he came back twice"]
+
+
 def test_a_contact_with_a_new_note_stays_open_until_an_operator_has_handled_it(
     story: Story,
 ) -> None:

@@ -418,6 +418,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """The birth date makes a child an adult, or an adult a child, which changes who consents. Check
     the year, or go on with acknowledged_codes if it is right.
     """
+    REASON_LINE_NOT_ACTIVE: _Reason.ValueType  # 171
+    """Each line that was called with this reference is suspended or has left, so that nobody would
+    read the message. Call another line; the reference is valid there.
+    """
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """The reasons for refusals. ErrorInfo and problem+json carry a reason as a stable word: its name in
@@ -743,6 +747,10 @@ come back. Mark the draft as entered in error.
 REASON_ADULTHOOD_CHANGES: Reason.ValueType  # 170
 """The birth date makes a child an adult, or an adult a child, which changes who consents. Check
 the year, or go on with acknowledged_codes if it is right.
+"""
+REASON_LINE_NOT_ACTIVE: Reason.ValueType  # 171
+"""Each line that was called with this reference is suspended or has left, so that nobody would
+read the message. Call another line; the reference is valid there.
 """
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 

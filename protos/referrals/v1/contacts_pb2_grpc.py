@@ -614,7 +614,8 @@ class ReferencesServicer:
 
     def AddNoteByReference(self, request, context):
         """Adds a message from the person. The message is stored sealed. It reaches only the lines that
-        she called with this reference, and reopens her contact at each of them.
+        she called with this reference, and reopens her contact at each of them. line_not_active: none
+        of these lines is in good standing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

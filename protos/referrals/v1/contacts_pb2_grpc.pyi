@@ -270,7 +270,8 @@ class ReferencesStub:
     """
     AddNoteByReference: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]
     """Adds a message from the person. The message is stored sealed. It reaches only the lines that
-    she called with this reference, and reopens her contact at each of them.
+    she called with this reference, and reopens her contact at each of them. line_not_active: none
+    of these lines is in good standing.
     """
     ConfirmHelp: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]
     """Records whether help came, for completed referrals: yes closes the referral, no reopens it."""
@@ -313,7 +314,8 @@ class ReferencesAsyncStub(ReferencesStub):
     """
     AddNoteByReference: _aio.UnaryUnaryMultiCallable[_contacts_pb2.AddNoteByReferenceRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Adds a message from the person. The message is stored sealed. It reaches only the lines that
-    she called with this reference, and reopens her contact at each of them.
+    she called with this reference, and reopens her contact at each of them. line_not_active: none
+    of these lines is in good standing.
     """
     ConfirmHelp: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ConfirmHelpRequest, _contacts_pb2.ReferenceStatus]  # type: ignore[assignment]
     """Records whether help came, for completed referrals: yes closes the referral, no reopens it."""
@@ -383,7 +385,8 @@ class ReferencesServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.ReferenceStatus, _abc.Awaitable[_contacts_pb2.ReferenceStatus]]:
         """Adds a message from the person. The message is stored sealed. It reaches only the lines that
-        she called with this reference, and reopens her contact at each of them.
+        she called with this reference, and reopens her contact at each of them. line_not_active: none
+        of these lines is in good standing.
         """
 
     @_abc_1.abstractmethod

@@ -198,7 +198,8 @@ class References:
     ) -> pb.ReferenceStatus:
         """Adds a note by the caller to each of her contacts that was not erased.
 
-        Each line then has to follow up its contact again.
+        Each line then has to follow up its contact again. Raises Conflict if none of these lines is
+        active: nobody would read the note.
         """
         tx = call.tx
         first_contact = self._gate.enter(
@@ -207,8 +208,14 @@ class References:
         if not request.note.strip():
             raise Invalid(("note", "required"))
         now = call.clock.now()
-        callers_contacts = contacts.of_caller(tx, first_contact.id, for_update=True)
-        for contact in [contact for contact in callers_contacts if not contact.erased]:
+        callers_contacts = [
+            contact
+            for contact in contacts.of_caller(tx, first_contact.id, for_update=True)
+            if not contact.erased
+        ]
+        if not callbacks.at_active_lines(tx, callers_contacts):
+            raise Conflict("line_not_active")
+        for contact in callers_contacts:
             if (
                 contact_notes.count_between(
                     tx, contact.id, now - NOTES_PERIOD, now + MAX_CLOCK_DIFFERENCE

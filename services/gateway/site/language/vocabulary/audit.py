@@ -197,6 +197,7 @@ TABLES: dict[str, dict[str, str]] = {
         "incomplete_draft": N_("faltaba completar el borrador"),
         "legs_not_accepted": N_("faltaba que aceptaran las otras etapas del viaje"),
         "not_a_draft": N_("ya se había enviado"),
+        "line_not_active": N_("ninguna línea a la que llamó atendía"),
         "nothing_to_confirm": N_("no había nada que confirmar"),
         "nothing_to_review": N_("ya se había revisado"),
         "offer_gone": N_("el servicio ya no ofrecía eso"),

@@ -268,6 +268,10 @@ TABLES: dict[str, dict[str, str]] = {
             "Esa llamada ya se hizo o se dejó. Si quiere otra, acuerden otra hora."
         ),
         "too_much_said": N_("Ya se anotó mucho hoy con esta referencia. Llame a la línea."),
+        "line_not_active": N_(
+            "No se guardó: la línea a la que usted llamó no atiende ahora, y nadie lo leería. Llame"
+            " a otra línea: su referencia vale en todas."
+        ),
         "resume_token_lost": N_("Los datos se restauraron de una copia. Empiece de nuevo."),
         "already_replaced": N_(
             "Ya se envió otra remisión en lugar de la misma, y sigue en pie. Anule este borrador."

@@ -30,11 +30,15 @@ def operator_of(story: Story, organization: str = "hotline") -> Client:
 
 
 def call_again(
-    story: Story, call: c.CreateContactResponse, organization: str = "clinic", pin: str = ""
+    story: Story,
+    call: c.CreateContactResponse,
+    organization: str = "clinic",
+    pin: str = "",
+    speaker: c.Speaker.ValueType = c.SPEAKER_UNSPECIFIED,
 ) -> c.CreateContactResponse:
     """Records another call to this line by the caller, who states her reference."""
     answer: c.CreateContactResponse = operator_of(story, organization).CreateContact(
-        contact=c.Contact(line_country=LINE_COUNTRY[organization]),
+        contact=c.Contact(line_country=LINE_COUNTRY[organization], speaker_code=speaker),
         reference=call.reference,
         pin=pin or call.pin,
         request_id=story.request_id(),

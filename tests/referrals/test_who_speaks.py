@@ -20,7 +20,14 @@ from services.referrals.__main__ import MIGRATIONS
 from tests.builders import NOTHING_UNSAFE, refusal
 from tests.referrals.conftest import ORG, SERVICE, Client, Story, open_identity, read
 from tests.referrals.contact_calls import credentials
-from tests.referrals.test_any_line import operator_of, read_contact
+from tests.referrals.test_any_line import (
+    accesses_to,
+    add_note,
+    call_again,
+    operator_of,
+    read_contact,
+)
+from tests.referrals.test_callbacks import arrange_call
 from tests.referrals.test_contacts import completed, referral_for
 
 OTHER_SPEAKERS = [
@@ -120,6 +127,34 @@ def test_her_own_reference_opens_the_file_that_began_with_somebody_elses_call(st
     withdraw_all(story, her_contact)
     assert read(operator, sent.id).state == pb.STATE_CONSENT_WITHDRAWN
     assert status_of(story, brothers_contact).only_the_call
+
+
+@pytest.mark.parametrize("speaker", [*OTHER_SPEAKERS, c.SPEAKER_GUARDIAN], ids=c.Speaker.Name)
+def test_a_reference_opens_and_stops_nothing_of_somebody_about_whom_its_holder_called_later(
+    story: Story, speaker: c.Speaker.ValueType
+) -> None:
+    created = story.contact(c.SPEAKER_PERSON)
+    about_her_friend = call_again(story, created, "hotline", speaker=speaker)
+    sent, operator = referral_for(story, about_her_friend)
+    seen = 1 if speaker == c.SPEAKER_UNSPECIFIED else 0  # she may have spoken herself
+    status = status_of(story, created)
+    assert (len(status.items), status.file_count) == (seen, seen)
+    withdraw_all(story, created)
+    assert (read(operator, sent.id).state == pb.STATE_SENT) == (not seen)
+
+
+def test_a_brothers_reference_shows_neither_her_own_call_with_it_nor_when_the_line_calls_her(
+    story: Story,
+) -> None:
+    brothers_contact, operator = story.contact(c.SPEAKER_FAMILY), operator_of(story)
+    her_call = call_again(story, brothers_contact, "hotline", speaker=c.SPEAKER_PERSON)
+    arrange_call(story, her_call.contact.id)
+    add_note(story, brothers_contact, "where is she?")
+    for call in (brothers_contact, her_call):
+        read_contact(operator, call.contact)
+    status = status_of(story, brothers_contact)
+    assert (status.only_the_call, status.HasField("call_from_time")) == (True, False)
+    assert [access.count for access in accesses_to(story, brothers_contact)] == [1]
 
 
 def child_of(

@@ -514,14 +514,15 @@ class Contacts:
 class ReferencesStub:
     """Requests of a person with her reference and PIN. No token is needed: reference and PIN together
     are the credential. What this credential opens depends on `speaker_code` of the contact for which
-    the reference was given (see `only_the_call`). Every rpc may be refused with UNAUTHENTICATED
-    reference_or_pin_wrong or RESOURCE_EXHAUSTED too_many_attempts; both are the same for an unknown
-    reference. Wrong PINs count against the reference and against the address. A reference allows ten
-    wrong PINs, then one in two hours, and after a hundred one a day; RetryInfo says when the next
-    one is possible. An address may send five wrong PINs for one reference, then one a day. An
-    address that has sent no wrong PIN for the reference waits an hour at most, or half a day after
-    fifty wrong PINs from such addresses. The metadata `client-address` and `client-device` are used
-    as for enlace.partners.v1.Tokens/SignIn.
+    the reference was given (see `only_the_call`); later contacts in which somebody else spoke are
+    left out. Every rpc may be refused with UNAUTHENTICATED reference_or_pin_wrong or
+    RESOURCE_EXHAUSTED too_many_attempts; both are the same for an unknown reference. Wrong PINs
+    count against the reference and against the address. A reference allows ten wrong PINs, then one
+    in two hours, and after a hundred one a day; RetryInfo says when the next one is possible. An
+    address may send five wrong PINs for one reference, then one a day. An address that has sent no
+    wrong PIN for the reference waits an hour at most, or half a day after fifty wrong PINs from such
+    addresses. The metadata `client-address` and `client-device` are used as for
+    enlace.partners.v1.Tokens/SignIn.
     """
 
     def __init__(self, channel):
@@ -565,14 +566,15 @@ class ReferencesStub:
 class ReferencesServicer:
     """Requests of a person with her reference and PIN. No token is needed: reference and PIN together
     are the credential. What this credential opens depends on `speaker_code` of the contact for which
-    the reference was given (see `only_the_call`). Every rpc may be refused with UNAUTHENTICATED
-    reference_or_pin_wrong or RESOURCE_EXHAUSTED too_many_attempts; both are the same for an unknown
-    reference. Wrong PINs count against the reference and against the address. A reference allows ten
-    wrong PINs, then one in two hours, and after a hundred one a day; RetryInfo says when the next
-    one is possible. An address may send five wrong PINs for one reference, then one a day. An
-    address that has sent no wrong PIN for the reference waits an hour at most, or half a day after
-    fifty wrong PINs from such addresses. The metadata `client-address` and `client-device` are used
-    as for enlace.partners.v1.Tokens/SignIn.
+    the reference was given (see `only_the_call`); later contacts in which somebody else spoke are
+    left out. Every rpc may be refused with UNAUTHENTICATED reference_or_pin_wrong or
+    RESOURCE_EXHAUSTED too_many_attempts; both are the same for an unknown reference. Wrong PINs
+    count against the reference and against the address. A reference allows ten wrong PINs, then one
+    in two hours, and after a hundred one a day; RetryInfo says when the next one is possible. An
+    address may send five wrong PINs for one reference, then one a day. An address that has sent no
+    wrong PIN for the reference waits an hour at most, or half a day after fifty wrong PINs from such
+    addresses. The metadata `client-address` and `client-device` are used as for
+    enlace.partners.v1.Tokens/SignIn.
     """
 
     def GetReferenceStatus(self, request, context):
@@ -672,14 +674,15 @@ def add_ReferencesServicer_to_server(servicer, server):
 class References:
     """Requests of a person with her reference and PIN. No token is needed: reference and PIN together
     are the credential. What this credential opens depends on `speaker_code` of the contact for which
-    the reference was given (see `only_the_call`). Every rpc may be refused with UNAUTHENTICATED
-    reference_or_pin_wrong or RESOURCE_EXHAUSTED too_many_attempts; both are the same for an unknown
-    reference. Wrong PINs count against the reference and against the address. A reference allows ten
-    wrong PINs, then one in two hours, and after a hundred one a day; RetryInfo says when the next
-    one is possible. An address may send five wrong PINs for one reference, then one a day. An
-    address that has sent no wrong PIN for the reference waits an hour at most, or half a day after
-    fifty wrong PINs from such addresses. The metadata `client-address` and `client-device` are used
-    as for enlace.partners.v1.Tokens/SignIn.
+    the reference was given (see `only_the_call`); later contacts in which somebody else spoke are
+    left out. Every rpc may be refused with UNAUTHENTICATED reference_or_pin_wrong or
+    RESOURCE_EXHAUSTED too_many_attempts; both are the same for an unknown reference. Wrong PINs
+    count against the reference and against the address. A reference allows ten wrong PINs, then one
+    in two hours, and after a hundred one a day; RetryInfo says when the next one is possible. An
+    address may send five wrong PINs for one reference, then one a day. An address that has sent no
+    wrong PIN for the reference waits an hour at most, or half a day after fifty wrong PINs from such
+    addresses. The metadata `client-address` and `client-device` are used as for
+    enlace.partners.v1.Tokens/SignIn.
     """
 
     @staticmethod

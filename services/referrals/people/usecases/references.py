@@ -150,7 +150,7 @@ class References:
         first_contact = self._gate.enter(
             call.tx, request.reference, request.pin, call.origin, call.trail
         )
-        callers_contacts = contacts.of_caller(tx, first_contact.id)
+        callers_contacts = _of_speaker(first_contact, contacts.of_caller(tx, first_contact.id))
         # an access to a contact may also be on the trail of a file, but must be counted only once
         contact_codes = {f"contact:{contact.id}" for contact in callers_contacts}
         object_ids = [
@@ -187,9 +187,12 @@ class References:
             call.tx, request.reference, request.pin, call.origin, call.trail
         )
         request_wish = wish(request)
-        callers_contacts = contacts.of_caller(call.tx, first_contact.id, for_update=True)
+        all_contacts = contacts.of_caller(call.tx, first_contact.id, for_update=True)
         now = call.clock.now()
-        person_ids = self._ids_spoken_for(call.tx, now, first_contact, callers_contacts).person_ids
+        may_speak = self._ids_spoken_for(call.tx, now, first_contact, all_contacts).person_ids
+        # also the plans of the files for which she may not speak
+        person_ids = contacts.person_ids_of(call.tx, all_contacts) if may_speak else []
+        callers_contacts = _of_speaker(first_contact, all_contacts)
         callbacks.ask(call.tx, self._files, now, callers_contacts, person_ids, request_wish)
         return self._message(first_contact, call)
 
@@ -255,8 +258,10 @@ class References:
         """Returns the ids of the files and contacts for which the caller may speak.
 
         There are none unless the caller to whom the reference was given is the person herself, or
-        is recorded as the guardian of a child for whom a guardian decides.
+        is recorded as the guardian of a child for whom a guardian decides. The contacts in which
+        somebody else spoke do not count, nor do the files of these contacts alone.
         """
+        callers_contacts = _of_speaker(first_contact, callers_contacts)
         person_ids = contacts.person_ids_of(tx, callers_contacts)
         contact_ids = [contact.id for contact in callers_contacts]
         if first_contact.speaker_code == HERSELF:
@@ -287,16 +292,18 @@ class References:
 
     def _state_of(self, tx: Transaction, now: datetime, first_contact: Contact) -> RequestsState:
         """Returns the present state of the caller's requests and of the access to her data."""
-        callers_contacts = contacts.of_caller(tx, first_contact.id)
-        ids = self._ids_spoken_for(tx, now, first_contact, callers_contacts)
+        all_contacts = contacts.of_caller(tx, first_contact.id)
+        callers_contacts = _of_speaker(first_contact, all_contacts)
+        ids = self._ids_spoken_for(tx, now, first_contact, all_contacts)
         files = self._files.unerased(tx, ids.person_ids)
+        all_files = self._files.unerased(tx, contacts.person_ids_of(tx, all_contacts))
         state = RequestsState(
             file_count=len(files), only_the_call=not (ids.person_ids or ids.contact_ids)
         )
         contacts_of_lines = callbacks.at_active_lines(tx, callers_contacts)
         contact_to_call = (
             callbacks.last_with_file(tx, self._files, contacts_of_lines)
-            if callbacks.may_ask(files)
+            if files and callbacks.may_ask(all_files)
             else None
         )
         if contact_to_call:
@@ -394,6 +401,19 @@ class References:
             call_until_time=timestamp(state.call.clock.due_time if state.call else None),
             call_utc_offset_minutes=state.call_utc_offset // timedelta(minutes=1),
         )
+
+
+def _of_speaker(first_contact: Contact, callers_contacts: Sequence[Contact]) -> list[Contact]:
+    """Returns the contacts in which nobody but the speaker of the first contact is recorded.
+
+    Somebody else may have called with the caller's reference, or she may have called about
+    somebody else.
+    """
+    return [
+        contact
+        for contact in callers_contacts
+        if contact.speaker_code in ("", first_contact.speaker_code)
+    ]
 
 
 def _guardian_decides(receipts: Sequence[Receipt], now: datetime) -> bool:

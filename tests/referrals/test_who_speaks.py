@@ -5,7 +5,7 @@ her brother could watch the help and stop it.
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,15 @@ from tests.referrals.test_any_line import (
     operator_of,
     read_contact,
 )
-from tests.referrals.test_callbacks import arrange_call
+from tests.referrals.test_callbacks import (
+    NIGHT,
+    PHONE,
+    arrange_call,
+    ask_for_call,
+    file_of,
+    local_time,
+    owed_calls,
+)
 from tests.referrals.test_contacts import completed, referral_for
 
 OTHER_SPEAKERS = [
@@ -155,6 +163,23 @@ def test_a_brothers_reference_shows_neither_her_own_call_with_it_nor_when_the_li
     status = status_of(story, brothers_contact)
     assert (status.only_the_call, status.HasField("call_from_time")) == (True, False)
     assert [access.count for access in accesses_to(story, brothers_contact)] == [1]
+
+
+@pytest.mark.parametrize("ask", [ask_for_call, arrange_call], ids=lambda ask: ask.__name__)
+def test_a_new_time_also_replaces_the_time_agreed_with_the_person_under_another_reference(
+    ask: Any, story: Story
+) -> None:
+    earlier, later, brothers = story.contact(), story.contact(), story.contact(c.SPEAKER_FAMILY)
+    person = file_of(story, later, PHONE)
+    for contact in (earlier, brothers):
+        change_contact(story.operator, contact.contact.id, person_id=person.id)
+        arrange_call(story, contact.contact.id)
+    ask(story, later if ask is ask_for_call else later.contact.id, hour=NIGHT)
+    start_times = [
+        owed_calls(story, contact)[0].clocks[0].start_time.ToDatetime(UTC)
+        for contact in (earlier, later, brothers)
+    ]
+    assert start_times == [local_time(5, 20), local_time(5, 20), local_time(5, 17)]
 
 
 def child_of(

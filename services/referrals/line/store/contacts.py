@@ -11,7 +11,7 @@ from chassis.locks import advisory_lock
 from chassis.wire import Cursor
 from facts import outbox
 from keys.sealing import CannotOpen, Keyring
-from services.referrals.line.domain.contact import Contact
+from services.referrals.line.domain.contact import HERSELF, Contact
 from services.referrals.line.domain.triage import Triage
 from services.referrals.line.wire.facts import contact_fact
 from services.referrals.network.domain.deadline import (
@@ -213,6 +213,25 @@ def person_ids_of(tx: Transaction, contacts: Sequence[Contact]) -> list[str]:
     return sorted(
         {*(contact.person_id for contact in contacts), *(row["person_id"] for row in rows)} - {""}
     )
+
+
+def ids_of_same_person(tx: Transaction, contact_ids: Sequence[str]) -> list[str]:
+    """Returns the ids of other contacts in which the person who speaks in these contacts spoke.
+
+    They name the same file, or have a referral for it. Only contacts in which the person herself
+    is recorded as the speaker count.
+    """
+    rows = tx.execute(
+        "WITH spoken AS (SELECT id, person_id FROM contacts WHERE id = ANY(%(ids)s)"
+        " AND speaker_code = %(herself)s), files AS (SELECT person_id FROM spoken UNION"
+        " SELECT person_id FROM referrals WHERE contact_id IN (SELECT id FROM spoken))"
+        " SELECT id FROM contacts WHERE speaker_code = %(herself)s AND id <> ALL(%(ids)s)"
+        " AND id IN (SELECT id FROM contacts WHERE person_id <> ''"
+        " AND person_id IN (SELECT person_id FROM files) UNION"
+        " SELECT contact_id FROM referrals WHERE person_id IN (SELECT person_id FROM files))",
+        {"ids": list(contact_ids), "herself": HERSELF},
+    )
+    return [row["id"] for row in rows]
 
 
 def lock(tx: Transaction, identifier: str) -> Contact:

@@ -212,18 +212,20 @@ def _owe(
 ) -> Callback:
     """Moves the callbacks owed to these contacts; returns the first of the lines in `line_ids`.
 
-    If none of them is owed by one of these lines, creates one.
+    If none of them is owed by one of these lines, creates one. Also moves the callbacks that are
+    owed to the same person under another reference: the earlier hours may not be safe any more.
     """
     hours = _hours(contact, wish, now)
     owed_callbacks = callbacks.owed_to(tx, contact_ids)
-    for callback in owed_callbacks:
+    owed_elsewhere = callbacks.owed_to(tx, contacts.ids_of_same_person(tx, contact_ids))
+    for callback in (*owed_callbacks, *owed_elsewhere):
         callback.move(now, hours, by_herself=by_herself)
     if not any(callback.organization_id in line_ids for callback in owed_callbacks):
         new_callback = Callback.create(
             new_id(), contact.id, contact.organization_id, now, hours, by_herself=by_herself
         )
         owed_callbacks.append(new_callback)
-    for callback in owed_callbacks:
+    for callback in (*owed_callbacks, *owed_elsewhere):
         callbacks.save(tx, callback, "asked" if by_herself else "changed")
     return next(callback for callback in owed_callbacks if callback.organization_id in line_ids)
 

@@ -212,6 +212,17 @@ def test_a_guardian_who_consented_sees_and_stops_what_was_asked_for_the_child(st
     assert [item.status_code for item in stopped.items] == [c.REFERENCE_STATE_STOPPED]
 
 
+def test_a_guardian_sees_nothing_of_a_consent_that_was_not_given_for_a_referral_of_her_own_call(
+    story: Story,
+) -> None:
+    mothers_contact, fathers_contact = (story.contact(c.SPEAKER_GUARDIAN) for _ in range(2))
+    sent = child_of(story, mothers_contact)
+    change_contact(operator_of(story), fathers_contact.contact.id, person_id=sent.person_id)
+    assert status_of(story, fathers_contact).only_the_call
+    withdraw_all(story, fathers_contact)
+    assert [item.consent_live for item in status_of(story, mothers_contact).items] == [True]
+
+
 @pytest.mark.parametrize(
     ("speaker", "giver"),
     [(c.SPEAKER_FAMILY, "guardian"), (c.SPEAKER_GUARDIAN, "authority")],

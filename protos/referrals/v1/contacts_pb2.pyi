@@ -450,8 +450,8 @@ class Contact(_message.Message):
     """The subject of the contact."""
     speaker_code: Global___Speaker.ValueType
     """The kind of person who speaks. The reference shows and stops what is requested for the person
-    only if she spoke herself, or if a child's guardian spoke and also gave a consent, while nobody
-    else decides for the child.
+    only if she spoke herself, or if a child's guardian spoke and also gave the consent to a
+    referral that was made for the contact, while nobody else decides for the child.
     """
     language: _builtins.str
     """Language spoken, BCP 47."""
@@ -1372,8 +1372,8 @@ class ReferenceStatus(_message.Message):
     only_the_call: _builtins.bool
     """Whether the caller learns only about her own call: nothing that was requested for the person is
     shown or can be stopped. This is so unless the caller is the person herself, or is recorded as
-    the guardian of a child and has given a consent for the child, while no consent, decision or
-    override by anybody else is in force.
+    the guardian of a child and gave the consent to a referral that was made for one of her
+    contacts, while no consent, decision or override by anybody else is in force.
     """
     local_date: _builtins.str
     """If she may ask to be called: today's date in her local time, from which day_code of

@@ -3,7 +3,7 @@
 The answers to these callers have only codes, times, numbers and keys.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 
@@ -258,19 +258,25 @@ class References:
         """Returns the ids of the files and contacts for which the caller may speak.
 
         There are none unless the caller to whom the reference was given is the person herself, or
-        is recorded as the guardian of a child for whom a guardian decides. The contacts in which
-        somebody else spoke do not count, nor do the files of these contacts alone.
+        is recorded as the guardian of a child and gave the consent to a referral that was made for
+        these contacts. The contacts in which somebody else spoke do not count.
         """
         callers_contacts = _of_speaker(first_contact, callers_contacts)
         person_ids = contacts.person_ids_of(tx, callers_contacts)
         contact_ids = [contact.id for contact in callers_contacts]
         if first_contact.speaker_code == HERSELF:
             return PersonIds.of_caller(person_ids, contact_ids)
+        if first_contact.speaker_code != GUARDIAN:
+            return PersonIds.of_caller([], [])
+        used_ids = {
+            referral.receipt_id
+            for contact in callers_contacts
+            for referral in referrals.of_contact(tx, contact.id)
+        }
         wards = [
             person_id
             for person_id in person_ids
-            if first_contact.speaker_code == GUARDIAN
-            and _guardian_decides(self._receipts.of_person(tx, person_id), now)
+            if _guardian_decides(self._receipts.of_person(tx, person_id), used_ids, now)
         ]
         return PersonIds.of_caller(wards, contact_ids if wards and wards == person_ids else [])
 
@@ -416,13 +422,16 @@ def _of_speaker(first_contact: Contact, callers_contacts: Sequence[Contact]) -> 
     ]
 
 
-def _guardian_decides(receipts: Sequence[Receipt], now: datetime) -> bool:
+def _guardian_decides(
+    receipts: Sequence[Receipt], used_ids: Collection[str], now: datetime
+) -> bool:
     """Returns whether a guardian gave a consent for a child, and nobody else decides for her now.
 
-    An authority, or workers in her best interest or in an emergency, may have decided because of
-    the guardian, who must not see or stop that.
+    `used_ids` are the receipts of the referrals that were made for the calling guardian's contacts:
+    another receipt may be another guardian's. An authority, or workers in her best interest or in
+    an emergency, may have decided because of the guardian, who must not see or stop that.
     """
-    return any(receipt.is_by_guardian for receipt in receipts) and all(
+    return any(receipt.is_by_guardian and receipt.id in used_ids for receipt in receipts) and all(
         receipt.is_by_guardian or receipt.withdraw_time or receipt.until_time <= now
         for receipt in receipts
     )

@@ -311,6 +311,21 @@ def test_the_import_of_another_organisation_is_not_found(
     assert get(scene.coordinator, job).id == job.id
 
 
+def test_a_file_is_imported_again_only_for_the_organisation_of_its_first_import(
+    scene: Scene, job: pb.Import
+) -> None:
+    """In her own organisation a person could open the confidential addresses in a member's file."""
+    job_for_each_row = create(scene.coordinator)
+    colleague = scene.by(scene.coalition, Role.MANAGER)
+    for by, source, organization_id in (
+        (scene.coordinator, job, scene.coalition.id),
+        (colleague, job_for_each_row, ""),
+    ):
+        fields = {"source_import_id": source.id, "organization_id": organization_id}
+        assert refusal(lambda: create(by, b"", **fields)) == NOT_FOUND  # noqa: B023
+    assert create(scene.coordinator, b"", source_import_id=job.id).organization_id
+
+
 def test_at_most_five_imports_may_wait_and_wrong_fields_are_reported(manager: Stubs) -> None:
     answers = [pb.ImportAnswer(row=2, subject_id="x\0")]
     assert wrong_fields(lambda: create(manager, answers=answers)) == [("answers", "malformed")]

@@ -81,6 +81,7 @@ class Imports:
             encoding,
             answers,
         )
+        source = None
         if request.source_import_id and not content:
             source = _own_job(call, self._keyring, request.source_import_id)
             content = imports.file_of(tx, self._keyring, source.id) or b""
@@ -92,7 +93,11 @@ class Imports:
         check_size(content)
         if not all(is_id(id) for id in job.answers.values() if id):
             raise Invalid(("answers", "malformed"))
-        target_of(tx, caller, job.organization_id)
+        owner = target_of(tx, caller, job.organization_id)
+        job.organization_id = owner.id if owner else ""
+        # In another organisation, its workers could open the confidential addresses in the file.
+        if source and job.organization_id != source.organization_id:
+            raise NotFound
         imports.lock_queue(tx)
         if imports.count_unfinished(tx, caller.organization_id) >= MAX_UNFINISHED:
             raise Exhausted("too_many_requests", _TRY_AGAIN_AFTER)

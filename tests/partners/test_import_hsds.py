@@ -123,6 +123,22 @@ def test_a_place_that_a_shelter_shares_with_another_service_is_sealed_in_either_
     assert scene.rows("SELECT phones FROM service_at_locations") == [{"phones": []}] * 2
 
 
+def test_members_that_share_a_building_get_a_place_each(scene: Scene) -> None:
+    names = [scene.organization(name).entry.name for name in ("Casa Uno", "Casa Dos")]
+    content = as_json(
+        [{**SERVICE, "id": name, "name": name, "organization": {"name": name}} for name in names]
+    )
+    assert outcomes(scene.import_report(scene.coordinator, content)) == [CREATED] * 2
+    assert (
+        scene.rows(
+            "SELECT l.organization_id = s.organization_id AS own FROM service_at_locations AS a"
+            " JOIN locations AS l ON l.id = a.location_id JOIN services AS s ON s.id = a.service_id"
+        )
+        == [{"own": True}] * 2
+    )
+    assert outcomes(scene.import_report(scene.coordinator, content)) == [UNCHANGED] * 2
+
+
 def test_a_place_that_a_file_makes_confidential_keeps_no_phone_and_no_contact(
     scene: Scene, manager: Stubs
 ) -> None:

@@ -64,7 +64,8 @@ class _Work:
 
     `known_ids`: our ids, keyed by the ids in earlier files; `ids_by_name`: the ids of services by
     their names; `offers`, `new_offers`: services at places, by (service id, place id); `places_of`:
-    the ids of each service's places; `place_by_draft`: the places that this file's places refer to.
+    the ids of each service's places; `place_by_draft`: each member's places for this file's places,
+    by (member id, id of the draft).
     """
 
     now: datetime
@@ -87,7 +88,7 @@ class _Work:
     newly_confidential_ids: list[str] = field(default_factory=list)  # of services
     new_places: list[Location] = field(default_factory=list)
     changed_places: dict[str, PlaceDraft] = field(default_factory=dict)
-    place_by_draft: dict[int, Location] = field(default_factory=dict)
+    place_by_draft: dict[tuple[str, int], Location] = field(default_factory=dict)
     new_offers: dict[tuple[str, str], ServiceAtLocation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -320,10 +321,12 @@ def _offer(
     service: Service,
     offer_draft: ServiceAtPlace,
 ) -> None:
-    place = work.place_by_draft.get(id(offer_draft.place)) or _place(
+    # Members that share a building have a place each: nobody may change another member's place.
+    place_key = (member.id, id(offer_draft.place))
+    place = work.place_by_draft.get(place_key) or _place(
         work, member, draft, service, offer_draft.place
     )
-    work.place_by_draft[id(offer_draft.place)] = place
+    work.place_by_draft[place_key] = place
     offer, is_changed = _stated_offer(work, service, place, offer_draft)
     own_places = work.places_of.setdefault(service.id, [])
     if place.id not in own_places and len(own_places) >= MAX_PLACES:

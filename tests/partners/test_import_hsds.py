@@ -6,6 +6,7 @@ import pytest
 
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2
+from services.partners.members.domain.organization import Organization
 from tests.partners.scene import Scene, Stubs
 from tests.partners.test_imports import (
     CHANGED,
@@ -137,6 +138,35 @@ def test_members_that_share_a_building_get_a_place_each(scene: Scene) -> None:
         == [{"own": True}] * 2
     )
     assert outcomes(scene.import_report(scene.coordinator, content)) == [UNCHANGED] * 2
+
+
+def test_an_import_by_others_neither_shows_nor_changes_the_name_of_a_confidential_place(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
+    def content(id: str, place_id: str, name: str) -> bytes:
+        place = {**PLACE, "id": place_id, "name": name, "x_confidential": "true"}
+        offers = [{"id": "9", "location": place}]
+        service = {**SERVICE, "id": id, "x_confidential": "true", "service_at_locations": offers}
+        return as_json(service)
+
+    assert scene.import_report(manager, content("1", "2", "Casa del mar")).written
+    (stored,) = scene.rows("SELECT service_id, location_id FROM service_at_locations")
+    service_id, location_id = stored["service_id"], stored["location_id"]
+    for place_id in (location_id, ""):
+        right, wrong = (
+            scene.import_report(
+                scene.coordinator,
+                content(service_id, place_id, name),
+                organization_id=member.id,
+                dry_run=True,
+            )
+            for name in ("Casa del mar", "Otra")
+        )
+        assert right == wrong, place_id
+    scene.import_report(
+        scene.coordinator, content(service_id, location_id, "Otra"), organization_id=member.id
+    )
+    assert scene.rows("SELECT name FROM locations") == [{"name": "Casa del mar"}]
 
 
 def test_a_place_that_a_file_makes_confidential_keeps_no_phone_and_no_contact(

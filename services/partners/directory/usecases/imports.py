@@ -27,19 +27,14 @@ from services.partners.directory.domain.imports import (
     ServiceAtPlace,
     ServiceDraft,
 )
-from services.partners.directory.domain.location import (
-    MAX_PLACES,
-    SEALED,
-    Location,
-    ServiceAtLocation,
-)
+from services.partners.directory.domain.location import MAX_PLACES, Location, ServiceAtLocation
 from services.partners.directory.domain.service import NOT_STATED, Service
 from services.partners.directory.store import imported_ids, locations, open_hours, services
 from services.partners.directory.store.areas import areas
 from services.partners.directory.store.imported_ids import Key, key_of
 from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.usecases.import_members import target_of, with_members
-from services.partners.directory.usecases.locations import change_location
+from services.partners.directory.usecases.locations import REVEALING_FIELDS, change_location
 from services.partners.directory.usecases.services import (
     becomes_confidential,
     entry_changes,
@@ -62,14 +57,15 @@ _MAX_ID_LENGTH = 200  # maximum number of characters of an id in a file
 class _Work:
     """The services and places that the rows of a file may refer to, and the changes to write.
 
-    `known_ids`: our ids, keyed by the ids in earlier files; `ids_by_name`: the ids of services by
-    their names; `offers`, `new_offers`: services at places, by (service id, place id); `places_of`:
-    the ids of each service's places; `place_by_draft`: each member's places for this file's places,
-    by (member id, id of the draft).
+    `importer_id`: the organisation that imports the file; `known_ids`: our ids, keyed by the ids in
+    earlier files; `ids_by_name`: the ids of services by their names; `offers`, `new_offers`:
+    services at places, by (service id, place id); `places_of`: the ids of each service's places;
+    `place_by_draft`: each member's places for this file's places, by (member id, id of the draft).
     """
 
     now: datetime
     worker_id: str
+    importer_id: str
     members: dict[str, Organization]
     answers: Answers
     known_ids: dict[Key, str]
@@ -170,6 +166,7 @@ def _begin_work(
     return _Work(
         now=now,
         worker_id=worker_of(caller),
+        importer_id=caller.organization_id,
         members=members,
         answers=answers,
         known_ids=known_ids,
@@ -426,7 +423,10 @@ def _known_place(
     ids += [
         id
         for id in own_places
-        if (entry := work.places[id].entry) and key_of(entry.name, entry.department) == name
+        if (entry := work.places[id].entry)
+        and key_of(entry.name, entry.department) == name
+        # others must not find out the name of a confidential place by guessing
+        and (work.importer_id == member.id or not entry.confidential)
     ]
     return next(
         _unused_candidates(work, (id for id in ids if id in own_places), work.places, member), None
@@ -436,12 +436,10 @@ def _known_place(
 def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:
     """Returns the changes that a file makes to a place.
 
-    A file can't change where a confidential place is: only workers of its own organisation can do
-    that, one place at a time.
+    A file can't change the name of a confidential place or where it is: only workers of its own
+    organisation can do that, one place at a time.
     """
-    hidden_fields = (
-        (*SEALED, "area_code", "latitude", "longitude") if place.entry.confidential else ()
-    )
+    hidden_fields = REVEALING_FIELDS if place.entry.confidential else ()
     return {
         name: getattr(draft.entry, name)
         for name in draft.stated_fields

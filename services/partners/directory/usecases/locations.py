@@ -44,7 +44,7 @@ from services.partners.network.domain.field_change import changes_of
 from services.partners.network.store import field_changes
 from services.partners.network.wire.messages import etag_of
 
-_REVEALING_FIELDS = (*SEALED, "area_code", "latitude", "longitude", "name")
+REVEALING_FIELDS = (*SEALED, "area_code", "latitude", "longitude", "name")
 
 
 class Locations:
@@ -331,7 +331,7 @@ def change_location(
     location.change(changes, areas(), now)
     after = location.entry
     locations.save(tx, keyring, location)
-    hidden_fields = _REVEALING_FIELDS if after.confidential else ()
+    hidden_fields = REVEALING_FIELDS if after.confidential else ()
     field_changes.save(
         tx,
         id,
@@ -339,7 +339,7 @@ def change_location(
         changes_of(before, after, worker_of(caller), now, hidden_fields),
     )
     if after.confidential and not before.confidential:
-        field_changes.forget_values(tx, id, _REVEALING_FIELDS)
+        field_changes.forget_values(tx, id, REVEALING_FIELDS)
         locations.delete_phones_and_contacts(tx, id)
     # the place may now have another time zone and other holidays
     if (before.country, before.department) != (after.country, after.department):

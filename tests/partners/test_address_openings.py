@@ -7,8 +7,9 @@ import pytest
 from chassis.ids import new_id
 from services.partners.directory.domain.service import Service
 from services.partners.members.domain.organization import Organization
-from tests.builders import NOT_FOUND, refusal
+from tests.builders import NOT_FOUND, refusal, wrong_fields
 from tests.partners.scene import Scene, Stubs
+from tests.partners.test_imports import as_json
 from tests.partners.test_locations import (
     ANOTHER,
     HIDDEN_STREET,
@@ -71,6 +72,29 @@ def test_the_sender_opens_the_address_of_an_open_place_whose_service_became_conf
     assert not offers(driver, service.id)
     (address,) = open_address(driver, REFERRAL)
     assert address.address == OFFICE["address"]
+
+
+def test_a_coordinator_cannot_add_a_confidential_place_to_the_service_that_takes_her_referral(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
+    """Otherwise she could open the address of a shelter to which she has referred nobody."""
+    house = make(manager, **HOUSE)
+    service = scene.service(member, "Asesoría", "LEG")
+    path = "service_at_location.location_id"
+    assert wrong_fields(lambda: offer(scene.coordinator, service.id, house)) == [
+        (path, "out_of_range")
+    ]
+    row = {
+        "id": service.id,
+        "name": "Asesoría",
+        "x_need_codes": ["LEG"],
+        "service_at_locations": [{"location": {"id": house.id, "x_confidential": "true"}}],
+    }
+    report = scene.import_report(scene.coordinator, as_json(row), organization_id=member.id)
+    assert [problem.field for problem in report.lines[0].problems] == ["address"]
+    assert not offers(manager, service.id)
+    offer(manager, service.id, house)
+    offer(scene.coordinator, service.id, house, languages=["miq"])
 
 
 @pytest.mark.usefixtures("accepted")

@@ -161,6 +161,10 @@ class Locations:
             # the open place's address would lead to the hidden service
             raise Invalid(("service_at_location.location_id", "out_of_range"))
         if location.entry.confidential:
+        is_owner = call.caller.organization_id == location.organization_id
+        if location.entry.confidential and former_offer is None and not is_owner:
+            # whoever refers a person to the service may open the place's address
+            raise Invalid(("service_at_location.location_id", "out_of_range"))
             offer = offer.discreet()
         locations.save_service(call.tx, offer)
         open_hours.refresh(call.tx, service.id, call.clock.now())

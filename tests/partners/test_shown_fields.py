@@ -20,10 +20,13 @@ from tests.partners.test_locations import (
     change,
     change_service,
     changes,
+    get,
     make,
     make_service,
     weekly,
 )
+
+STEP_FREE = [d.ACCESSIBILITY_STEP_FREE]
 
 
 def test_each_change_of_a_field_is_listed_with_its_author_and_the_old_value(
@@ -82,6 +85,11 @@ def test_field_changes_are_shown_only_to_the_member_itself_and_the_coordination(
     created = change(manager, make(manager, **OFFICE), name="Otra")
     assert changes(partner, created.id) == []
     assert [field for field, _, _ in changes(scene.coordinator, created.id)] == ["name"]
+    hidden = change(manager, get(manager, created), confidential=True, accessibility=STEP_FREE)
+    change(manager, hidden, address="Otra casa", name="Casa del mar")
+    seen = {field for field, _, _ in changes(scene.coordinator, created.id)}
+    assert seen == {"confidential", "accessibility"}, "others must not see that it has moved"
+    assert {"address", "name"} < {field for field, _, _ in changes(manager, created.id)}
 
 
 # --- tiers

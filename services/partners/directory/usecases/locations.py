@@ -45,6 +45,7 @@ from services.partners.network.store import field_changes
 from services.partners.network.wire.messages import etag_of
 
 REVEALING_FIELDS = (*SEALED, "area_code", "latitude", "longitude", "name")
+"""The fields that would lead to a confidential place, or show that it has moved."""
 
 
 class Locations:
@@ -160,11 +161,11 @@ class Locations:
         if service.entry.confidential and not location.entry.confidential:
             # the open place's address would lead to the hidden service
             raise Invalid(("service_at_location.location_id", "out_of_range"))
-        if location.entry.confidential:
         is_owner = call.caller.organization_id == location.organization_id
         if location.entry.confidential and former_offer is None and not is_owner:
             # whoever refers a person to the service may open the place's address
             raise Invalid(("service_at_location.location_id", "out_of_range"))
+        if location.entry.confidential:
             offer = offer.discreet()
         locations.save_service(call.tx, offer)
         open_hours.refresh(call.tx, service.id, call.clock.now())
@@ -296,16 +297,24 @@ class Locations:
         """Returns a page of the changes to an entry, newest first.
 
         Coordinators and auditors may read the changes to any entry, other callers only the changes
-        to their own organisation's entries. Only a shelter's own workers see how its room changed.
+        to their own organisation's entries. Only a shelter's own workers see how its room changed,
+        and only a confidential place's own workers see that its name or address changed.
         """
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, int)
         owner = None if sees_inactive_members(call.caller) else call.caller.organization_id
         id = request.subject_id
-        service = services.fetch(call.tx, id) if owner is None and is_id(id) else None
-        hides_room = service is not None and not service.is_live_for(viewer(call.caller))
+        is_shared = owner is None and is_id(id)
+        service = services.fetch(call.tx, id) if is_shared else None
+        location = locations.fetch(call.tx, id) if is_shared else None
+        hidden_fields: tuple[str, ...] = ()
+        if service is not None and not service.is_live_for(viewer(call.caller)):
+            hidden_fields = ("capacity.%",)
+        elif location is not None and location.entry.confidential:
+            is_own = location.organization_id == call.caller.organization_id
+            hidden_fields = () if is_own else REVEALING_FIELDS
         changes, next_cursor = field_changes.page_of(
-            call.tx, id, owner, size, after, without="capacity." if hides_room else ""
+            call.tx, id, owner, size, after, without=hidden_fields
         )
         return pb.ListFieldChangesResponse(
             changes=map(messages.field_change, changes),

@@ -65,22 +65,21 @@ def page_of(
     size: int,
     after: Cursor | None,
     *,
-    without: str = "",
+    without: Sequence[str] = (),
 ) -> tuple[list[FieldChange], Cursor | None]:
     """Returns a page of changes to a subject, newest first, and the next page's cursor or None.
 
     `organization_id`: only changes to entries of this organisation; None: of any organisation.
-    `without`: fields whose names start with this prefix are left out; "" leaves out none.
+    `without`: SQL patterns for the names of fields that are left out.
     """
     rows = tx.execute(
         "SELECT * FROM field_changes WHERE subject_id = %(subject)s AND (%(owner)s::text IS NULL"
         " OR organization_id = %(owner)s)"
-        " AND (%(after)s::bigint IS NULL OR id < %(after)s) AND (%(without)s = ''"
-        " OR NOT starts_with(field, %(without)s))"
+        " AND (%(after)s::bigint IS NULL OR id < %(after)s) AND NOT field LIKE ANY(%(without)s)"
         " ORDER BY id DESC LIMIT %(limit)s",
         {
             "subject": subject_id,
-            "without": without,
+            "without": list(without),
             "owner": organization_id,
             "after": after[0] if after else None,
             "limit": size + 1,

@@ -184,7 +184,7 @@ def test_an_open_place_of_a_confidential_service_is_refused_before_anything_is_s
     assert status == 303, "the service was open when it was offered there"
 
 
-@pytest.mark.parametrize("typed", ["18 años", "-1", "12.5"])
+@pytest.mark.parametrize("typed", ["18 años", "-1", "12.5", "1_8", "١٨"])
 def test_an_age_that_cannot_be_read_removes_no_limit(
     client: FlaskClient, played: PlayedServices, typed: str
 ) -> None:
@@ -193,6 +193,12 @@ def test_an_age_that_cannot_be_read_removes_no_limit(
     text = '<a href="#minimum_age">Desde qué edad: no tiene la forma correcta'
     assert (status, text in page, played.requests("UpdateService")) == (422, True, [])
     assert save(client, path, **fields, minimum_age="")[0] == 303
+
+
+def test_an_age_that_cannot_be_read_costs_no_row_of_the_hours(client: FlaskClient) -> None:
+    hours: dict[str, object] = {f"opens__{n}": f"{8 + n:02}:00" for n in range(6)}
+    _status, page = save(client, f"/entry/services/{ID}", minimum_age="18 años", **hours)
+    assert re.findall(r'name="opens-\d" [^>]*value="(\d\d:00)"', page) == [*hours.values()]
 
 
 def test_a_second_manager_is_told_what_changed_and_overwrites_only_what_she_edited(

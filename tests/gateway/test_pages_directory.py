@@ -257,6 +257,15 @@ def test_the_next_page_repeats_the_search(client: FlaskClient, played: PlayedSer
     assert second_request == first_request
 
 
+def test_an_age_that_cannot_be_read_is_not_left_out_of_the_search(
+    client: FlaskClient, played: PlayedServices
+) -> None:
+    answer = send(client, "/directory", age="unos 19", has_room="1")
+    texts = ('href="#age"', 'value="unos 19"', 'name="has_room" value="1"')
+    assert (answer.status_code, missing(answer.text, *texts)) == (422, [])
+    assert not any(request.has_room for request in played.requests("SearchServices"))
+
+
 @pytest.mark.parametrize(
     ("genders", "expected", "unexpected"),
     [

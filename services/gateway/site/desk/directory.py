@@ -107,13 +107,13 @@ def tap(question: d.SearchServicesRequest, chip: str) -> None:
 @pages.post("/directory", access.EVERYONE)
 def results() -> str | tuple[str, int]:
     """Shows the services that fit. A form, not a link, requests each further page."""
-    rpc_request = forms.filled(d.SearchServicesRequest(page_size=25, page_token=forms.text("page")))
-    tap(rpc_request, forms.text("chip"))
-    # the map shows the country of the query; the service refuses an unknown country
-    country = rpc_request.country or rpc_request.department.partition("-")[0]
-    is_country = country in i18n.locale().territories
-    rpc_request.count_country = country if is_country else session.me().country
+    rpc_request = d.SearchServicesRequest(page_size=25, page_token=forms.text("page"))
     try:
+        tap(forms.filled(rpc_request), forms.text("chip"))
+        # the map shows the country of the query; the service refuses an unknown country
+        country = rpc_request.country or rpc_request.department.partition("-")[0]
+        is_country = country in i18n.locale().territories
+        rpc_request.count_country = country if is_country else session.me().country
         return search(rpc_request, clients().directory.SearchServices(rpc_request))
     except forms.SHOWN_IN_PLACE as refusal:
         return search(rpc_request, errors=forms.problems(refusal)), 422
@@ -247,7 +247,6 @@ def capacity(identifier: str) -> access.Answer:
         reported_capacity = d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES)
         is_today = forms.text("back") == "today"
         try:
-            forms.refuse(forms.number_problems("available", "maximum"))
             rpc_request = forms.filled(
                 d.SetCapacityRequest(id=identifier, capacity=reported_capacity)
             )

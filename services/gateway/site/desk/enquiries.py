@@ -113,7 +113,8 @@ def new() -> access.Answer:
     answers = MultiDict(request.form) if request.method == "POST" else known_answers()
     if request.method != "POST" or "back" in answers:
         return ask(answers, {})
-    rpc_request = forms.filled(e.PreviewEnquiryRequest(keep_unused=forms.flag("keep_unused")))
+    rpc_request = e.PreviewEnquiryRequest(keep_unused=forms.flag("keep_unused"))
+    errors = forms.unreadable(forms.filled, rpc_request)
     if forms.text("drop"):
         attribute = FIELDS.get(forms.text("drop"), forms.text("drop"))
         answers.poplist(attribute)
@@ -121,11 +122,11 @@ def new() -> access.Answer:
             rpc_request.content.ClearField(attribute)  # type: ignore[arg-type]
     # The line of one country may ask services in another.
     rpc_request.content.country = rpc_request.content.country or session.me().country
-    errors = {
+    errors |= {
         name: words.violation("required", name)
         for name in ("need_code", "urgency")
         if not getattr(rpc_request.content, name)
-    } | forms.number_problems("dependants")
+    }
     unsafe_problems = unsafe_form.problems(answers, EXCLUDED)
     errors |= {name: problem for name, problem in unsafe_problems.items() if name == "unsafe_code"}
     if errors:

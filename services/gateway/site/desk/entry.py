@@ -49,7 +49,6 @@ _YES_NO_FIELDS = (
     "takes_with_addiction",
     "takes_without_papers",
 )
-_NUMBER_FIELDS = ("minimum_age", "maximum_age", "maximum_dependants", "maximum_age_of_boys")
 # fields whose changes the history shows without the values
 _UNREADABLE = ("schedules", "tiers", "latitude", "longitude", "assured_time")
 
@@ -111,12 +110,12 @@ def service(identifier: str) -> access.Answer:
         return service_form(
             before, {}, places=places, place_ids=_offered_at(before.id) if before.id else ()
         )
-    typed = _service_in_form(before)
+    typed = d.Service(id=before.id, etag=forms.text("etag"), organization_id=before.organization_id)
     place_ids = forms.texts("location_ids")
     form = partial(service_form, places=places, place_ids=place_ids)
 
     def save_with_places() -> None:
-        forms.refuse(forms.number_problems(*_NUMBER_FIELDS))
+        _fill_service(typed, before)
         _refuse_open_places(typed, places, place_ids)
         _offer_at(_save_service(before, typed).id, place_ids)
 
@@ -374,17 +373,11 @@ def _offered_at(service_id: str) -> dict[str, str]:
     return {offer.location_id: offer.id for offer in offers}
 
 
-def _service_in_form(before: d.Service) -> d.Service:
-    """Returns the service from the form. An unanswered choice stays unset, which means "ask"."""
-    typed = forms.filled(
-        d.Service(id=before.id, etag=forms.text("etag"), organization_id=before.organization_id)
-    )
-    typed.eligibility.SetInParent()
-    eligibility: Any = typed.eligibility
-    for name in _YES_NO_FIELDS:
-        eligibility.ClearField(name)
-        if answer := forms.text(name):
-            setattr(eligibility, name, answer == "yes")
+def _fill_service(typed: d.Service, before: d.Service) -> None:
+    """Fills the service from the form. An unanswered choice stays unset, which means "ask".
+
+    The rows of the hours are filled before a number can be refused, so that none of them is lost.
+    """
     typed.tiers.extend(
         d.FieldTier(field=name, tier=contract_pb2.TIER_COORDINATOR)
         for name in forms.texts("narrowed")
@@ -403,7 +396,12 @@ def _service_in_form(before: d.Service) -> d.Service:
                     holidays=forms.flag(f"holidays-{number}"),
                 )
             )
-    return typed
+    eligibility: Any = forms.filled(typed).eligibility
+    eligibility.SetInParent()
+    for name in _YES_NO_FIELDS:
+        eligibility.ClearField(name)
+        if answer := forms.text(name):
+            setattr(eligibility, name, answer == "yes")
 
 
 def _is_simple(schedule: d.Schedule) -> bool:

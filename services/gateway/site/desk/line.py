@@ -70,7 +70,7 @@ def refuse_time(identifier: str = "") -> tuple[str, int] | None:
 
     The page keeps what was typed (shell/refill.py), and the version from which the form was made.
     """
-    if not (errors := forms.time_problems("assault_time")):
+    if not (errors := forms.unreadable(forms.moment, "assault_time")):
         return None
     shown = c.Contact(
         id=identifier, etag=forms.text("etag"), line_country=forms.text("line_country")

@@ -58,7 +58,6 @@ def listing() -> str:
 def new() -> access.Answer:
     """Creates a file that has no referral yet."""
     errors = person_form.age_problems() | person_form.birth_problems()
-    errors |= forms.number_problems("dependants")
     if not forms.text("channel_code"):
         errors["channel_code"] = words.violation("required", "channel_code")
     forms.refuse(errors)
@@ -209,7 +208,6 @@ def open_identity(identifier: str) -> str:
 )
 def correct(identifier: str) -> None:
     """Corrects the data of a file that are not sealed; a field left empty is cleared."""
-    forms.refuse(forms.number_problems("dependants"))
     person_request = p.UpdatePersonRequest(
         person=p.Person(id=identifier),
         update_mask=FieldMask(paths=["coarse", "exploitation_country", "trafficking_status_code"]),

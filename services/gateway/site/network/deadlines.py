@@ -104,8 +104,7 @@ def number_and_unit(deadline: pb.PolicyDeadline) -> tuple[int, str]:
 def deadline_in_form(name: str) -> pb.PolicyDeadline:
     """Returns a deadline from the form. An invalid number becomes 0, and an unknown unit hours."""
     urgency, _dot, clock = name.rpartition(".")
-    typed_number = forms.text(name)
-    number = int(typed_number) if typed_number.isdecimal() and len(typed_number) < 6 else 0
+    number = forms.whole_number(name) or 0
     _word, seconds = UNITS.get(forms.text(f"{name}.unit"), UNITS["hours"])
     return pb.PolicyDeadline(
         urgency=pb.Urgency.ValueType(words.number("urgency", urgency)),

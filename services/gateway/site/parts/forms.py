@@ -5,6 +5,7 @@ allowed.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
@@ -23,6 +24,7 @@ from chassis.shape import TIME, shape
 from services.gateway.site.language import _, i18n, words
 
 M = TypeVar("M", bound=Message)
+V = TypeVar("V")
 Problems = Mapping[str, str]
 """The problems of a form, as text by field."""
 NO_PROBLEMS: Problems = MappingProxyType({})
@@ -45,16 +47,26 @@ def filled(message: M) -> M:
     """Fills a message, including nested messages, with the form's values for its fields.
 
     A form field has the same name as the message's field. Fields that the form leaves out, and
-    fields that only a service sets, keep their values.
+    fields that only a service sets, keep their values. Raises Invalid for all numbers and times
+    that cannot be read; the other fields of the message are then filled.
     """
+    if violations := [*_fill(message)]:
+        raise Invalid(*violations)
+    return message
+
+
+def _fill(message: Message) -> Iterator[tuple[str, str]]:
+    """Fills a message; yields field and reason of each value that cannot be read."""
     for field in message.DESCRIPTOR.fields:
         if field.message_type is not None and field.message_type.full_name != TIME:
             if not field.is_repeated and _is_asked(field.message_type):
                 getattr(message, field.name).SetInParent()
-                filled(getattr(message, field.name))
+                yield from _fill(getattr(message, field.name))
         elif field.name in request.form and not shape(field).output_only:
-            _fill(message, field)
-    return message
+            try:
+                _fill_field(message, field)
+            except Invalid as refusal:
+                yield from refusal.violations
 
 
 def _is_asked(message: Any) -> bool:
@@ -65,15 +77,14 @@ def _is_asked(message: Any) -> bool:
     )
 
 
-def _fill(message: Message, field: Any) -> None:
+def _fill_field(message: Message, field: Any) -> None:
     name = field.name
     if field.is_repeated:
-        values: list[Any] = texts(name)
-        if field.enum_type is not None:
-            values = [
-                number for value in values if (number := wire.numbers(field.enum_type).get(value))
-            ]
-        getattr(message, name).extend(values)
+        getattr(message, name).extend(
+            texts(name)
+            if field.enum_type is None
+            else filter(None, map(wire.numbers(field.enum_type).get, texts(name)))
+        )
     elif field.message_type is not None:
         if (time := moment(name)) is not None:
             getattr(message, name).CopyFrom(time)
@@ -85,6 +96,8 @@ def _fill(message: Message, field: Any) -> None:
         setattr(message, name, request.form[name] if name in PASSWORDS else text(name))
     elif (number := whole_number(name)) is not None:
         setattr(message, name, number)
+    elif text(name):  # a browser without fields for numbers sends any text, such as "3 hijos"
+        raise Invalid((name, "malformed"))
 
 
 def text(name: str) -> str:
@@ -108,15 +121,17 @@ def flag(name: str) -> bool:
 
 def whole_number(name: str) -> int | None:
     """Returns a whole number; None if the field is empty or holds no number."""
-    value = text(name)
-    # a number too large for any field of a contract counts as none
-    return int(value) if value.isdecimal() and len(value) < 10 else None
+    return _number(text(name))
 
 
 def version_in_address() -> int:
     """Returns the version that the URL names, or else 0, which means the newest version."""
-    number = request.args.get("version", "")
-    return int(number) if number.isdecimal() and len(number) < 9 else 0
+    return _number(request.args.get("version", "")) or 0
+
+
+def _number(value: str) -> int | None:
+    # a number too large for any field of a contract counts as none
+    return int(value) if re.fullmatch("[0-9]{1,9}", value) else None
 
 
 def moment(name: str) -> Timestamp | None:
@@ -137,10 +152,13 @@ def moment(name: str) -> Timestamp | None:
     return time
 
 
-def time_problems(name: str) -> dict[str, str]:
-    """Returns the problem of a time, as text by field; empty if the time is right or left out."""
+def unreadable(read: Callable[[V], object], part: V) -> dict[str, str]:
+    """Returns the problems of a part of the form that `read` (filled, moment) reads, by field.
+
+    Returns {} if every number and time in this part can be read.
+    """
     try:
-        moment(name)
+        read(part)
     except Invalid as refusal:
         return problems(refusal)
     return {}
@@ -152,18 +170,6 @@ def of_other_pages(
     """Returns the values of the other pages of a form, which the form carries in hidden fields."""
     names = {*chain(*(fields for other, fields in fields_of_page.items() if other != page))}
     return [(name, value) for name, value in values.items(multi=True) if name in names]
-
-
-def number_problems(*names: str) -> dict[str, str]:
-    """Returns the problems of numbers, as text by field; without those that are right or empty.
-
-    A browser without fields for numbers sends any text, such as "3 hijos".
-    """
-    return {
-        name: words.violation("malformed", name)
-        for name in names
-        if text(name) and whole_number(name) is None
-    }
 
 
 def part_of(request_id: str, part: str) -> str:

@@ -75,7 +75,7 @@ def need(identifier: str) -> access.Answer:
 @pages.form("/referrals/<identifier>/urgency", access.SENDERS)
 def urgency(identifier: str) -> access.Answer:
     fields = {"urgency": words.number("urgency", forms.text("urgency")), **urgency_reason()}
-    if "assault_time" in request.form and not forms.time_problems("assault_time"):
+    if "assault_time" in request.form and not forms.unreadable(forms.moment, "assault_time"):
         fields["assault_time"] = forms.moment("assault_time")  # None: the field was emptied
     return ask(identifier, "urgency", fields, "referral_new.need")
 

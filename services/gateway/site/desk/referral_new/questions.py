@@ -226,7 +226,7 @@ def problems(page: str, answers: MultiDict[str, str]) -> dict[str, str]:
     if page == "unsafe":
         return unsafe_form.problems(answers)
     if page == "about":
-        return person_form.age_problems() | forms.number_problems("dependants")
+        return person_form.age_problems() | forms.unreadable(forms.filled, r.CoarsePerson())
     required = {
         "need": "need_code",
         "urgency": "urgency",
@@ -239,7 +239,7 @@ def problems(page: str, answers: MultiDict[str, str]) -> dict[str, str]:
         {required: words.violation("required", required)} if required and not answer_value else {}
     )
     if page == "urgency":
-        return missing_answer | forms.time_problems("assault_time")
+        return missing_answer | forms.unreadable(forms.moment, "assault_time")
     return missing_answer | person_form.birth_problems() if page == "contact" else missing_answer
 
 

@@ -267,6 +267,9 @@ def test_a_refusal_never_repeats_what_somebody_typed(system: System) -> None:
         ("box=inbox&box=outbox&state=sent&state=accepted", {("box", "malformed")}),
         ("due_before=2026-03-14T09:30:00", {("due_before", "malformed")}),
         ("due_before=0001-01-01T00:00:00%2B14:00", {("due_before", "out_of_range")}),
+        # Python's int() would read these numbers
+        *((f"limit={text}", {("limit", "malformed")}) for text in ("5_0", "٥٠", "%205")),
+        ("limit=-5", {("limit", "out_of_range")}),
     ],
 )
 def test_query_parameters_are_checked_as_strictly_as_bodies(

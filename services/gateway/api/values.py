@@ -4,6 +4,7 @@ They refuse values that marshmallow's own fields would convert: a text that look
 "yes" for true, a time without its zone.
 """
 
+import re
 from base64 import b64decode
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -13,6 +14,7 @@ from marshmallow.validate import Regexp
 
 from chassis.shape import FORBIDDEN
 
+_DIGITS = re.compile(r"[+-]?[0-9]+")
 _EXACT_LIMIT = 2**53  # from this number on, whole numbers are not exact in JSON
 
 
@@ -27,9 +29,11 @@ class Text(fields.String):
 
 
 class Number(fields.Integer):
-    """A whole number, which JSON may write as 3.0."""
+    """A whole number, which JSON may write as 3.0, and a query as digits."""
 
     def _validated(self, value: Any) -> Any:
+        if isinstance(value, str) and not _DIGITS.fullmatch(value):
+            raise self.make_error("invalid", input=value)
         is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_LIMIT
         return super()._validated(int(value) if is_whole else value)
 

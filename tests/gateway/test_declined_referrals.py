@@ -64,9 +64,13 @@ def test_looking_for_another_service_continues_the_draft_that_was_begun(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetReferral"] = declined = declined_referral(ID, r.URGENCY_EMERGENCY, 3)
-    assert "Ver qué otros servicios hay" in client.get(f"{PAGE}/reroute").text
+    second_tab = client.get(f"{PAGE}/reroute").text
+    assert "Ver qué otros servicios hay" in second_tab
     declined.following_id = "b" * 32
-    assert client.get(f"{PAGE}/reroute").location == f"/referrals/{'b' * 32}/draft"
+    draft_page = f"/referrals/{'b' * 32}/draft"
+    assert client.get(f"{PAGE}/reroute").location == draft_page
+    assert submit(client, f"{PAGE}/reroute", second_tab).location == draft_page
+    assert played.requests("CreateReferral") == []
 
 
 def test_no_other_service_is_looked_for_without_an_open_need(

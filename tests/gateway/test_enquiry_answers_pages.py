@@ -8,7 +8,7 @@ from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.page_forms import sent_fields
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, send
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, submit
 
 OTHER_ID = "b" * 32
 ENQUIRY = f"/enquiries/{ID}"
@@ -191,8 +191,15 @@ def test_the_questions_continue_without_an_enquiry_that_was_closed_meanwhile(
 def test_a_second_tab_leads_to_the_draft_that_already_follows_the_enquiry(
     played: PlayedServices, client: FlaskClient
 ) -> None:
-    played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=MATCHED, referral_id=OTHER_ID)
+    followed = enquiry(taken_service_id=ID, state=MATCHED, referral_id=OTHER_ID)
+    played.answers["GetEnquiry"] = followed
     assert client.get(f"/referrals/new?enquiry={ID}").location == f"/referrals/{OTHER_ID}"
+    page = client.get("/account").text  # the second tab was opened before the draft
+    followed.person_id = ID
+    played.answers["GetReferral"] = r.Referral(id=OTHER_ID, state=r.STATE_DRAFT)
+    second_tab = submit(client, f"{ENQUIRY}/refer", page)
+    assert second_tab.location == f"/referrals/{OTHER_ID}/need"
+    assert played.requests("CreateReferral") == []
 
 
 @pytest.mark.parametrize("page", ["/today", "/enquiries?box=asked"])

@@ -313,7 +313,7 @@ pages.sends(
 
 @pages.post("/enquiries/<identifier>/refer", access.SENDERS, again=show)
 def refer(identifier: str) -> access.Answer:
-    """Creates the referral that follows from an enquiry.
+    """Creates the referral that follows from an enquiry, or continues with the one that exists.
 
     If the person has no file, first asks how to reach her, because an enquiry never asks this.
     """
@@ -325,9 +325,13 @@ def refer(identifier: str) -> access.Answer:
         )
     if not person_id:
         return redirect(url_for("referral_new.person", enquiry=identifier), 303)
-    rpc_request = r.CreateReferralRequest(
-        person_id=person_id, enquiry_id=identifier, request_id=forms.text("request_id")
+    draft = (
+        referrals.fetch(enquiry.referral_id)
+        if enquiry.referral_id
+        else clients().referrals.CreateReferral(
+            r.CreateReferralRequest(
+                person_id=person_id, enquiry_id=identifier, request_id=forms.text("request_id")
+            )
+        )
     )
-    return referrals.redirect_to_next_page(
-        clients().referrals.CreateReferral(rpc_request), "services"
-    )
+    return referrals.redirect_to_next_page(draft, "services")

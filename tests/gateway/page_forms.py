@@ -200,4 +200,11 @@ class ReceiverServices(PlayedServices):
             ),
             "GetEnquiry": enquiry,
             "GetPlan": plan,
+            # these roles open the sealed data of a file, unlike an account with every role
+            "GetPerson": p.Person(
+                id=ID,
+                etag="v1",
+                organization_id=ID,
+                safe_contact=p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE),
+            ),
         }

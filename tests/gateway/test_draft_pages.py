@@ -7,11 +7,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from chassis import errors
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, token_of
+from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, signed_in_as, token_of
 from tests.gateway.referral_questions import (
     DRAFT,
     OTHER_ID,
@@ -205,8 +206,9 @@ def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend
 
 
 def test_a_changed_contact_plan_of_a_draft_is_written_without_reading_the_file(
-    played: PlayedServices, client: FlaskClient
+    played: PlayedServices,
 ) -> None:
+    client = signed_in_as(played, contract_pb2.ROLE_WORKER)
     contact = f"{DRAFT}/contact"
     played.answers["GetReferral"] = draft(**SERVICE_CHOICE, receipt_id=ID)
     assert f'href="{contact}"' in client.get(f"{DRAFT}/check").text

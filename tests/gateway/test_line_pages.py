@@ -436,6 +436,15 @@ def test_the_file_of_a_caller_is_found_by_one_call_with_its_code(
     assert (answer.status_code, "QK4M2X" in answer.text) == (200, True), "a name of six letters"
 
 
+def test_an_operator_who_may_not_search_by_name_reads_why_and_finds_a_file_by_its_code(
+    played: PlayedServices, client: FlaskClient
+) -> None:
+    played.answers["SearchPeople"] = errors.NotAllowed("member_on_probation")
+    answer = send(client, f"{CONTACT}/file", f"{CONTACT}/files", q="Ximena")
+    texts = ("período de prueba", 'value="Ximena"', "Por el código del expediente")
+    assert (answer.status_code, missing(answer.text, *texts)) == (422, [])
+
+
 def test_an_operator_ends_the_link_of_a_contact_to_a_file(
     played: PlayedServices, client: FlaskClient
 ) -> None:

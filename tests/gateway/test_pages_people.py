@@ -163,8 +163,9 @@ def test_the_safe_contact_plan_comes_first_in_her_file(client: FlaskClient) -> N
 
 
 def test_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(
-    played: PlayedServices, client: FlaskClient
+    played: PlayedServices,
 ) -> None:
+    client = signed_in_as(played, contract_pb2.ROLE_WORKER)
     sealed_plan = p.SafeContact(
         channel_code=p.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango", never_say="refugio"
     )
@@ -193,6 +194,28 @@ def test_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(
     opened_page = client.post(to, data=form_fields(page, to + "#safe")).text
     assert missing(opened_page, *plan_only) == []
     assert not played.last("GetPerson").outline_only
+
+
+@pytest.mark.parametrize(
+    ("overseeing_roles", "is_offered"),
+    [([], True), ([contract_pb2.ROLE_COORDINATOR], False), ([contract_pb2.ROLE_AUDITOR], False)],
+)
+def test_sealed_data_are_offered_only_to_a_worker_who_may_open_them(
+    played: PlayedServices,
+    overseeing_roles: list[contract_pb2.Role.ValueType],
+    is_offered: bool,
+) -> None:
+    plan = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE)
+    played.answers["GetPerson"] = p.Person(id=ID, organization_id=ID, safe_contact=plan)
+    played.answers["GetReferral"] = r.Referral(id=ID, state=r.STATE_DRAFT, person_id=ID)
+    client = signed_in_as(played, contract_pb2.ROLE_WORKER, *overseeing_roles)
+    pages = client.get(f"/people/{ID}").text + client.get(f"/referrals/{ID}/check").text
+    offers = (
+        f'action="/people/{ID}/safe-contact/open',
+        f'action="/people/{ID}/open"',
+        f'href="/referrals/{ID}/contact"',
+    )
+    assert [offer in pages for offer in offers] == [is_offered] * 3
 
 
 @pytest.mark.parametrize(

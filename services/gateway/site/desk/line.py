@@ -11,7 +11,7 @@ from flask import redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from chassis.errors import Exhausted, Invalid, Stale, Unauthenticated
+from chassis.errors import Exhausted, Invalid, NotAllowed, Stale, Unauthenticated
 from chassis.local_time import day_at
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import advice_pb2 as ad
@@ -254,7 +254,10 @@ def find_file(identifier: str) -> access.Answer:
         by_code = answer_or(by_code, p.ListPeopleRequest(code=term), Invalid)
     may_be_name = not any(character.isdigit() for character in term)
     if may_be_name:
-        by_name = clients().people.SearchPeople(p.SearchPeopleRequest(name=term))
+        try:
+            by_name = clients().people.SearchPeople(p.SearchPeopleRequest(name=term))
+        except NotAllowed as refusal:  # coordinators, auditors and members on probation
+            forms.refuse(forms.problems(refusal))
     by_name.people.extend(by_code.people)
     return file(identifier, results=by_name, is_recorded=may_be_name)
 

@@ -7,6 +7,7 @@ from werkzeug.test import TestResponse
 from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.gateway.site.language import words
 from services.gateway.site.network import deadlines
 from services.referrals.network.domain.deadline import FIRST_POLICY, KEYS
 from services.referrals.referrals.wire.referrals import policy_message
@@ -36,6 +37,12 @@ def test_everybody_sees_the_deadlines_and_a_coordinator_changes_them(
     worker = signed_in_as(played, contract_pb2.ROLE_WORKER)
     assert "/deadlines/publish" not in worker.get("/deadlines").text
     assert worker.get("/deadlines/publish").status_code == 404
+
+
+def test_every_deadline_of_the_policy_is_on_the_page_by_its_name(client: FlaskClient) -> None:
+    clocks = {deadline.clock for deadline in policy_message(FIRST_POLICY).deadlines}
+    names = [words.spanish("deadline", words.code("clock", clock)) for clock in clocks]
+    assert missing(client.get("/deadlines").text, *(f">{name}</" for name in names)) == []
 
 
 def test_the_unchanged_form_publishes_the_present_policy(

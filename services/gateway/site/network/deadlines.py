@@ -28,7 +28,7 @@ NAMES = (*(f"{urgency}.{clock}" for urgency in due.URGENCIES for clock in CLOCKS
 
 @pages.get("/deadlines", access.EVERYONE)
 def show() -> str:
-    """Shows one version as a table."""
+    """Shows every deadline of one version."""
     policy = clients().referrals.GetDeadlinePolicy(
         pb.GetDeadlinePolicyRequest(version=forms.version_in_address())
     )
@@ -37,7 +37,6 @@ def show() -> str:
         policy=policy,
         rows={name_of(deadline): due.length_of(deadline) for deadline in policy.deadlines},
         URGENCIES=due.URGENCIES,
-        CLOCKS=CLOCKS,
         ANY_URGENCY=ANY_URGENCY,
     )
 

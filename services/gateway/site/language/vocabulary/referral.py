@@ -57,12 +57,23 @@ TABLES: dict[str, dict[str, str]] = {
         "hiv_prophylaxis": N_("medicina contra el VIH"),
         "emergency_contraception": N_("medicina contra un embarazo"),
     },
-    "deadline": {
+    "deadline": {  # those of the network's policy
         "acknowledge": N_("Decir que ya la vieron"),
         "decide": N_("Responder"),
         "first_contact": N_("Primer contacto"),
         "silence": N_("Dar noticias"),
         "close": N_("Preguntarle si la ayuda llegó"),
+        "replace": N_("Buscar otro servicio cuando no hubo ayuda"),
+        "answer": N_("Responder una pregunta"),
+        "draft": N_("Enviar un borrador"),
+        "contact": N_("Atender un contacto de la línea"),
+        "deletion": N_("Confirmar que ya no guardan nada de ella"),
+        "override_confirm": N_("Que otra persona confirme una emergencia sin consentimiento"),
+        "override_end": N_("Lo más que dura una emergencia sin consentimiento"),
+        "hiv_prophylaxis": N_("Empezar la medicina contra el VIH, desde la violencia sexual"),
+        "emergency_contraception": N_(
+            "Tomar la medicina contra un embarazo, desde la violencia sexual"
+        ),
     },
     "event": {  # in addition to the words of the steps
         "drafted": N_("Se abrió el borrador"),

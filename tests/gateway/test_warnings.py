@@ -110,9 +110,9 @@ def box_of(element: Locator) -> FloatRect:
     return box
 
 
-def printed_text(page: Page) -> str:
+def printed_text(page: Page, path: str = f"/referrals/{ID}") -> str:
     """Returns the words of the printed page."""
-    page.goto(f"/referrals/{ID}")
+    page.goto(path)
     page.emulate_media(media="print")
     return " ".join(page.locator("body").inner_text().split())
 
@@ -160,3 +160,8 @@ def test_the_receivers_copy_is_a_separate_sheet_that_names_the_sender_and_forbid
     )
     assert missing(copy, *expected) == []
     assert "Rosa" not in copy
+
+
+def test_the_printed_sheet_of_a_shift_names_nobody(page: Page) -> None:
+    sheet = printed_text(page, "/line/shift")
+    assert ("Contactos abiertos" in sheet, "Rosa" in sheet) == (True, False)

@@ -29,6 +29,10 @@ FIND_OVERLAPS = """selector => [...document.querySelectorAll(selector)].filter(o
   }
   return [...new Set(over)];
 })"""  # noqa: E501
+FIND_EMPTY_BOXES = """() => [...document.querySelectorAll("main :is(div, section, ul, ol, dl, p, li, details)")]
+.filter(one => one.checkVisibility() && parseFloat(getComputedStyle(one).borderBlockStartWidth) > 0
+  && !one.innerText.trim() && !one.querySelector("svg, img"))
+.map(one => one.outerHTML.slice(0, 80))"""  # noqa: E501
 Scheme = Literal["light", "dark"]
 
 
@@ -165,3 +169,13 @@ def test_the_receivers_copy_is_a_separate_sheet_that_names_the_sender_and_forbid
 def test_the_printed_sheet_of_a_shift_names_nobody(page: Page) -> None:
     sheet = printed_text(page, "/line/shift")
     assert ("Contactos abiertos" in sheet, "Rosa" in sheet) == (True, False)
+
+
+def test_no_printed_page_has_an_empty_box(page: Page) -> None:
+    page.emulate_media(media="print")
+    boxes_by_path: dict[str, list[str]] = {}
+    for path in [*paths(signed=True), *paths(signed=False)]:
+        page.goto(path)
+        if boxes := page.evaluate(FIND_EMPTY_BOXES):
+            boxes_by_path[path] = boxes
+    assert boxes_by_path == {}

@@ -18,7 +18,7 @@ from services.gateway.edge.app import PROBES
 from services.gateway.edge.clients import READING_VERBS, ServiceFault, Standing, standing_of
 from services.gateway.site.desk import inbox
 from services.gateway.site.shell import access
-from tests.gateway.page_forms import Page, posted_forms
+from tests.gateway.page_forms import Page, posted_forms, sent_fields
 from tests.gateway.pages_gateway import (
     ALL_ROLES,
     EXIT,
@@ -32,6 +32,7 @@ from tests.gateway.pages_gateway import (
     routes,
     send,
     signed_in_as,
+    submit,
     token_of,
 )
 
@@ -278,15 +279,27 @@ def test_the_sign_in_never_leads_to_another_site(visitor: FlaskClient, target: s
     assert answer.headers["Location"] == "/today"
 
 
+@pytest.mark.parametrize("page", ["/people", f"/referrals/new?contact={ID}&page=2"])
 def test_an_ended_session_leads_to_the_sign_in_and_back_to_the_page(
-    played: PlayedServices, client: FlaskClient
+    played: PlayedServices, client: FlaskClient, page: str
 ) -> None:
     client.application.extensions["exchange"].forget(SECRET)
     played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
-    answer = client.get("/people")
-    assert answer.location == "/sign-in?to=/people&ended=1"
+    answer = client.get(page)
     assert "s=;" in answer.headers["Set-Cookie"]
-    assert "15 minutos" in client.get(answer.location).text
+    sign_in = client.get(answer.location).text
+    assert "15 minutos" in sign_in
+    assert submit(client, "/sign-in", sign_in, **sent_fields(sign_in)).location == page
+
+
+def test_the_link_of_an_open_page_to_the_sign_in_leads_back_to_the_page(
+    client: FlaskClient,
+) -> None:
+    links = [
+        re.findall(r'data-signin="([^"]*)"', client.get(page).text)
+        for page in ("/referrals?all=1", "/today")
+    ]
+    assert links == [["/sign-in?to=/referrals?all%3D1"], ["/sign-in"]]
 
 
 def test_a_session_whose_token_a_service_refuses_leads_to_the_sign_in_and_not_back_at_once(

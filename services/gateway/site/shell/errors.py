@@ -147,7 +147,7 @@ def ask_to_sign_in() -> AnyResponse:
     response = redirect(
         url_for(
             "signin.form",
-            to=request.path
+            to=request.full_path.rstrip("?")
             if request.method == "GET" and request.endpoint not in ("signin.leave", "today.today")
             else None,
             ended=1 if g.get("session_ended") else None,

@@ -162,10 +162,7 @@ NOTICES: tuple[Notice, ...] = (
         "referral_deletion_confirmed",
         "deletion_confirmed",
         SENDER,
-        N_(
-            "Confirmaron que ya no guardan nada de una persona: su consentimiento se había"
-            " retirado."
-        ),
+        N_("Confirmaron que ya no guardan nada de la persona de una remisión."),
     ),
     Notice(
         "referral_override_confirmed",

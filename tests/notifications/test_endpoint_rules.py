@@ -154,6 +154,7 @@ def test_while_two_secrets_sign_no_third_can_be_made(remaining: timedelta) -> No
         ("https://user@partner.example/hook", IN_PRODUCTION, "malformed"),
         ("https:///hook", IN_PRODUCTION, "malformed"),
         ("https://partner.example:99999/hook", IN_PRODUCTION, "malformed"),
+        ("https://partner.example:0/hook", IN_PRODUCTION, "malformed"),
         ("https://partner.example/a b", IN_PRODUCTION, "malformed"),
         ("https://partner.example/\r\nx: y", IN_PRODUCTION, "malformed"),
         ("https://partner.example\\@10.0.0.1/", IN_PRODUCTION, "malformed"),

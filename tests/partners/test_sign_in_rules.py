@@ -47,6 +47,7 @@ def wrong_fields(
         ("https:///luz", "malformed"),
         ("https://[::1", "malformed"),
         ("https://id.luz.test:99999", "malformed"),
+        ("https://id.luz.test:0", "malformed"),
         ("https://me@id.luz.test", "malformed"),
         ("https://id.luz.test\\x", "malformed"),
         ("https://id.luz.test/?x=1", "malformed"),

@@ -144,7 +144,7 @@ def check_url(url: str, reach: Reach) -> None:
     """
     try:
         parts = urlsplit(url)
-        host, _port = parts.hostname or "", parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError as error:
         raise Invalid(("webhook.url", "malformed")) from error
     has_odd_character = (
@@ -153,6 +153,7 @@ def check_url(url: str, reach: Reach) -> None:
     if (
         has_odd_character
         or not host
+        or port == 0  # the client would call the default port instead
         or parts.username is not None
         or parts.password is not None
         or parts.fragment

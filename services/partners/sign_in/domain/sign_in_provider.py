@@ -57,11 +57,12 @@ class ProviderEntry:
             raise Invalid(*violations)
         try:
             parts = urlsplit(self.issuer)
-            host, _port = parts.hostname or "", parts.port
+            host, port = parts.hostname or "", parts.port
         except ValueError as error:
             raise Invalid(("provider.issuer", "malformed")) from error
         if (
             not host
+            or port == 0
             or "@" in parts.netloc
             or "\\" in self.issuer
             or "?" in self.issuer

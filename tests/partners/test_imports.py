@@ -194,10 +194,12 @@ def test_nothing_is_written_if_one_row_is_refused_and_each_wrong_cell_is_named(
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le"])
 @pytest.mark.parametrize("separator", [";", ",", "\t"])
+@pytest.mark.parametrize("first_line", ["", "sep={}\r\n"])
 def test_a_sheet_is_read_in_each_encoding_and_with_each_separator(
-    scene: Scene, manager: Stubs, encoding: str, separator: str
+    scene: Scene, manager: Stubs, encoding: str, separator: str, first_line: str
 ) -> None:
     buffer = io.StringIO()
+    buffer.write(first_line.format(separator))
     csv.writer(buffer, delimiter=separator).writerows(
         [["Nombre", "Necesidades", "Departamento"], ["Atención a niñez", "PSS", "Estelí"]]
     )

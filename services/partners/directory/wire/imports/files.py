@@ -6,6 +6,7 @@ The unpacked size is checked before a file is unpacked. A file in an unknown for
 import csv
 import io
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ _MAX_UNPACKED = 30_000_000
 _MAX_PARTS, _MAX_COLUMNS, _MAX_CELL = 200, 60, 4000
 # maximum number of tags in a workbook: 5,000 rows of 60 cells, with four to six tags in each cell
 _MAX_ELEMENTS = 2_000_000
+# A line by which a file tells Excel its separator. Excel hides the line, and does not count it.
+_SEPARATOR_LINE = re.compile(r'\s*"?sep=([;,\t])"?[;,\t]*\r?\n', re.IGNORECASE)
 _WORKBOOK_PART = "[Content_Types].xml"
 
 
@@ -96,8 +99,10 @@ def _text(content: bytes, encoding: Encoding | None) -> File:
 
 
 def _csv(text: str) -> Table:
+    if separator_line := _SEPARATOR_LINE.match(text):
+        text = text[separator_line.end() :]
     heading = text.lstrip().partition("\n")[0]
-    separator = max(";,\t", key=heading.count)
+    separator = separator_line[1] if separator_line else max(";,\t", key=heading.count)
     # strict: a quotation mark that is never closed would silently take the next rows into its cell
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     return _bounded((number, list(cells)) for number, cells in enumerate(rows, 1))

@@ -4,6 +4,7 @@ The member finds neither the services of shelters nor their organisations nor th
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from google.protobuf.message import Message
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2, locations_pb2
+from services.partners.directory.store.services import refresh_all_of
 from services.partners.members.domain.organization import Organization, OrganizationType
 from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal
 from tests.partners.scene import Scene, Stubs
+from tests.parts.local_stack import until
 
 SECRETS = ("Luna", "+50588", "NI-JI")
 """Texts in the names, phones and departments of shelters that occur nowhere else in these tests."""
@@ -183,13 +186,28 @@ def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with
     second.ConfirmOrganizationChange(id=organization.id, etag=proposed.etag)
     assert newcomer.SearchServices(words="luna").total_size == 1
     # The referrals service learns this, too: the member on probation still knows the service's id.
-    values = {
-        service.id: [
-            facts_pb2.ServiceFact.FromString(row["payload"]).shelter
-            for row in scene.rows(
-                "SELECT payload FROM outbox WHERE subject = %s ORDER BY version", service.id
+    assert published_shelter_flags(scene, counselling.id) == [False, True]
+    assert published_shelter_flags(scene, legal_help.id) == [False]
+
+
+def published_shelter_flags(scene: Scene, service_id: str) -> list[bool]:
+    rows = scene.rows("SELECT payload FROM outbox WHERE subject = %s ORDER BY version", service_id)
+    return [facts_pb2.ServiceFact.FromString(row["payload"]).shelter for row in rows]
+
+
+def test_c12_a_figure_that_waits_while_its_organisation_becomes_a_shelter_is_that_of_a_shelter(
+    scene: Scene,
+) -> None:
+    organization = scene.organization("Luna")
+    service = scene.service(organization, "Luna que escucha", "PSS")
+    worker, room = scene.by(organization, Role.WORKER), pb.Capacity(intake=pb.INTAKE_OPEN)
+    with ThreadPoolExecutor(1) as pool:
+        with scene.database.transaction(SYSTEM) as tx:
+            tx.execute(
+                "UPDATE organizations SET type = 'SHELTER' WHERE id = %s", (organization.id,)
             )
-        ]
-        for service in (counselling, legal_help)
-    }
-    assert values == {counselling.id: [False, True], legal_help.id: [False]}
+            refresh_all_of(tx, organization.id)
+            saved = pool.submit(worker.SetCapacity, id=service.id, capacity=room)
+            until(lambda: scene.rows("SELECT FROM pg_locks WHERE NOT granted"))
+        saved.result()
+    assert published_shelter_flags(scene, service.id) == [False, True, True]

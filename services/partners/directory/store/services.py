@@ -229,11 +229,7 @@ def _refresh_rows(tx: Transaction, rows: Sequence[Row]) -> None:
 
 def fetch(tx: Transaction, id: str, *, lock: bool = False) -> Service | None:
     """Returns a service; with `lock` its row is locked until the transaction ends."""
-    row = tx.execute(
-        f"SELECT {READ_COLUMNS} FROM {FROM} WHERE s.id = %s {'FOR UPDATE OF s' if lock else ''}",
-        (id,),
-    ).fetchone()
-    return read(row) if row else None
+    return next(iter(fetch_many(tx, [id], lock=lock)), None)
 
 
 def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
@@ -247,12 +243,14 @@ def fetch_many(tx: Transaction, ids: Sequence[str], *, lock: bool = False) -> li
     Without an order, the answer would show which row was written last, and so reveal that the free
     places of a shelter have changed.
     """
-    lock_clause = "FOR UPDATE OF s" if lock else ""
+    if lock:
+        # A statement that locks and reads would return the organisation as it was before the wait
+        # for the lock, and so perhaps a shelter's service as the service of another member.
+        tx.execute("SELECT FROM services WHERE id = ANY(%s) ORDER BY id FOR UPDATE", (list(ids),))
     return [
         read(row)
         for row in tx.execute(
-            f"SELECT {READ_COLUMNS} FROM {FROM} WHERE s.id = ANY(%s) ORDER BY s.id {lock_clause}",
-            (list(ids),),
+            f"SELECT {READ_COLUMNS} FROM {FROM} WHERE s.id = ANY(%s) ORDER BY s.id", (list(ids),)
         )
     ]
 

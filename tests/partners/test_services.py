@@ -396,3 +396,23 @@ def test_a_member_on_probation_sees_no_shelter_but_its_own(
     assert {service.name for service in fetched} == {"Consulta", "Albergue propio"}
     scene.approve(new_member.id)
     assert worker.GetService(id=shelter.id).name == "Casa"
+
+
+def test_hours_stored_in_a_former_time_zone_are_computed_again_after_an_upgrade(
+    scene: Scene, manager: Stubs
+) -> None:
+    scene.clock.set(NOON.replace(hour=14, minute=30))  # 10:30 in Santo Domingo
+    hours = pb.Schedule(freq=pb.FREQUENCY_WEEKLY, opens_at="10:00", closes_at="11:00")
+    created = manager.CreateService(service=entry(country="DO", department="", schedules=[hours]))
+    scene.rows(
+        "UPDATE services SET open_hours = (SELECT range_agg(tstzrange(lower(span) + '2 h',"
+        " upper(span) + '2 h')) FROM unnest(open_hours) AS span) WHERE id = %s RETURNING id",
+        created.id,
+    )
+    assert manager.GetService(id=created.id).open_now is False
+    migration = (MIGRATIONS[1] / "20261229100001_hours_by_zone.sql").read_text()
+    with scene.owner.transaction(SYSTEM) as tx:
+        tx.execute(migration.split("-- migrate:down")[0].encode())
+    assert not manager.GetService(id=created.id).HasField("open_now")
+    scene.sweep()
+    assert manager.GetService(id=created.id).open_now is True

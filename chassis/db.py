@@ -36,7 +36,7 @@ from psycopg_pool import ConnectionPool
 
 from chassis import deadline, trace
 from chassis.errors import Stale, Unavailable
-from chassis.store_faults import NO_ROOM, FoundDead, faults_as_refusals
+from chassis.store_faults import NO_ROOM, FoundDead, NotConnected, faults_as_refusals
 from chassis.supervisor import Loop
 from chassis.tokens import SYSTEM, Caller
 
@@ -428,9 +428,12 @@ class Database:
         self._pool.putconn(connection)
 
     def _connect(self, name: str) -> BoundedConnection:
-        connection = BoundedConnection.connect(
-            self._url, autocommit=True, application_name=name, **_CONNECTION
-        )
+        try:
+            connection = BoundedConnection.connect(
+                self._url, autocommit=True, application_name=name, **_CONNECTION
+            )
+        except psycopg.Error as error:
+            raise NotConnected(error) from error
         self._register(connection)
         return connection
 

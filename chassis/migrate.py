@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psycopg
 
+from chassis.store_faults import NotConnected
+
 _MIGRATION_LOCK = 728_341  # an arbitrary number; dbmate takes no lock itself
 
 # A table's comment declares its protection: `owner only`, `append only`, `append only: COLUMNS that
@@ -52,9 +54,12 @@ def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
         try:
             connection = psycopg.connect(url, autocommit=True, connect_timeout=3)
             break
-        except psycopg.OperationalError as error:
-            if time.monotonic() > deadline:
-                raise SystemExit(f"migration failed: {error}") from error
+        except psycopg.Error as error:
+            reason = NotConnected(error).reason
+            if reason == "url" or time.monotonic() > deadline:
+                raise SystemExit(
+                    f"migration failed: no connection (ENLACE_MIGRATION_URL: {reason or 'unknown'})"
+                ) from None
             time.sleep(0.2)
     with connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))

@@ -1,5 +1,6 @@
 """Converts PostgreSQL's faults to refusals (chassis.errors)."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,26 @@ _VERSIONS = frozenset({"outbox_pkey"})
 # The errors that a full disk causes; local/postgres.py makes the server read-only while its disk is
 # full.
 NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)
+# Patterns of the messages with which a connection fails, with the part of the URL that is wrong.
+_WRONG_PARTS = {
+    r'database ".*" does not exist|for database ': "database",
+    "password|authentication": "password",
+    "SSL error|SSL connection|SSL was required|certificate|no encryption": "tls",
+    "resolve host|refused|timeout|unreachable|route|No such file": "host",
+    "invalid|missing|unexpected spaces|forbidden": "url",
+}
+
+
+class NotConnected(psycopg.OperationalError):
+    """No connection could be opened. `reason` names the part of the URL that is wrong, or is "url"
+    for a malformed URL, and "" if no part is known to be wrong. The exception has no message: that
+    of the cause may contain the password.
+    """
+
+    def __init__(self, cause: psycopg.Error) -> None:
+        super().__init__()
+        matches = (part for text, part in _WRONG_PARTS.items() if re.search(text, str(cause)))
+        self.reason = next(matches, "")
 
 
 class FoundDead(psycopg.OperationalError):

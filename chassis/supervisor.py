@@ -22,7 +22,7 @@ from tenacity import (
 )
 
 from chassis import log, metrics
-from chassis.errors import Exhausted, Refusal, Unavailable
+from chassis.errors import Exhausted, Unavailable
 
 LIMIT = 60.0
 """Seconds without a turn after which a loop counts as stuck.
@@ -161,7 +161,7 @@ class Loop:
             was_waiting, self._problem_state = self._problem_state is State.WAITING, State.WAITING
             if not was_waiting:  # logged once, not at every try
                 cause = type(error.__cause__).__name__ if error.__cause__ else ""
-                reason = error.reason if isinstance(error, Refusal) else cause
+                reason = getattr(error, "reason", "") or cause
                 log.get().info(
                     "loop_waits", loop=self.name, error=type(error).__name__, reason=reason
                 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,11 +13,16 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 
-from chassis import trace
+from chassis import log, trace
 from chassis.db import BoundedConnection, Database, Transaction, expect_rows, notify, savepoint
 from chassis.errors import Late, Stale, Unavailable
+from chassis.migrate import migrate
 from chassis.store_faults import found_dead
+from chassis.supervisor import State
 from chassis.tokens import SYSTEM, Caller
+from local.process import free_port
+from tests.parts.local_stack import until
+from tests.parts.loops import running
 from tests.parts.postgres import Server
 
 
@@ -326,3 +333,32 @@ def test_a_connection_that_dies_while_it_commits_is_not_found_dead(
     with pytest.raises(Unavailable) as refusal:
         write_once()
     assert not found_dead(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong", "reason"),
+    [
+        ("127.0.0.1", "nowhere.invalid", "host"),
+        (r":\d+/", f":{free_port()}/", "host"),
+        (":[^:]*@", ":guessed@", "password"),
+        (r"/\w+$", "/nothing", "database"),
+        ("$", "?sslmode=require", "tls"),
+        ("$", "?sslmode=verify-full&sslrootcert=/nothing", "tls"),
+        (":[^:]*@", ":a guess@", "url"),
+    ],
+)
+def test_a_failed_connection_is_logged_with_the_wrong_part_of_its_url_and_without_the_url(
+    postgres: Server, capsys: pytest.CaptureFixture[str], part: str, wrong: str, reason: str
+) -> None:
+    url = re.sub(part, wrong, postgres.database().url)
+    log.setup("tests")
+    loop = Database(url).probe.loop
+    with running(loop):
+        until(lambda: loop.state is State.WAITING)
+    [line] = capsys.readouterr().out.splitlines()
+    fields = json.loads(line)
+    assert (fields["event"], fields["loop"], fields["reason"]) == ("loop_waits", "database", reason)
+    assert "guess" not in line
+    assert "nowhere" not in line
+    with pytest.raises(SystemExit, match=rf"ENLACE_MIGRATION_URL: {reason}\)$"):
+        migrate(url, [], wait=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -21,6 +22,10 @@ from local.stack import HOST, ROOT, LocalStack, say
 from local.supervisor import CALM
 
 _TICK = 0.25  # seconds between two checks of the parts
+# The errors that another folder may avoid.
+_UNSUITABLE_FOLDER = {
+    getattr(errno, name) for name in "EACCES EPERM EROFS ENOSPC EDQUOT EFBIG ENOTDIR EEXIST".split()
+}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -115,14 +120,19 @@ def _refuse_settings_of_a_service() -> None:
 
 @contextlib.contextmanager
 def _explaining_errors(var: Path) -> Iterator[None]:
-    """Converts an OSError in the block to StackFailure, whose message names the file or folder."""
+    """Converts an OSError in the block to StackFailure, whose message names the cause, and the file
+    or folder.
+    """
     try:
         yield
     except OSError as error:
-        raise StackFailure(
-            f"{error.filename or var} can't be written: {error.strerror} (choose another folder"
-            " with --var)"
-        ) from error
+        if error.errno in _UNSUITABLE_FOLDER:
+            raise StackFailure(
+                f"{error.filename or var} can't be written: {error.strerror} (choose another folder"
+                " with --var)"
+            ) from error
+        file = f"{error.filename}: " if error.filename else ""
+        raise StackFailure(f"the stack can't start: {file}{error.strerror}") from error
 
 
 def _print_summary(stack: LocalStack, demo: bool) -> None:

@@ -305,6 +305,12 @@ def test_a_full_disk_is_reported_in_a_sentence(tmp_path: Path) -> None:
     assert "can't be written" in refusal(tmp_path / "var", "ulimit -f 0; ")
 
 
+def test_a_limit_of_open_files_is_reported_as_the_cause(tmp_path: Path) -> None:
+    sentence = refusal(tmp_path / "var", "ulimit -n 8; ")
+    assert "Too many open files" in sentence
+    assert "--var" not in sentence
+
+
 def refusal(var: Path, first: str = "", options: str = "") -> str:
     """Returns the one-line message of a stack that can't start in a folder."""
     command = f"{first}exec {sys.executable} -m services --no-demo --var {var}{options}"

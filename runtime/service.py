@@ -15,7 +15,7 @@ import click
 from chassis import metrics
 from chassis.audit import Marker
 from chassis.clock import Clock, SystemClock
-from chassis.config import ServiceSettings
+from chassis.config import ServiceSettings, WrongSettings
 from chassis.db import Database, Transaction
 from chassis.rpc import Servicer
 from chassis.server import Server
@@ -69,14 +69,17 @@ class Parts:
         runs loops, the server has health checks only.
         """
         settings = self.settings
-        return Server(
-            settings.listen,
-            [] if self.only == LOOPS else servicers,
-            self.addresses,
-            threads=settings.rpc_threads,
-            reflect=settings.reflection,
-            caller_rate=settings.caller_rate,
-        )
+        try:
+            return Server(
+                settings.listen,
+                [] if self.only == LOOPS else servicers,
+                self.addresses,
+                threads=settings.rpc_threads,
+                reflect=settings.reflection,
+                caller_rate=settings.caller_rate,
+            )
+        except RuntimeError as error:  # of gRPC: the address is in use, or not of this machine
+            raise WrongSettings(f"wrong settings: ENLACE_LISTEN: {error}") from error
 
     def loops(self, sweep: Callable[[Transaction, datetime], object]) -> list[Loop]:
         """Returns the background loops that every service has: they publish facts, repeat facts on
@@ -153,6 +156,8 @@ def make(
     reads; `view_of` is as in Database. `sealed_tables` are the service's own tables with sealed
     values.
     """
+    if not settings.database_url:  # an empty URL would mean this machine's default database
+        raise WrongSettings("wrong settings: ENLACE_DATABASE_URL is not set")
     # shown before the first event, as in metrics.publish_loop_state
     for table in (DEAD_LETTERS.table, *sealed_tables):
         metrics.ROWS_UNREADABLE.labels(table)

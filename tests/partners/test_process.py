@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -159,6 +160,19 @@ def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
         started = time.monotonic()
         assert serving.wait(15) == 0
     assert time.monotonic() - started < 10
+
+
+def test_a_service_that_cannot_start_names_the_setting(environment: dict[str, str]) -> None:
+    unset = command(environment | {"ENLACE_DATABASE_URL": ""}, "serve")
+    assert (unset.returncode, unset.stderr) == (
+        1,
+        "wrong settings: ENLACE_DATABASE_URL is not set\n",
+    )
+    host, _, port = environment["ENLACE_LISTEN"].partition(":")
+    with socket.create_server((host, int(port))):
+        taken = command(environment, "serve")
+    assert taken.returncode == 1
+    assert f"wrong settings: ENLACE_LISTEN: Failed to bind to address {host}:{port}" in taken.stderr
 
 
 def test_an_import_of_a_killed_process_is_done_by_the_next_process(

@@ -6,6 +6,7 @@ import pytest
 
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2
+from services.gateway.api.hsds import objects
 from services.partners.members.domain.organization import Organization
 from tests.partners.scene import Scene, Stubs
 from tests.partners.test_imports import (
@@ -200,6 +201,43 @@ def test_a_place_that_a_file_makes_confidential_keeps_no_phone_and_no_contact(
         " FROM locations, service_at_locations"
     ) == [{"confidential": True, "address": "", "phones": [], "contacts": [], "languages": ["miq"]}]
     assert outcomes(scene.import_report(manager, as_json(confidential_service))) == [UNCHANGED]
+
+
+@pytest.mark.parametrize("id", ["", "2f6f4b7c-1c0d-4f6e-9d0a-5a2b3c4d5e6f"])
+def test_what_open_data_state_of_a_service_is_imported_without_a_loss(
+    id: str, scene: Scene, manager: Stubs
+) -> None:
+    """The service keeps it when its own export returns, and another network reads all of it."""
+    scene.import_report(manager, as_json(SERVICE | {"x_public": True}))
+    (offer,) = scene.rows("SELECT service_id, location_id FROM service_at_locations")
+    stored = manager.GetService(id=offer["service_id"])
+    manager.UpdateService(
+        service=d.Service(
+            id=stored.id, etag=stored.etag, accessibility=[d.ACCESSIBILITY_STEP_FREE]
+        ),
+        update_mask={"paths": ["accessibility"]},
+    )
+    night = {"extension": "12", "description": "guardia de noche", "languages": ["miq"]}
+    phone = d.Phone(number="+50523410001", **night)
+    manager.SetServiceAtLocation(
+        service_at_location=locations_pb2.ServiceAtLocation(
+            **offer, phones=[phone], languages=["bzk"]
+        )
+    )
+    exported = objects.service(scene.nobody.GetPublicService(id=stored.id), {}, full=True)
+    report = scene.import_report(manager, as_json(exported | ({"id": id} if id else {})))
+    assert (problems(report), outcomes(report)) == ([], [CREATED if id else UNCHANGED])
+    assert scene.rows(
+        "SELECT accessibility, phones, a.languages FROM services JOIN service_at_locations AS a"
+        " ON service_id = services.id WHERE services.id = %s",
+        report.lines[0].subject_id,
+    ) == [
+        {
+            "accessibility": ["STEP_FREE"],
+            "phones": [{"number": phone.number} | night],
+            "languages": ["bzk"],
+        }
+    ]
 
 
 def tables(**more: list[dict[str, str]]) -> bytes:

@@ -193,7 +193,11 @@ class CellReader:
         return None if line.problems else (places.location_entry(message), frozenset(stated_fields))
 
     def offer(
-        self, line: Line, numbers: Sequence[str], schedules: Sequence[pb.Schedule], languages: str
+        self,
+        line: Line,
+        phones: Sequence[pb.Phone],
+        schedules: Sequence[pb.Schedule],
+        languages: str,
     ) -> ServiceAtLocation | None:
         """Returns the data of a service at a place, without ids.
 
@@ -204,8 +208,13 @@ class CellReader:
         )
         try:
             message.languages.extend(_language_tags(languages))
-            for number in numbers:
-                message.phones.add(number=phone("phones", number, self.country))
+            for stated in phones:
+                message.phones.add(
+                    number=phone("phones", stated.number, self.country),
+                    extension=stated.extension,
+                    description=stated.description,
+                    languages=_language_tags(",".join(stated.languages)),
+                )
             found_violations = violations(
                 locations_pb2.SetServiceAtLocationRequest(service_at_location=message)
             )
@@ -368,6 +377,14 @@ class CellReader:
         )
         return [f"eligibility.{name}"]
 
+    def _accessibility(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
+        number_by_word = numbers(pb.Accessibility.DESCRIPTOR)
+        for word in text.split("|"):
+            if word not in number_by_word:
+                raise CellError("unknown_code")
+            message.accessibility.append(pb.Accessibility.ValueType(number_by_word[word]))
+        return [name]
+
     def _eligibility_flag(
         self, message: pb.Service, name: str, text: str, _country: str
     ) -> list[str]:
@@ -390,6 +407,7 @@ _SERVICE: dict[str, Callable[[CellReader, pb.Service, str, str, str], list[str]]
     "schedules": CellReader._schedules,
     "ages": CellReader._ages,
     "genders": CellReader._genders,
+    "accessibility": CellReader._accessibility,
     **dict.fromkeys(
         ("minimum_age", "maximum_age", "maximum_dependants", "maximum_age_of_boys"), CellReader._age
     ),

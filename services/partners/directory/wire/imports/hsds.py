@@ -36,6 +36,7 @@ _EXTRAS = (
     "maximum_dependants",
     "maximum_age_of_boys",
     "genders",
+    "accessibility",
 )
 # A time with an offset from UTC is still local time at the place. A time in UTC is refused.
 _LOCAL_TIME = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)(?::[0-5]\d(?:\.\d+)?)?(?:[+-]\d\d:?\d\d)?")
@@ -239,9 +240,18 @@ def _service_at_place(
         places[source_id].hide()
     offer = reader.offer(
         own_line,
-        [number for item in _list(offer_node, "phones") if (number := _text(item.get("number")))],
+        [
+            pb.Phone(
+                number=number,
+                extension=_text(item.get("extension")).removesuffix(".0"),
+                description=_text(item.get("description")),
+                languages=_languages(item),
+            )
+            for item in _list(offer_node, "phones")
+            if (number := _text(item.get("number")))
+        ],
         _schedules(own_line, offer_node),
-        ",".join(_languages(offer_node)),
+        ",".join(_languages(offer_node)) or _text(offer_node.get("x_languages")),
     )
     if offer is None:
         return None

@@ -5,10 +5,13 @@ from copy import deepcopy
 from datetime import timedelta
 from typing import cast
 
+import pytest
+
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.network.domain.deadline import SILENCE_AFTER_NEWS
 from services.referrals.referrals.domain.lifecycle import Side, State
 from services.referrals.referrals.domain.referral import Referral
+from services.referrals.referrals.usecases import referrals
 from tests.builders import NOON, NOT_FOUND, refusal, wrong_fields
 from tests.referrals.conftest import Client, Service, Story, history, read
 from tests.referrals.test_appointments import D, begun, planned, silence
@@ -114,6 +117,19 @@ def test_a_note_is_sealed_and_published_with_ids_only(story: Story, service: Ser
     assert b"side door" not in row["note_sealed"] + fact["payload"]
     event = history(story.coordinator, created.id)[-1]
     assert (event.note, event.note_withheld) == ("", True)
+
+
+def test_a_history_with_more_notes_than_fit_into_an_answer_has_the_latest(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer was refused as too large, so neither side could read or change the referral."""
+    monkeypatch.setattr(referrals, "MOST_TEXT", 20)
+    referral = started(story)
+    for note in ("older", "ten bytes", "más bytes"):
+        write(story.shelter, referral, note)
+    assert notes(story, referral) == ["", "ten bytes", "más bytes"]
+    *_, oldest, _, _ = history(story.ngo, referral.id)
+    assert oldest.note_withheld
 
 
 def test_only_sender_and_receiver_write_notes(story: Story) -> None:

@@ -2171,7 +2171,9 @@ class ReferralEvent(_message.Message):
     note: _builtins.str
     """The note, opened for sender and receiver only; the trail records that."""
     note_withheld: _builtins.bool
-    """Whether there is a note that the caller may not open."""
+    """Whether there is a note that the caller may not open, or that is older than the latest 3 MB of
+    notes: more do not fit into an answer.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When the event happened."""

@@ -27,7 +27,7 @@ from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.domain.draft import Draft
 from services.referrals.referrals.domain.enquiry import BY_ASKER, Enquiry
 from services.referrals.referrals.domain.lifecycle import Side
-from services.referrals.referrals.domain.record import Actor
+from services.referrals.referrals.domain.record import Actor, Event
 from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import boxes, enquiries, referrals
 from services.referrals.referrals.usecases.grants import Grants
@@ -53,6 +53,8 @@ _AND_NETWORK = "+network"
 # The maximum number of seconds that a stream waits for an event before it checks whether its caller
 # is still connected and still allowed.
 _MAX_WAIT = 0.5
+MOST_TEXT = 3_000_000
+"""The maximum number of bytes of the notes in a history: so many fit into an answer of 4 MiB."""
 
 
 class Referrals(Steps):
@@ -310,8 +312,10 @@ class Referrals(Steps):
         # Everyone who may see the referral may see its history; texts about the person need a
         # grant.
         key = self._people.key(tx, grant.person_id) if grant else None
-        events = referral.events_for(
-            actor, referrals.events(tx, referral.id, key, with_notes=with_notes)
+        events = _with_latest_notes(
+            referral.events_for(
+                actor, referrals.events(tx, referral.id, key, with_notes=with_notes)
+            )
         )
         if grant and any(event.note or event.arrival for event in events):
             details = (FieldGroup.NOTES.value, f"referral:{referral.id}", *grant.basis)
@@ -442,3 +446,16 @@ def _queue_versions(tx: Transaction, scopes: Collection[str]) -> dict[str, str]:
         )
         for scope in scopes
     }
+
+
+def _with_latest_notes(events: Sequence[Event]) -> list[Event]:
+    """Returns the events, without the oldest notes if all notes do not fit into an answer."""
+    size, shown_events = 0, list[Event]()
+    for event in reversed(events):
+        size += len(event.note.encode())
+        shown_events.append(
+            replace(event, note="", note_withheld=True)
+            if event.note and size > MOST_TEXT
+            else event
+        )
+    return shown_events[::-1]

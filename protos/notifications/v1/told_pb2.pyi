@@ -89,15 +89,17 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     TOLD_KIND_REFERRAL_APPOINTMENT_CANCELLED: _ToldKind.ValueType  # 29
     """The appointment was cancelled."""
     TOLD_KIND_RECEIPT_PROPOSED: _ToldKind.ValueType  # 30
-    """A decision in a child's best interest waits for a second person of your organisation."""
+    """A decision that others made for a person, in a child's best interest or in an adult's place,
+    waits for a second person of your organisation.
+    """
     TOLD_KIND_REFERRAL_NEED_CLOSED: _ToldKind.ValueType  # 31
-    """The sender closed the need that had come back without help, with a reason."""
+    """The coordinators closed your need that had come back without help, with a reason."""
     TOLD_KIND_REFERRAL_NOTE_ADDED: _ToldKind.ValueType  # 32
     """The other side wrote a note."""
     TOLD_KIND_REFERRAL_REROUTED: _ToldKind.ValueType  # 47
     """Another service is asked instead."""
     TOLD_KIND_REFERRAL_ASSIGNED: _ToldKind.ValueType  # 48
-    """Another worker of your organisation is now responsible."""
+    """The responsible worker of your organisation was suspended: your desk is responsible now."""
     TOLD_KIND_REFERRAL_REMINDED: _ToldKind.ValueType  # 58
     """The coordinators remind you that it is your organisation's turn."""
     TOLD_KIND_REFERRAL_DELETION_CONFIRMED: _ToldKind.ValueType  # 49
@@ -232,15 +234,17 @@ TOLD_KIND_REFERRAL_APPOINTMENT_MISSED: ToldKind.ValueType  # 28
 TOLD_KIND_REFERRAL_APPOINTMENT_CANCELLED: ToldKind.ValueType  # 29
 """The appointment was cancelled."""
 TOLD_KIND_RECEIPT_PROPOSED: ToldKind.ValueType  # 30
-"""A decision in a child's best interest waits for a second person of your organisation."""
+"""A decision that others made for a person, in a child's best interest or in an adult's place,
+waits for a second person of your organisation.
+"""
 TOLD_KIND_REFERRAL_NEED_CLOSED: ToldKind.ValueType  # 31
-"""The sender closed the need that had come back without help, with a reason."""
+"""The coordinators closed your need that had come back without help, with a reason."""
 TOLD_KIND_REFERRAL_NOTE_ADDED: ToldKind.ValueType  # 32
 """The other side wrote a note."""
 TOLD_KIND_REFERRAL_REROUTED: ToldKind.ValueType  # 47
 """Another service is asked instead."""
 TOLD_KIND_REFERRAL_ASSIGNED: ToldKind.ValueType  # 48
-"""Another worker of your organisation is now responsible."""
+"""The responsible worker of your organisation was suspended: your desk is responsible now."""
 TOLD_KIND_REFERRAL_REMINDED: ToldKind.ValueType  # 58
 """The coordinators remind you that it is your organisation's turn."""
 TOLD_KIND_REFERRAL_DELETION_CONFIRMED: ToldKind.ValueType  # 49

@@ -305,6 +305,21 @@ def test_answers_may_be_cached_for_a_while_and_then_revalidated(
     assert (unchanged.status_code, unchanged.data) == (304, b"")
 
 
+def test_a_page_of_another_site_may_search_by_post(api: Flask, open_directory: Played) -> None:
+    """Its browser asks first whether the request may state that its body is JSON."""
+    answer = api.test_client().options(
+        "/hsds/services",
+        headers={
+            "Origin": "https://mapa.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type",
+        },
+    )
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.headers["Access-Control-Allow-Headers"] == "Content-Type"
+
+
 def test_no_credential_is_needed_and_none_is_read(api: Flask, open_directory: Played) -> None:
     answer = get(api, "/services", Authorization="Bearer enl_wrong", Cookie="session=x")
     assert answer.status_code == 200

@@ -59,6 +59,7 @@ def finish(response: Response) -> Response:
     This is safe, because the answer is the same for all readers.
     """
     response.headers["Access-Control-Allow-Origin"] = "*"
+    response.headers["Access-Control-Allow-Headers"] = "Content-Type"  # of the body of a POST
     if response.status_code == 200:
         response.add_etag()
         response.make_conditional(request)

@@ -217,7 +217,11 @@ def test_what_open_data_state_of_a_service_is_imported_without_a_loss(
         ),
         update_mask={"paths": ["accessibility"]},
     )
-    night = {"extension": "12", "description": "guardia de noche", "languages": ["miq"]}
+    night: dict[str, Any] = {
+        "extension": "12",
+        "description": "guardia de noche",
+        "languages": ["miq"],
+    }
     phone = d.Phone(number="+50523410001", **night)
     manager.SetServiceAtLocation(
         service_at_location=locations_pb2.ServiceAtLocation(

@@ -208,6 +208,6 @@ def test_c12_a_figure_that_waits_while_its_organisation_becomes_a_shelter_is_tha
             )
             refresh_all_of(tx, organization.id)
             saved = pool.submit(worker.SetCapacity, id=service.id, capacity=room)
-            until(lambda: scene.rows("SELECT FROM pg_locks WHERE NOT granted"))
+            until(lambda: bool(scene.rows("SELECT FROM pg_locks WHERE NOT granted")))
         saved.result()
     assert published_shelter_flags(scene, service.id) == [False, True, True]

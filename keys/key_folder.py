@@ -260,7 +260,7 @@ def new_files(name: str) -> list[dict[str, str]]:
     if re.fullmatch(r"(tokens|calls\.gateway)(\.\d+)?|facts\.[a-z]+", name):
         private, public = _new_pair()
         return [{f"{name}.pub.jwk": public}, {f"{name}.jwk": private}]
-    if re.fullmatch(r"sealing\.[a-z]+(\.\d+)?|gateway", name):
+    if re.fullmatch(r"sealing\.[a-z]+(\.\d+)?|gateway|mail", name):
         return [{f"{name}.key": _new_secret()}]
     raise ValueError(name)
 

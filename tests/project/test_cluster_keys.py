@@ -167,6 +167,13 @@ def test_the_key_of_facts_is_changed_for_its_publisher_and_for_all_consumers(
     assert not (cluster.keys("partners") / "facts.referrals.jwk").exists()
 
 
+def test_the_key_of_mail_is_changed_for_both_services_that_share_it(cluster: Cluster) -> None:
+    before = key_folder.secret(cluster.keys("partners"), "mail")
+    cluster.run("\n".join(recipe("print-key mail")))
+    keys = {key_folder.secret(cluster.keys(name), "mail") for name in ("partners", "notifications")}
+    assert len(keys - {before}) == len(keys) == 1
+
+
 def test_immutable_secrets_of_the_previous_version_can_be_changed_once_replaced(
     make_cluster: Callable[[bool], Cluster],
 ) -> None:

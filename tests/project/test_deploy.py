@@ -228,6 +228,11 @@ def test_every_deployment_has_a_disruption_budget_and_scaling() -> None:
         assert of_kind(kind).keys() == of_kind("Deployment").keys()
 
 
+def test_pods_that_wait_for_their_database_do_not_keep_a_node_from_being_drained() -> None:
+    for name, budget in of_kind("PodDisruptionBudget").items():
+        assert budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow", name
+
+
 def test_everything_that_a_pod_mounts_exists_and_is_declared() -> None:
     maps = {*of_kind("ConfigMap"), "kube-root-ca.crt"}  # the cluster itself adds the last one
     for name, pod in pods():

@@ -150,6 +150,16 @@ def test_every_container_requests_resources_and_has_a_memory_limit() -> None:
         }, name
 
 
+def test_a_pod_has_memory_for_a_service_under_overload_and_for_a_command_beside_it() -> None:
+    figures = (ROOT / "docs" / "figures.md").read_text()
+    [service_mb] = re.findall(r"`overload_memory_mb` \| overload \| (\d+) MB", figures)
+    command_mb = 100  # `python -m services.partners migrate`
+    for name, container in containers():
+        if name in SERVICES and container["name"] == "enlace":
+            limit = int(container["resources"]["limits"]["memory"].removesuffix("Mi")) << 20
+            assert limit > (int(service_mb) + command_mb) * 1_000_000, name
+
+
 def test_no_password_is_in_an_environment() -> None:
     """Checks that a Secret reaches a container only as a file.
 

@@ -17,6 +17,7 @@ from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal, wrong_fields
 from tests.partners.scene import Scene, Stubs
+from tests.partners.test_imports import as_json
 
 
 def list_public(scene: Scene, **fields: Any) -> pb.ListPublicServicesResponse:
@@ -172,6 +173,18 @@ def add_hidden_place(scene: Scene, house: Organization, service: Service) -> Non
     manager.SetServiceAtLocation(service_at_location=service_at_location)
 
 
+def import_hidden_place(scene: Scene, house: Organization, service: Service) -> None:
+    scene.advance(days=1)
+    place = {"name": "Secreto", "x_department": "NI-CI", "x_confidential": "true"}
+    row = {
+        "id": service.id,
+        "name": service.entry.name,
+        "x_need_codes": ["LEG"],
+        "service_at_locations": [{"location": place, "languages": [{"code": "miq"}]}],
+    }
+    assert scene.import_report(scene.by(house, Role.MANAGER), as_json(row)).written
+
+
 def add_contact(scene: Scene, house: Organization, service: Service) -> None:
     manager = scene.by(house, Role.MANAGER)
     scene.advance(days=1)
@@ -221,6 +234,7 @@ HIDDEN_CHANGES = [
     change_room,
     change_narrowed_text,
     add_hidden_place,
+    import_hidden_place,
     add_contact,
     add_evidence_and_proposals,
 ]

@@ -465,12 +465,11 @@ def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> No
         caller.organization_id,
         {key: id for key, id in work.ids.items() if work.known_ids.get(key) != id},
     )
-    ids_with_new_offers = {service_id for service_id, _ in work.new_offers}
-    services.touch_public(
-        tx, sorted(ids_with_new_offers - {service.id for service in work.new_services}), work.now
-    )
-    ids_with_new_hours = ids_with_new_offers | {service.id for service in work.changed_services}
-    open_hours.refresh_many(tx, sorted(ids_with_new_hours), work.now)
+    hidden_ids = {place.id for place in work.places.values() if place.entry.confidential}
+    open_offers = {service for service, place in work.new_offers if place not in hidden_ids}
+    services.touch_public(tx, sorted(open_offers), work.now)
+    new_hours = {id for id, _ in work.new_offers} | {item.id for item in work.changed_services}
+    open_hours.refresh_many(tx, sorted(new_hours), work.now)
 
 
 def _id_error(source_id: str) -> str:

@@ -9,7 +9,9 @@ from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import wrong_fields
-from tests.partners.scene import Scene
+from tests.partners.scene import Scene, Stubs
+from tests.partners.test_imports import sheet
+from tests.partners.test_locations import change, change_service, offers
 
 
 def names(scene: Scene, **filters: object) -> list[str]:
@@ -254,6 +256,21 @@ def test_a_renamed_organisations_services_are_found_by_its_new_name(
     scene.coordinator.UpdateOrganization(organization=change, update_mask=FieldMask(paths=["name"]))
     assert names(scene, words="renobada") == ["Casa"]
     assert names(scene, words="antigua") == []
+
+
+def test_a_service_is_found_by_the_words_of_its_places_unless_it_or_the_place_is_confidential(
+    scene: Scene, manager: Stubs
+) -> None:
+    headings = "Nombre;Necesidades;Departamento;Municipio;Lugar"
+    rows = [f"{name};PSS;Chinandega;Somotillo;Casa Guasaule" for name in ("A", "B", "C")]
+    assert scene.import_report(manager, sheet(*rows, headings=headings)).created == 3
+    assert names(scene, words="somotilo guasaule") == ["A", "B", "C"]
+    services = manager.SearchServices(words="somotillo").services
+    change_service(manager, services[0].id, confidential=True)
+    change(manager, offers(manager, services[1].id)[0].location, confidential=True)
+    change(manager, offers(manager, services[2].id)[0].location, name="Casa El Limón")
+    assert names(scene, words="somotillo") == names(scene, words="limón") == ["C"]
+    assert names(scene, words="guasaule") == []
 
 
 def test_an_organisation_is_found_by_a_word_of_one_character(scene: Scene) -> None:

@@ -22,7 +22,12 @@ from services.partners.directory.domain.matching import Candidate
 from services.partners.directory.domain.ranking import Ranking
 from services.partners.directory.domain.service import Intake
 from services.partners.directory.store.search_index import Entry, Fact, SearchIndex
-from services.partners.directory.store.services import FIGURE, eligibility, others_figure
+from services.partners.directory.store.services import (
+    FIGURE,
+    PLACE_WORDS,
+    eligibility,
+    others_figure,
+)
 from services.partners.network.domain.time_step import time_step_of
 
 CHANGES = "service_changes"
@@ -47,7 +52,8 @@ _READ = (
     " s.maximum_age_of_boys,"
     f" s.intake, s.available, s.maximum, s.unit, s.capacity_time, s.declined_time, {FIGURE},"
     " s.assured_time, s.organization_id, s.shelter, s.area_codes,"
-    " s.accessibility, s.listed, s.facets, s.document::text AS document,"
+    " s.accessibility, s.listed, s.facets,"
+    f" (s.document || coalesce(strip(to_tsvector('enlace', {PLACE_WORDS})), ''))::text AS document,"
     " hash_multirange_extended(s.open_hours, 0) AS hours"
 )
 Hours = tuple[list[float], list[float]]

@@ -20,7 +20,8 @@ from services.partners.directory.store.words import Lexeme, Word
 
 Fact = tuple[str, Hashable]  # a kind and a value
 Hit = tuple[int, str, str]  # rank, name_key, id; hits of a higher rank come first
-# the parts of an entry that contain words: name, organisation's name, names of needs, description
+# the parts of an entry that contain words: name, organisation's name, names of needs, description;
+# words of places count as words of the description
 WEIGHTS = "ABCD"
 # This many entries are always allowed at the end: comparing their names one by one takes 2 ms.
 _SPARE_SLOTS = 2000

@@ -100,6 +100,12 @@ _UPSERT = (
 # than a second
 BATCH_SIZE = 500
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
+PLACE_WORDS = (
+    "(SELECT string_agg(l.name || ' ' || translate(split_part(l.area_code, '.', 2), '-', ' '), ' ')"
+    " FROM service_at_locations AS a JOIN locations AS l ON l.id = a.location_id"
+    " WHERE a.service_id = s.id AND NOT s.confidential AND NOT l.confidential)"
+)
+"""The SQL for the names and the municipalities of the places that lead to no hidden service."""
 FIGURE = "s.kept, s.broken, s.figure_before, s.figure_step"
 READ_COLUMNS = (
     ", ".join(f"s.{name}" for name in _COLUMNS)
@@ -235,6 +241,7 @@ def fetch(tx: Transaction, id: str, *, lock: bool = False) -> Service | None:
 def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
     """Records that public data shown with these services, such as a place, has changed."""
     tx.execute("UPDATE services SET public_time = %s WHERE id = ANY(%s)", (now, list(ids)))
+    _add_words(tx, fetch_many(tx, ids))
 
 
 def fetch_many(tx: Transaction, ids: Sequence[str], *, lock: bool = False) -> list[Service]:
@@ -391,25 +398,29 @@ def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
     would reveal them.
     """
     rows = tx.execute(
-        "SELECT id FROM services WHERE id = ANY(%s) AND listed",
+        f"SELECT id, {PLACE_WORDS} AS place_words FROM services AS s WHERE id = ANY(%s) AND listed",
         ([service.id for service in services],),
     )
-    listed_ids = {row["id"] for row in rows}
+    place_words = {row["id"]: row["place_words"] or "" for row in rows}
     for shelter in (False, True):
         offered_services = [
             service
             for service in services
-            if service.id in listed_ids and service.is_shelter is shelter
+            if service.id in place_words and service.is_shelter is shelter
         ]
         store_words(
             tx,
-            [words for service in offered_services for words in _texts_of(service)],
+            [
+                words
+                for service in offered_services
+                for words in (*_texts_of(service), place_words[service.id])
+            ],
             shelter=shelter,
         )
 
 
 def _texts_of(service: Service) -> list[str]:
-    """Returns the texts that a search for the service looks at.
+    """Returns the texts that a search for the service looks at, without those of its places.
 
     They include the synonyms for its needs and for its organisation's type.
     """

@@ -288,6 +288,16 @@ def test_a4_a_worker_who_signs_in_through_her_ministry_proves_herself_there(
     make_key(by)
 
 
+def test_a4_a_sign_in_at_the_ministry_is_a_proof_from_the_time_when_she_proved_herself_there(
+    scene: Scene, ministry: Organization, provider: Provider
+) -> None:
+    provider.cheat = lambda claims: provider.sign(
+        {**claims, "auth_time": claims["auth_time"] - 11 * 60}
+    )
+    signed_in = sign_in_through(scene, ministry, provider)
+    assert refusal(lambda: make_key(of_session(scene, signed_in.session_secret))) == STEP_UP
+
+
 def test_a4_while_the_workers_ministry_does_not_answer_nothing_is_proved_and_the_reason_is_given(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:

@@ -297,12 +297,14 @@ def has_coordinator(tx: Transaction, organization_id: str) -> bool:
     )
 
 
-def open_session(tx: Transaction, secret_hash: bytes, worker_id: str, now: datetime) -> None:
-    """Stores a new session. Its user has just proved who she is."""
+def open_session(
+    tx: Transaction, secret_hash: bytes, worker_id: str, now: datetime, prove_time: datetime
+) -> None:
+    """Stores a new session. `prove_time`: when its user proved who she is."""
     tx.execute(
         "INSERT INTO sessions (secret_hash, worker_id, create_time, last_use_time, prove_time)"
         " VALUES (%s, %s, %s, %s, %s)",
-        (secret_hash, worker_id, now, now, now),
+        (secret_hash, worker_id, now, now, prove_time),
     )
 
 

@@ -141,7 +141,7 @@ class Proofs:
             raise Invalid(("challenge", "wrong")) from None
         if returned_worker.worker.id != call.caller.id:
             raise Invalid(("challenge", "wrong"))
-        return min(returned_worker.prove_time, now)
+        return returned_worker.prove_time
 
 
 def ways_of(tx: Transaction, caller: Caller) -> Ways:

@@ -121,7 +121,7 @@ class Sessions:
         if worker_and_hash is None or organization is None or not may_enter:
             raise Unauthenticated("sign_in_failed")
         return self._challenge_or_open(
-            worker_and_hash[0], organization, now, call, several_factors=False
+            worker_and_hash[0], organization, now, call, several_factors=False, prove_time=now
         )
 
     def FinishProviderSignIn(
@@ -144,6 +144,7 @@ class Sessions:
             now,
             call,
             several_factors=returned_worker.several_factors,
+            prove_time=returned_worker.prove_time,
         )
 
     def FinishSignIn(self, request: pb.FinishSignInRequest, call: Call) -> pb.SignInResponse:
@@ -161,7 +162,7 @@ class Sessions:
             raise Unauthenticated("sign_in_failed")
         if recovery_codes:
             call.trail.append(Entry("second_factor_confirm", worker.id))
-        response = self._open(worker, organization, now, call)
+        response = self._open(worker, organization, now, call, now)
         response.recovery_codes.extend(recovery_codes)
         return response
 
@@ -199,10 +200,12 @@ class Sessions:
         call: Call,
         *,
         several_factors: bool,
+        prove_time: datetime,
     ) -> pb.SignInResponse:
         """Opens a session, or returns the factors that the account needs after the first proof.
 
-        `several_factors`: the first proof already used more than one factor.
+        `several_factors`: the first proof already used more than one factor; `prove_time`: when she
+        gave the first proof, which may be some minutes ago if she gave it to a provider.
         """
         must_set_up = (
             self._strict
@@ -212,15 +215,24 @@ class Sessions:
         challenge = second_factors.required_factors(
             call.tx, self._keyring, self._site, worker, now, must_set_up=must_set_up
         )
-        return self._open(worker, organization, now, call) if challenge is None else challenge
+        return (
+            self._open(worker, organization, now, call, prove_time)
+            if challenge is None
+            else challenge
+        )
 
     def _open(
-        self, worker: Worker, organization: Organization, now: datetime, call: Call
+        self,
+        worker: Worker,
+        organization: Organization,
+        now: datetime,
+        call: Call,
+        prove_time: datetime,
     ) -> pb.SignInResponse:
         secret = secrets.token_urlsafe(32)
-        workers.open_session(call.tx, mark_of(secret), worker.id, now)
+        workers.open_session(call.tx, mark_of(secret), worker.id, now, prove_time)
         note_sign_in_device(call.tx, worker.id, call.origin.device, now)
-        caller = _caller(call.tx, now, worker, now, strict=self._strict)
+        caller = _caller(call.tx, now, worker, prove_time, strict=self._strict)
         tokens, expire_time = self._issue(caller, now)
         call.trail.append(Entry("sign_in", worker.id))
         return pb.SignInResponse(

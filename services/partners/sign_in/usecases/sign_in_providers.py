@@ -207,7 +207,7 @@ class SignInProviders:
         )
         if worker is None:
             raise Unauthenticated("sign_in_failed")
-        return ReturnedWorker(worker, identity.several_factors, identity.prove_time)
+        return ReturnedWorker(worker, identity.several_factors, min(identity.prove_time, now))
 
     def _client(self, tx: Transaction, provider: SignInProvider) -> Client | None:
         entry = provider.entry

@@ -88,6 +88,7 @@ def test_after_the_first_sign_in_an_official_is_known_by_her_id_there_whatever_h
         Person("x", OFFICIAL, verified=False),
         Person("x", "nadie@ministerio.example"),
         Person("x", ""),
+        Person("x", OFFICIAL.replace("s", "ſ")),  # equal to hers once normalised
     ],
 )
 def test_an_official_without_an_email_that_is_verified_and_known_is_not_signed_in(

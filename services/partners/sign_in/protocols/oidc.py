@@ -368,8 +368,13 @@ def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity
         "1",
         "true",
     )
+    # Letters outside ASCII may look like a worker's address but belong to another mailbox.
     is_email_verified = (
-        is_email_proved and isinstance(email, str) and len(email) <= 254 and email.isprintable()
+        is_email_proved
+        and isinstance(email, str)
+        and len(email) <= 254
+        and email.isascii()
+        and email.isprintable()
     )
     verified_email = email if is_email_verified and isinstance(email, str) else ""
     return Identity(

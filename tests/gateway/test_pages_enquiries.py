@@ -238,6 +238,7 @@ def test_an_attribute_that_makes_her_recognisable_is_named_and_left_out_with_one
         "the warning is read before the button is pressed"
     )
     assert 'name="drop" value="department"' in page
+    assert page.index("<button hidden>") < page.index('name="drop"'), "Enter only looks again"
     _, page, _ = post(client, **ENQUIRY_FORM, drop="department")
     assert played.last("PreviewEnquiry").content.department == ""
     assert "department" not in sent_fields(page)

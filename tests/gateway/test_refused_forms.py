@@ -403,3 +403,15 @@ def test_every_form_that_is_sent_twice_repeats_its_requests(site: Site) -> None:
         if first != second or not all(request.request_id for request in first):
             wrong.append(form.path)
     assert (wrong, sent > 50) == ([], True)
+
+
+def test_enter_in_a_field_presses_no_button_that_chooses(site: Site) -> None:
+    """A browser sends a form with its first button when somebody presses Enter in a field."""
+    pressed_by_path = {}
+    for form in site.forms:
+        buttons = [attributes for tag, attributes in form.elements if tag == "button"]
+        has_own = any("hidden" in button for button in buttons)
+        if (form.typed or form.choices) and len(buttons) > 1 and not has_own:
+            pressed_by_path[form.path] = buttons[0].get("name")
+    chosen = {path: name for path, name in pressed_by_path.items() if name}
+    assert chosen == {f"/referrals/{ID}/unsafe": "unsafe_look"}, "only a search"

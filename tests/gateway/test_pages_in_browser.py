@@ -463,6 +463,13 @@ def test_a_search_on_a_phone_leads_to_its_results(
         expect(page.locator("#found")).to_be_in_viewport()
 
 
+def test_the_script_sends_the_filter_that_was_pressed(browser: Browser, site: str) -> None:
+    with open_window(browser, site) as page:
+        page.goto(f"{site}/directory")
+        page.click("[name=chip][value=open]")
+        expect(page.locator("[name=chip][value=open]")).to_have_attribute("aria-pressed", "true")
+
+
 def test_a_contact_can_be_recorded_with_the_keyboard_alone(browser: Browser, site: str) -> None:
     with open_window(browser, site) as page:
         page.goto(f"{site}/line/new")

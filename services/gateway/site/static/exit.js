@@ -1,4 +1,4 @@
-// Shift three times within a second and a half is the quick exit, which leaves this page out of the tab's history; / moves to the search.
+// Shift three times in 1.5 seconds is the quick exit, which leaves this page out of the history; / moves to the search.
 "use strict";
 (() => {
   const link = document.getElementById("exit");
@@ -7,8 +7,7 @@
   link.addEventListener("click", (event) => { event.preventDefault(); leave(); });
   let presses = [];
   document.addEventListener("keyup", (event) => {
-    if (event.key !== "Shift") { presses = []; return; }
-    presses = [...presses.slice(-2), event.timeStamp];
+    presses = event.key === "Shift" ? [...presses.slice(-2), event.timeStamp] : [];
     if (presses.length === 3 && presses[2] - presses[0] < 1500) leave();
   });
   // A page that comes back by the Back button is loaded again, and then needs a session.
@@ -20,13 +19,15 @@
     event.preventDefault();
     field.focus();
   });
-  // The search is sent by the script: the browser would store a form and its answer on the disk.
+  // The script sends the search: the browser would store a form and its answer on the disk.
   document.addEventListener("submit", async (event) => {
     const form = event.target;
     if (form.getAttribute("role") !== "search" || form.method !== "post") return;
     event.preventDefault();
+    const body = new URLSearchParams(new FormData(form)), { name, value } = event.submitter ?? {};
+    if (name) body.set(name, value);
     try {
-      const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      const answer = await fetch(form.action, { method: "POST", body });
       if (answer.redirected) { location.assign(answer.url); return; }
       const page = await answer.text();
       document.open();
@@ -38,6 +39,5 @@
       form.submit();
     }
   });
-  const problems = document.getElementById("problems");
-  if (problems) problems.focus();
+  document.getElementById("problems")?.focus();
 })();

@@ -195,6 +195,24 @@ def test_words_for_people_exclude_no_shelter(scene: Scene, words: str) -> None:
     assert names(scene, words) == ["Albergue"]
 
 
+@pytest.mark.parametrize(
+    "words", ["adolescente embarazada", "ayuda para mis 2 niñas y una embarazada"]
+)
+def test_a_search_with_words_for_people_alone_finds_what_is_for_any_of_them(
+    scene: Scene, words: str
+) -> None:
+    for name, description in (
+        ("Consulta", "Para embarazadas"),
+        ("Escuela", "Para niñas y adolescentes"),
+        ("Taller", "Para niñas y adolescentes, también embarazadas"),
+        ("Ropa", "Para cualquiera"),
+    ):
+        scene.service(scene.coalition, name, "EDU", description=description, public=True)
+    assert names(scene, words) == ["Taller", "Consulta", "Escuela"]
+    public = scene.nobody.ListPublicServices(words=words, by_name=True).services
+    assert [found.service.name for found in public] == ["Consulta", "Escuela", "Taller"]
+
+
 def test_words_for_people_resemble_no_other_words(scene: Scene) -> None:
     scene.service(scene.coalition, "Apoyo mental", "HOU.EMG", description="Contra el hambre")
     scene.service(scene.coalition, "Albergue", "HOU.EMG")

@@ -34,6 +34,7 @@ _WANTED = (
     " AND (%(after)s::timestamptz IS NULL OR s.public_time >= %(after)s) AND (%(words)s = ''"
     f" OR {_WORDS}) AND {_IN_DEPARTMENT}"
 )
+_WANTED_BY_NAME = _WANTED.replace("plainto_tsquery", "websearch_to_tsquery")  # reads "or"
 _ORGANIZATIONS = (
     f"EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND {_PUBLIC})"
     " AND (%(organization)s = '' OR o.id = %(organization)s)"
@@ -80,7 +81,7 @@ def page_by_name(
         "more": terms.size + 1,
         "many": MANY,
     }
-    source = f"{services.FROM} WHERE {_WANTED}"
+    source = f"{services.FROM} WHERE {_WANTED_BY_NAME}"
     after_condition = ""
     if after:
         after_condition = " AND (s.name_key, s.id) > (%(after_name)s, %(after_id)s)"

@@ -145,12 +145,17 @@ def _takes_dependants(dependants: int, limits: tuple[bool | None, int | None]) -
 def _hits_with_words(
     index: SearchIndex, hits: BitMap, words: list[Word]
 ) -> tuple[BitMap, list[list[BitMap]]]:
-    """Returns the hits with all required words, and the sets that determine their order."""
+    """Returns the hits with all required words, and the sets that determine their order.
+
+    If no word is required, the hits have at least one of the words.
+    """
     sets_by_word = [index.slots_containing(word) for word in words]
     slots_by_word = [BitMap.union(*by_weight) for by_weight in sets_by_word]
     for word, matches in zip(words, slots_by_word, strict=True):
         if word.is_required:
             hits &= matches
+    if words and not any(word.is_required for word in words):
+        hits &= BitMap.union(*slots_by_word)
     optional_sets = [
         matches for word, matches in zip(words, slots_by_word, strict=True) if not word.is_required
     ]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from chassis.db import Transaction
@@ -21,7 +21,8 @@ class Lexeme:
 class Word:
     """A word of a search. A service contains the word if it contains any of the lexemes.
 
-    If the word is not required (`is_required`), the services that contain it come first.
+    If the word is not required (`is_required`), the services that contain it come first. Of words
+    that are all not required, a service must contain one.
     """
 
     lexemes: tuple[Lexeme, ...]
@@ -35,14 +36,14 @@ _WORD = re.compile(r"[^\W_]+")
 _FILLER_WORDS = frozenset(
     "necesito necesita necesitamos busco busca buscamos quiero quiere queremos puedo puede ayuda"
     " ayudar ayudarla urgente favor hoy ya aver haber"
-    " gratis gratuito gratuita"
+    " gratis gratuito gratuita una el los las para por con mi mis su sus y en que al"
     " i we she he they a an the to for of with my her his our is are in need needs want wants"
     " looking help please urgent"
     " je j nous elle il on un une le la les l d du des de pour avec ma mon sa son ses est besoin"
     " cherche veut aide aider urgent svp".split()
 )
 # Words for the people concerned. Most services do not contain them, or numbers of people; services
-# that do come first. They are required only if there are no other words.
+# that do come first. If there are no other words, one of them is required.
 _PEOPLE_WORDS = frozenset(
     "mujer mujeres hombre hombres varon varones senora senoras muchacha muchachas muchacho"
     " muchachos joven jovenes adolescente adolescentes embarazada embarazadas hijo hijos hija"
@@ -92,10 +93,10 @@ def significant_words(text: str) -> str:
 def words_of_help(text: str) -> str:
     """Returns the significant words of a search without words for people, such as "my children".
 
-    If a search has only such words, they are returned.
+    If a search has only such words, they are returned, joined by "or" (websearch_to_tsquery).
     """
     words = significant_words(text).split()
-    return " ".join([word for word in words if not _is_about_people(word)] or words)
+    return " ".join(word for word in words if not _is_about_people(word)) or " or ".join(words)
 
 
 def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[Word]:
@@ -147,11 +148,7 @@ def words_of_search(tx: Transaction, text: str, *, sees_shelters: bool) -> list[
         if lexemes:
             is_required = not _is_about_people(row["typed"])
             words.append(Word(tuple(dict.fromkeys(lexemes)), is_required))
-    return (
-        words
-        if any(word.is_required for word in words)
-        else [replace(word, is_required=True) for word in words]
-    )
+    return words
 
 
 def _is_about_people(word: str) -> bool:

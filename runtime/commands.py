@@ -335,7 +335,7 @@ def _examine(service: Target, settings: ServiceSettings) -> dict[str, bool | Non
         database, lambda tx: _has_schema(tx, service.migrations)
     )
     checks["append-only trail"] = (checks["schema"] or None) and _passes(
-        database, audit_trail.is_append_only
+        database, chain.is_append_only
     )
     checks["keys of all sealed rows"] = (checks["schema"] or None) and _passes(
         database, lambda tx: _has_all_keys(tx, service, settings)

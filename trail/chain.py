@@ -150,3 +150,19 @@ def _mark_fault(
     ):
         return "forged"
     return "untied" if not token_hash and contents.startswith((b"worker\t", b"key\t")) else ""
+
+
+def is_append_only(tx: Transaction) -> bool:
+    """Returns True if the service's role can neither change rows of protected tables (their comment
+    is `append only` or `owner only`), nor add rows to the `owner only` tables.
+
+    Returns False if no table is protected.
+    """
+    row = tx.execute(
+        "SELECT count(*) > 0 AND bool_and(NOT has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE')"
+        " AND (obj_description(oid, 'pg_class') NOT LIKE 'owner only%'"
+        " OR NOT has_table_privilege(oid, 'INSERT'))) AS closed"
+        " FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        " AND obj_description(oid, 'pg_class') ~ '^(owner|append) only'"
+    ).fetchone()
+    return bool(row and row["closed"])

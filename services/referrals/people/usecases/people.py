@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from chassis import audit
 from chassis.audit import Entry
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, NotFound, Stale
@@ -56,6 +55,7 @@ from services.referrals.line.store import contacts
 from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.codes import Check, beginnings_of
 from services.referrals.network.usecases.policies import Policies
+from services.referrals.people.store import trail_rows
 from services.referrals.referrals.store import referrals, renewals
 from services.referrals.referrals.usecases.grants import (
     Grants,
@@ -326,7 +326,7 @@ class People:
         after = self._pages.cursor(request, int)
         person_id = object_id(request.person_id)
         self._check_own(call.tx, call.caller, person_id)
-        rows = audit.accesses(
+        rows = trail_rows.accesses(
             call.tx, person_id, READING, limit=size + 1, before=int(after[0]) if after else None
         )
         next_cursor: Cursor | None = [rows[size - 1]["sequence"]] if len(rows) > size else None

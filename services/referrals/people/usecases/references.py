@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 
-from chassis import audit
 from chassis.clock import MAX_CLOCK_DIFFERENCE
 from chassis.db import Transaction
 from chassis.errors import Conflict, Invalid, NotFound
@@ -43,6 +42,7 @@ from services.referrals.line.wire.contacts import wish
 from services.referrals.network.store import members
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.people.domain.reading import daily_readings
+from services.referrals.people.store import trail_rows
 from services.referrals.people.usecases.consents import Consents
 from services.referrals.referrals.domain.lifecycle import LIVE, State
 from services.referrals.referrals.domain.record import Actor
@@ -160,7 +160,7 @@ class References:
         accesses = [
             row
             for object_id in object_ids
-            for row in audit.accesses(tx, object_id, READING, limit=_MAX_READINGS)
+            for row in trail_rows.accesses(tx, object_id, READING, limit=_MAX_READINGS)
         ]
         rows = [row for row in accesses if contact_codes.isdisjoint(row["detail_codes"])]
         types = members.types(tx, {row["organization_id"] for row in rows})

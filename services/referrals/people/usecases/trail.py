@@ -22,7 +22,7 @@ from chassis.wire import (
     word,
 )
 from protos.referrals.v1 import audit_pb2 as pb
-from services.referrals.people.store import anomalies
+from services.referrals.people.store import anomalies, trail_rows
 from services.referrals.people.wire.messages import anomaly_message
 from trail import chain
 from trail.chain import Finding
@@ -62,7 +62,7 @@ class Audit:
         """Lists rows of the trail, newest first."""
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, int)
-        rows = audit.search(
+        rows = trail_rows.search(
             call.tx,
             limit=size + 1,
             before=int(after[0]) if after else None,

@@ -387,6 +387,8 @@ def test_only_one_of_two_drafts_in_place_of_a_declined_referral_is_sent(story: S
     outcomes = run_concurrently(*sends)
     assert sorted(outcomes) == ["OK", "already_replaced"]
     first, second = outcomes.index("OK"), outcomes.index("already_replaced")
+    story.ngo.WithdrawReceipt(id=original.receipt_id)  # she wants nothing of who declined
+    assert refusal(sends[second]) == ("FAILED_PRECONDITION", "already_replaced")
     story.decline(read(story.ngo, drafts[first].id))
     assert sends[second]().state == pb.STATE_SENT, "the first draft was declined too"
 

@@ -211,7 +211,7 @@ PARTS = (
         "erasures",  # the proof of the erasure
         PERSON_ROWS,
         kept_columns="id person_id organization_id version proposed_by_worker_id propose_time"
-        " confirmed_by_worker_id erase_time witness_time sealed_parts notes"
+        " confirmed_by_worker_id erase_time witness_time lapsed sealed_parts notes"
         " name_marks plans receipts referrals",
     ),
 )

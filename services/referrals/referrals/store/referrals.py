@@ -465,7 +465,7 @@ def is_already_replaced(tx: Transaction, draft: Referral) -> bool:
             " AND next.state = ANY(%(standing)s) LIMIT 1",
             {
                 "before": draft.based_on_id,
-                "came_back": list(_CAME_BACK),
+                "came_back": [*_CAME_BACK, State.CONSENT_WITHDRAWN.value],
                 "sender": draft.sender_organization_id,
                 "person": draft.person_id,
                 "need": draft.need_code,

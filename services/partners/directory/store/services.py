@@ -143,7 +143,7 @@ def save_many(
     """Stores many services at once, new services with their hours.
 
     Steps that would take a lock for each service run once for all of them. The caller must have
-    locked the organisations.
+    locked the organisations, and adds the words when the places are stored, too (`add_words`).
     """
     written_services, hours = [*new_services, *changed_services], cache(open_hours.computed_hours)
     if not written_services:
@@ -157,7 +157,6 @@ def save_many(
         for item, (times, until) in with_hours
     ]
     _write(tx, rows + [_values(item) for item in changed_services])
-    _add_words(tx, written_services)
     outbox.save(tx, [fact for service in written_services for fact in facts.service_facts(service)])
     for service in written_services:
         service.facts.clear()
@@ -241,7 +240,6 @@ def fetch(tx: Transaction, id: str, *, lock: bool = False) -> Service | None:
 def touch_public(tx: Transaction, ids: Sequence[str], now: datetime) -> None:
     """Records that public data shown with these services, such as a place, has changed."""
     tx.execute("UPDATE services SET public_time = %s WHERE id = ANY(%s)", (now, list(ids)))
-    _add_words(tx, fetch_many(tx, ids))
 
 
 def fetch_many(tx: Transaction, ids: Sequence[str], *, lock: bool = False) -> list[Service]:
@@ -391,6 +389,14 @@ def _write(tx: Transaction, rows: Sequence[Row]) -> None:
     )
 
 
+def add_words(tx: Transaction, ids: Sequence[str]) -> None:
+    """Adds the words of these services and of their places to the list of known words.
+
+    A transaction calls this function once, so that two writers can't deadlock.
+    """
+    _add_words(tx, fetch_many(tx, ids))
+
+
 def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
     """Adds the words of offered services to the list used to correct mistyped words.
 
@@ -403,20 +409,13 @@ def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
     )
     place_words = {row["id"]: row["place_words"] or "" for row in rows}
     for shelter in (False, True):
-        offered_services = [
-            service
+        texts = [
+            text
             for service in services
             if service.id in place_words and service.is_shelter is shelter
+            for text in (*_texts_of(service), place_words[service.id])
         ]
-        store_words(
-            tx,
-            [
-                words
-                for service in offered_services
-                for words in (*_texts_of(service), place_words[service.id])
-            ],
-            shelter=shelter,
-        )
+        store_words(tx, texts, shelter=shelter)
 
 
 def _texts_of(service: Service) -> list[str]:

@@ -470,17 +470,17 @@ def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> No
     services.touch_public(tx, sorted(open_offers), work.now)
     new_hours = {id for id, _ in work.new_offers} | {item.id for item in work.changed_services}
     open_hours.refresh_many(tx, sorted(new_hours), work.now)
+    new_words = new_hours | {item.id for item in work.new_services}
+    for place_id in work.changed_places:
+        new_words |= {*locations.service_ids_at(tx, place_id)}
+    services.add_words(tx, sorted(new_words))
 
 
 def _id_error(source_id: str) -> str:
     """Returns the reason why an id in a file can't be stored; "" if it can."""
-    return (
-        "too_long"
-        if len(source_id) > _MAX_ID_LENGTH
-        else ""
-        if source_id.isprintable()
-        else "malformed"
-    )
+    if len(source_id) > _MAX_ID_LENGTH:
+        return "too_long"
+    return "" if source_id.isprintable() else "malformed"
 
 
 def _key(draft: ServiceDraft) -> str:

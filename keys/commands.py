@@ -7,8 +7,8 @@ import logging
 import secrets
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import click
@@ -62,7 +62,8 @@ def add_to(
             if not dry_run:
                 is_new = not count
                 if is_new:
-                    _change_keys(settings().keys, lambda: keys.add(SystemClock().now().timestamp()))
+                    with changing(settings().keys):
+                        keys.add(SystemClock().now().timestamp())
                 count, broken_count = _rewrap(database, keys.keyring(), columns, wait=is_new)
             result = (
                 {"waiting": count} if dry_run else {"wrapped": count, "unreadable": broken_count}
@@ -134,7 +135,7 @@ def add_to(
     )
     @json_option
     def retire_keys(at_once: bool, as_json: bool) -> None:
-        keys, retired_numbers = sealing_keys.of(settings(), name), list[int]()
+        keys = sealing_keys.of(settings(), name)
         newest = keys.newest()  # a rotation may add another key meanwhile
         with open_database() as database:
             count = _count_older(database, keys.keyring(), columns)
@@ -149,7 +150,8 @@ def add_to(
                     "the newest key is too new: older copies of the database need the older keys"
                     " for a day (--at-once: a minute)"
                 )
-            _change_keys(settings().keys, lambda: retired_numbers.extend(keys.retire(newest)))
+            with changing(settings().keys):
+                retired_numbers = keys.retire(newest)
         click.echo(
             json.dumps({"retired": retired_numbers})
             if as_json
@@ -190,10 +192,13 @@ def _rewrap(
     return rewrapped_count, broken_count
 
 
-def _change_keys(folder: Path, change: Callable[[], object]) -> None:
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Converts an OSError of the block, which changes the keys in a folder, to ClickException."""
     try:
-        change()
+        yield
     except OSError as error:
         raise click.ClickException(
-            f"{folder} can't be written: change the keys at their source (docs/operations.md)"
+            f"{error.filename or folder}: {error.strerror} (where the folder can't be written,"
+            " change the keys at their source: docs/operations.md)"
         ) from error

@@ -24,6 +24,7 @@ from chassis.supervisor import WELL
 from chassis.tokens import LEEWAY, LIFETIME, SYSTEM, Issuer, Verifier
 from chassis.wire import PageTokens
 from facts.subscriber import Subscriber
+from keys import commands as key_commands
 from keys import key_folder, sealing_keys
 from keys.rotation import SealedColumn
 from keys.sealing import Keyring
@@ -379,7 +380,7 @@ def rotate_token_keys() -> None:
     deleted when the last token that it signed has expired.
     """
     folder = config.load().service.keys
-    try:
+    with key_commands.changing(folder):
         newest = key_folder.replace_pair(folder, "tokens")
         begin_time = (folder / f"{newest}.pub.jwk").stat().st_mtime
         time.sleep(
@@ -393,10 +394,6 @@ def rotate_token_keys() -> None:
             )
         )
         key_folder.drop_older_pairs(folder, "tokens")
-    except OSError as error:
-        raise click.ClickException(
-            f"{folder} can't be written: change the keys at their source (docs/operations.md)"
-        ) from error
     click.echo(f"tokens are now signed with {newest}")
 
 

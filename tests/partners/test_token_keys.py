@@ -6,6 +6,7 @@ Two keys are valid at once, nothing is restarted, and no token is refused meanwh
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,12 +16,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from joserfc.jwk import OKPKey
 
 from chassis.clock import SystemClock
 from chassis.errors import Unauthenticated
 from chassis.tokens import Caller, Issuer, Verifier
 from keys import key_folder
+from services.partners.__main__ import main
 from tests.partners.scene import ROOT
 from tests.parts.operator import blocks
 
@@ -282,3 +285,10 @@ def test_the_documented_restore_of_the_keys_brings_no_replaced_key_back(tmp_path
         "calls.gateway.pub.jwk",
         "gateway.key",
     }
+
+
+def test_a_change_of_keys_that_fails_is_reported_with_its_cause(tmp_path: Path) -> None:
+    environment = {"ENLACE_KEYS": str(tmp_path / "nowhere")}
+    process = CliRunner().invoke(main, ["rotate-token-keys"], env=environment)
+    assert process.exit_code == 1
+    assert re.match(rf"Error: {tmp_path}/nowhere.*: No such file or directory", process.output)

@@ -23,9 +23,9 @@ from services.gateway.edge.problems import DOCS, REASONS
 from services.gateway.site.language.vocabulary import TABLES
 from services.notifications import wire
 from services.notifications.domain.notices import BY_KIND
+from services.notifications.domain.webhook import FOR_PEOPLE_ALONE
 from services.notifications.domain.webhook import Webhook as Endpoint
 from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled_message
-from tests.gateway.inbox_kinds import FOR_PEOPLE_ALONE
 from tests.gateway.openapi_document import (
     DOCUMENT,
     METHODS,

@@ -15,7 +15,7 @@ from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from services.notifications.domain.notices import NOTICES
-from tests.gateway.inbox_kinds import FOR_PEOPLE_ALONE
+from services.notifications.domain.webhook import FOR_PEOPLE_ALONE
 from tests.gateway.page_forms import sent_fields
 from tests.gateway.pages_gateway import ID, SECRET, PlayedServices, missing, send
 

@@ -63,6 +63,7 @@ def test_a_new_endpoint_within_the_limit_is_enabled_and_has_each_kind_once() -> 
     [
         ({"url": "http://partner.example/"}, "url", "out_of_range"),
         ({"kinds": ["referral_sent", "weather"]}, "kinds.1", "unknown_code"),
+        ({"kinds": ["key_made"]}, "kinds.0", "unknown_code"),  # for the managers' inboxes alone
     ],
 )
 def test_a_value_refused_in_a_new_endpoint_is_refused_in_a_change(

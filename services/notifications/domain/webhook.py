@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from chassis.errors import Conflict, Invalid, Stale
 from services.notifications.domain.notices import BY_KIND
+from services.notifications.domain.notices.notice import Party
+from services.notifications.domain.texts import ACCOUNT
 
 TEST = "enlace.webhook.test.v1"
 LIMIT = 20  # maximum number of endpoints per organisation; each endpoint multiplies deliveries
@@ -21,6 +23,13 @@ PATIENCE = timedelta(days=3)  # time of uninterrupted failure before an endpoint
 # starts a new series. It is longer than any wait between two attempts of one delivery.
 SERIES_GAP = timedelta(days=1)
 SLOW_MS = 2000  # an endpoint that takes longer moves to the slow lane
+_PEOPLE = {Party.COORDINATION_ALONE, Party.COORDINATION_PER_FACT, Party.MANAGERS, Party.AUDITORS}
+FOR_PEOPLE_ALONE = {kind for kind, notice in BY_KIND.items() if _PEOPLE & {*notice.parties}} | {
+    "message_undeliverable",
+    "sending_changed",
+    *ACCOUNT,
+}
+"""The kinds of messages that are for people's inboxes alone: no endpoint receives them."""
 DISABLED_BY_OWNER, DISABLED_FOR_FAILING = "by_owner", "failing"
 """The values of `Webhook.disabled_reason`; "" while the endpoint is enabled."""
 
@@ -126,11 +135,11 @@ def rotate(webhook: Webhook, now: datetime, *, at_once: bool) -> Webhook:
 
 
 def check_kinds(kinds: Collection[str]) -> None:
-    """Raises Invalid for kinds that have no notice."""
+    """Raises Invalid for kinds that no endpoint receives."""
     unknown = [
         (f"webhook.kinds.{number}", "unknown_code")
         for number, kind in enumerate(kinds)
-        if kind not in BY_KIND
+        if kind not in BY_KIND or kind in FOR_PEOPLE_ALONE
     ]
     if unknown:
         raise Invalid(*unknown)

@@ -151,13 +151,14 @@ def test_data_of_the_contact_are_not_asked_for_again(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["GetContact"] = c.Contact(
-        id=ID, need_code="HOU.EMG", urgency=r.URGENCY_EMERGENCY, department="NI-LE", language="miq"
+        id=ID, need_code="HOU.EMG", urgency=r.URGENCY_EMERGENCY, department="MX-BCN", language="miq"
     )
     fields = sent_fields(client.get(f"/enquiries/new?contact={ID}").text)
     expected = {
         "need_code": "HOU.EMG",
         "urgency": "emergency",
-        "department": "NI-LE",
+        "country": "MX",
+        "department": "MX-BCN",
         "languages": "miq",
         "contact_id": ID,
     }

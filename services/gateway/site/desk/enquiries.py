@@ -177,6 +177,7 @@ def known_answers() -> MultiDict[str, str]:
             "need_code": contact.need_code,
             "urgency": words.code("urgency", contact.urgency),
             "languages": contact.language,
+            "country": contact.department[:2],
             "department": contact.department,
         }
         person_id = person_id or contact.person_id

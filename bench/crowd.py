@@ -42,7 +42,7 @@ class Task:
     """The task of a crowd: `kind` is step, read or rest.
 
     `rate` is in calls a second; 0 means a closed crowd of `callers` callers. `credentials` are
-    (kind, text), with the kind api_key or session_secret; `max_calls` is the maximum number of
+    pairs (kind, text); the kind is api_key or session_secret. `max_calls` is the maximum number of
     calls under way at once.
     """
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure.
+    """A figure that the benchmarks measure.
 
     `limit` is the highest accepted value; None if the design sets no limit.
     """
@@ -80,7 +80,7 @@ BY_NAME = {figure.name: figure for figure in FIGURES}
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Returns the smallest value that is not exceeded by `percent` percent of the values."""
+    """Returns the smallest value below or equal to which `percent` percent of the values lie."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * percent // 100).__trunc__() - 1)]
 

@@ -89,7 +89,7 @@ class Streams:
         self._open_counts = Counter[str]()
 
     def stop(self) -> None:
-        """Ends all streams at their next turn, and starts no new ones."""
+        """Makes every open stream end soon, and refuses new ones."""
         self.pool.refuse_waiting()
 
     @contextmanager

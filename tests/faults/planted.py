@@ -35,7 +35,7 @@ class InDatabase:
 
 @dataclass(frozen=True)
 class InRunData:
-    """A trace in the clients' notes, or in a service's reports about its health."""
+    """A trace in what the clients recorded, or in a service's reports about its health."""
 
     plant: Callable[[RunData], RunData]
     found_by: Check

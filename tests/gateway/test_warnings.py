@@ -15,7 +15,8 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.pages_gateway import ID, PlayedServices, missing, pages, referral, served
-from tests.gateway.test_pages_in_browser import open_pages, paths
+from tests.gateway.test_pages_in_browser import open_pages, open_window, paths
+from tests.words import TRANSLATED
 
 pytestmark = pytest.mark.long
 
@@ -179,3 +180,22 @@ def test_no_printed_page_has_an_empty_box(page: Page) -> None:
         if boxes := page.evaluate(FIND_EMPTY_BOXES):
             boxes_by_path[path] = boxes
     assert boxes_by_path == {}
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_no_page_is_wider_than_a_narrow_phone_in_another_language(
+    browser: Browser, language: str
+) -> None:
+    phone = {"width": 320, "height": 800}
+    wide_paths = []
+    with (
+        served(pages(PlayedServices())) as site,
+        open_window(browser, site, viewport=phone) as page,
+    ):
+        page.goto(f"{site}/today?lang={language}")
+        for path in paths(signed=True):
+            page.goto(site + path)
+            page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+            if page.evaluate("document.documentElement.scrollWidth") > phone["width"]:
+                wide_paths.append(path)
+    assert wide_paths == []

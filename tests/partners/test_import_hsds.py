@@ -203,6 +203,13 @@ def test_a_place_that_a_file_makes_confidential_keeps_no_phone_and_no_contact(
     assert outcomes(scene.import_report(manager, as_json(confidential_service))) == [UNCHANGED]
 
 
+def test_an_unknown_facility_is_refused(scene: Scene, manager: Stubs) -> None:
+    report = scene.import_report(
+        manager, as_json(SERVICE | {"x_accessibility": ["step_free", "lift"]})
+    )
+    assert problems(report) == [(1, "", "accessibility", "unknown_code")]
+
+
 @pytest.mark.parametrize("id", ["", "2f6f4b7c-1c0d-4f6e-9d0a-5a2b3c4d5e6f"])
 def test_what_open_data_state_of_a_service_is_imported_without_a_loss(
     id: str, scene: Scene, manager: Stubs
@@ -334,6 +341,10 @@ def test_an_hour_in_hsds_is_read_as_the_hour_at_the_place_or_refused(
             [("phones", "too_long")],
         ),
         ({"phones": [{"number": "ask inside"}]}, [("phones", "malformed")]),
+        (
+            {"phones": [{"number": "+505 2341 0000", "extension": "12345678901"}]},
+            [("phones", "too_long")],
+        ),
     ],
 )
 def test_a_file_may_state_no_more_about_a_service_at_a_place_than_a_call(

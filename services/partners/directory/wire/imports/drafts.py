@@ -379,10 +379,9 @@ class CellReader:
 
     def _accessibility(self, message: pb.Service, name: str, text: str, _country: str) -> list[str]:
         number_by_word = numbers(pb.Accessibility.DESCRIPTOR)
-        for word in text.split("|"):
-            if word not in number_by_word:
-                raise CellError("unknown_code")
-            message.accessibility.append(pb.Accessibility.ValueType(number_by_word[word]))
+        message.accessibility.extend(
+            pb.Accessibility.ValueType(number_by_word.get(word, 0)) for word in text.split("|")
+        )  # an unknown word becomes 0, which is refused as any unknown code is
         return [name]
 
     def _eligibility_flag(

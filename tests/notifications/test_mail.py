@@ -61,6 +61,24 @@ def test_a_message_to_desk_and_worker_makes_one_email(service: Service, post: Po
     assert service.send_mails(smtp(service, post)) == 1
 
 
+def test_a_repeated_note_makes_one_email_an_hour_until_its_message_is_read(
+    service: Service,
+) -> None:
+    service.desk(RECEIVER, "mesa@ong.example")
+    manager = service.as_(RECEIVER, "MANAGER")
+
+    def emails_after_note(**step: float) -> int:
+        service.advance(**step)
+        service.hear("note_added", "a" * 32)
+        return len(service.emails("id"))
+
+    assert [emails_after_note(minutes=20) for _ in range(5)] == [1, 1, 1, 2, 2]
+    manager.MarkAllMessagesRead(until_time=service.clock.now())
+    assert emails_after_note(minutes=1) == 3
+    service.hear("note_added", "b" * 32)
+    assert len(service.emails("id")) == 4
+
+
 def test_an_email_to_the_coordinators_goes_to_the_desks_of_active_coordinators(
     service: Service, post: Post
 ) -> None:

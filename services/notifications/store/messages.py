@@ -28,7 +28,8 @@ _COLUMNS = (
 # Everything is written in one round trip, because the path from a fact to a partner's system is
 # measured in milliseconds. A delivery's id is derived from its message and destination, so that if
 # a fact is received again after a backup was restored, it is sent under the same webhook-id or
-# Message-ID.
+# Message-ID. A program that repeats its note fills no mailbox: for an hour, while the message of an
+# e-mail about a note is unread, there is no further e-mail about notes of that referral.
 _INSERT_MESSAGES = f"""
 WITH made AS (
     INSERT INTO messages (
@@ -43,7 +44,7 @@ WITH made AS (
         %(need_code)s::text[], %(enquiry_id)s::text[]
     )
     ON CONFLICT (id) DO NOTHING
-    RETURNING id, audience, organization_id, kind
+    RETURNING id, audience, organization_id, kind, referral_id, create_time
 ), destination AS (
     SELECT made.id AS message_id, made.kind, 'webhook' AS channel, w.organization_id,
         w.id AS webhook_id
@@ -59,7 +60,12 @@ WITH made AS (
                 AND 'COORDINATOR' = ANY (roles) AND status = 'ACTIVE'
         )
         ELSE false END
-    WHERE %(by_email)s
+    WHERE %(by_email)s AND NOT (made.kind = 'referral_note_added' AND EXISTS (
+        SELECT FROM messages m JOIN deliveries e ON e.message_id = m.id AND e.channel = 'email'
+        WHERE m.referral_id = made.referral_id AND m.organization_id = made.organization_id
+            AND m.kind = made.kind AND m.read_time IS NULL
+            AND m.create_time > made.create_time - interval '1 hour'
+    ))
 ), sent AS (
     INSERT INTO deliveries (
         id, message_id, channel, organization_id, webhook_id, kind, body, status,

@@ -220,6 +220,17 @@ def test_the_page_reports_an_ended_session_and_makes_no_further_requests(
     expect(today.locator(".row")).to_have_count(1)
 
 
+def test_the_sign_in_after_an_ended_session_opens_beside_a_page_with_typed_text(
+    today: Page, desk: Desk
+) -> None:
+    today.goto(today.url.replace("/today", "/people/new"))
+    today.fill("main [name=hours]", "después de las seis")
+    desk.answers["IssueToken"] = errors.Unauthenticated("session_ended")
+    link = today.locator("#live-stale a")
+    expect(link).to_have_attribute("target", "_blank", timeout=PATIENCE_MS)
+    expect(link).to_have_attribute("href", "/sign-in?to=/people/new")
+
+
 def test_a_page_that_has_no_list_keeps_its_title_when_something_changes(
     today: Page, desk: Desk
 ) -> None:

@@ -25,7 +25,8 @@
   const end = () => {
     over = true;
     show(count(words.ended, time()) + " ");
-    stale.append(Object.assign(document.createElement("a"), { href: words.signin, textContent: words.enter }));
+    const typed = [...document.querySelectorAll("main :is(input, select, textarea)")].some(written);  // stays in this window: its form is offered again when it is sent
+    stale.append(Object.assign(document.createElement("a"), { href: words.signin, textContent: words.enter, target: typed ? "_blank" : "" }));
   };
 
   // -- what is on the page ------------------------------------------------------------------------------------------------------------------

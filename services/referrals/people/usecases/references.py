@@ -302,14 +302,16 @@ class References:
         callers_contacts = _of_speaker(first_contact, all_contacts)
         ids = self._ids_spoken_for(tx, now, first_contact, all_contacts)
         files = self._files.unerased(tx, ids.person_ids)
-        all_files = self._files.unerased(tx, contacts.person_ids_of(tx, all_contacts))
         state = RequestsState(
             file_count=len(files), only_the_call=not (ids.person_ids or ids.contact_ids)
         )
         contacts_of_lines = callbacks.at_active_lines(tx, callers_contacts)
         contact_to_call = (
             callbacks.last_with_file(tx, self._files, contacts_of_lines)
-            if files and callbacks.may_ask(all_files)
+            if files
+            and callbacks.may_ask(
+                self._files.unerased(tx, contacts.person_ids_of(tx, all_contacts))
+            )
             else None
         )
         if contact_to_call:

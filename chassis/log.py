@@ -145,8 +145,8 @@ def get() -> structlog.stdlib.BoundLogger:
     return structlog.get_logger()  # type: ignore[no-any-return]
 
 
-# Modules whose lines are left out of a fault: they lie between the line that sends a statement and
-# the error of the statement.
+# Modules whose lines `fault` leaves out: they come between the line that sends an SQL statement and
+# the line that raises its error.
 _SKIPPED_MODULES = ("psycopg", "contextlib")
 
 

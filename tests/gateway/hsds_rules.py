@@ -1,4 +1,4 @@
-"""The rules of HSDS 3 for an object, as rules of our own.
+"""The rules of HSDS 3 for each kind of object, rewritten by us.
 
 The schemas of HSDS are published under CC BY-SA and are not part of this repository. The rules are
 written from schema/*.json of github.com/openreferral/specification (3.0, compared with 3.2 where a

@@ -49,14 +49,14 @@ def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
     no = {"service_id": ID, "answer": "no"}
     answered = played.answers["AnswerEnquiry"]
     played.answers["AnswerEnquiry"] = errors.Invalid(("reason_code", "required"))
-    answer = send(client, ENQUIRY, f"{ENQUIRY}/answer", **no)
-    assert (answer.status_code, 'id="reason_code-error"' in answer.text) == (422, True)
+    response = send(client, ENQUIRY, f"{ENQUIRY}/answer", **no)
+    assert (response.status_code, 'id="reason_code-error"' in response.text) == (422, True)
     played.answers["AnswerEnquiry"] = answered
     send(client, ENQUIRY, f"{ENQUIRY}/answer", **no, reason_code="no_capacity")
     assert played.last("AnswerEnquiry").reason_code == r.DECLINE_REASON_NO_CAPACITY
 
 
-def test_a_service_that_is_no_longer_asked_has_no_form_beside_another_that_is(
+def test_only_a_service_that_is_still_asked_has_a_form_for_its_answer(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     ended_offer = e.Offer(service_id=OTHER_ID, organization_id=ID, answer=e.OFFER_ANSWER_NO)
@@ -76,7 +76,7 @@ def test_a_service_that_is_no_longer_asked_has_no_form_beside_another_that_is(
         e.OFFER_ANSWER_NO,
     ],
 )
-def test_a_member_that_offered_help_reads_what_happens_next(
+def test_only_a_member_that_offered_help_reads_what_happens_next(
     answer: e.OfferAnswer.ValueType, played: PlayedServices, client: FlaskClient
 ) -> None:
     offer = e.Offer(
@@ -95,15 +95,15 @@ def test_an_answer_after_an_offer_was_taken_is_refused_with_that_reason(
     played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers["AnswerEnquiry"] = errors.Conflict("enquiry_taken")
-    answer = send(client, ENQUIRY, f"{ENQUIRY}/answer", service_id=ID, answer="yes")
-    assert (answer.status_code, "Ya se tomó un ofrecimiento" in answer.text) == (422, True)
+    response = send(client, ENQUIRY, f"{ENQUIRY}/answer", service_id=ID, answer="yes")
+    assert (response.status_code, "Ya se tomó un ofrecimiento" in response.text) == (422, True)
 
 
 @pytest.mark.parametrize(
     ("reason", "may_ask_again"),
     [("not_taken", True), ("not_referred", True), ("offer_gone", True), ("by_asker", False)],
 )
-def test_the_asker_of_a_closed_enquiry_reads_that_nobody_comes_for_her_and_how_to_ask_again(
+def test_a_cancelled_enquiry_says_that_nobody_comes_and_may_be_asked_again_unless_she_ended_it(
     reason: str, may_ask_again: bool, played: PlayedServices, client: FlaskClient
 ) -> None:
     played.answers |= {
@@ -112,12 +112,12 @@ def test_the_asker_of_a_closed_enquiry_reads_that_nobody_comes_for_her_and_how_t
         ),
         "TakeOffer": errors.Conflict("enquiry_cancelled"),
     }
-    answer = send(client, ENQUIRY, f"{ENQUIRY}/take", service_id=ID, answer="yes")
-    assert answer.status_code == 422
+    response = send(client, ENQUIRY, f"{ENQUIRY}/take", service_id=ID, answer="yes")
+    assert response.status_code == 422
     assert (
-        f'href="/enquiries/new?person={OTHER_ID}"' in answer.text,
-        "por ella ya no llega nadie" in answer.text,
-        "No hace falta nada más" in answer.text,
+        f'href="/enquiries/new?person={OTHER_ID}"' in response.text,
+        "por ella ya no llega nadie" in response.text,
+        "No hace falta nada más" in response.text,
     ) == (may_ask_again, True, False)
 
 
@@ -177,13 +177,13 @@ def test_the_questions_continue_without_an_enquiry_that_was_closed_meanwhile(
     played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=MATCHED)
     fields = sent_fields(client.get(f"/referrals/new?enquiry={ID}").text)
     played.answers["GetEnquiry"] = enquiry(state=e.ENQUIRY_STATE_CANCELLED)
-    answer = client.post("/referrals/new", data=fields | {"nobody_calls": "1"})
-    assert (answer.status_code, "Esta consulta se canceló" in answer.text) == (422, True)
-    answer_fields = sent_fields(answer.text)
+    response = client.post("/referrals/new", data=fields | {"nobody_calls": "1"})
+    assert (response.status_code, "Esta consulta se canceló" in response.text) == (422, True)
+    response_fields = sent_fields(response.text)
     assert (
-        answer_fields["need_code"],
-        answer_fields["channel_code"],
-        "enquiry" in answer_fields,
+        response_fields["need_code"],
+        response_fields["channel_code"],
+        "enquiry" in response_fields,
     ) == ("HOU.EMG", "none", False)
     assert played.requests("CreatePerson") + played.requests("CreateReferral") == []
 
@@ -235,5 +235,5 @@ def test_a_message_about_an_enquiry_leads_to_it(
         messages=[n.Message(id=ID, kind="enquiry_opened", text="Preguntan.", enquiry_id=OTHER_ID)]
     )
     assert f'name="enquiry" value="{OTHER_ID}"' in client.get("/inbox").text
-    answer = send(client, "/inbox", f"/inbox/{ID}/read", enquiry=OTHER_ID)
-    assert answer.location == f"/enquiries/{OTHER_ID}"
+    response = send(client, "/inbox", f"/inbox/{ID}/read", enquiry=OTHER_ID)
+    assert response.location == f"/enquiries/{OTHER_ID}"

@@ -1,7 +1,7 @@
-"""Another account is not another person.
+"""A second account is not always a second person.
 
-An account that another one invited, or that shares its mailbox, device or account at a provider, is
-no second person for it.
+If one account invited another, or two accounts share a mailbox, a device or an account at a
+provider, neither can act as the second person for the other.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,8 @@ def invited(
     return scene.signed_in(email, OWN_PASSWORD, device)
 
 
-# Each of these functions takes the first person's step, and returns the second person's step.
+# Each of these functions performs the first person's step, and returns a function that performs
+# the second person's step.
 
 
 def provider_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
@@ -108,7 +109,7 @@ RULES_OF_THE_NETWORK = [provider_rule, change_rule, approval_rule, first_manager
 
 
 @pytest.mark.parametrize("rule", RULES_OF_THE_NETWORK)
-def test_a1_an_account_that_a_coordinator_invited_is_no_second_person_for_her(
+def test_a1_an_account_that_a_coordinator_invited_cannot_act_as_her_second_person(
     rule: Callable[[Scene, Stubs], Callable[[Stubs], object]], scene: Scene
 ) -> None:
     first, honest = founder(scene), founder(scene)
@@ -120,7 +121,7 @@ def test_a1_an_account_that_a_coordinator_invited_is_no_second_person_for_her(
     agree(honest)
 
 
-def test_a1_an_invitation_ties_both_accounts_and_all_accounts_that_one_person_invited(
+def test_a1_an_invitation_ties_inviter_and_invitee_and_all_invitees_of_one_inviter_to_each_other(
     scene: Scene,
 ) -> None:
     first = founder(scene)
@@ -179,7 +180,7 @@ def test_a3_accounts_with_the_same_mailbox_are_one_person_for_ever(
     assert refusal(lambda: agree(scene.signed_in(other_email))) == NOT_INDEPENDENT
 
 
-def test_a3_the_device_on_which_an_account_was_first_used_ties_it_to_all_accounts_used_there(
+def test_a3_an_account_is_tied_to_the_accounts_used_earlier_on_its_first_device(
     scene: Scene,
 ) -> None:
     first, coordinator_at_home = (
@@ -193,7 +194,7 @@ def test_a3_the_device_on_which_an_account_was_first_used_ties_it_to_all_account
     visitor = scene.worker(scene.coalition, Role.COORDINATOR).entry.email
     scene.signed_in(visitor, device="her own")
     scene.advance(minutes=1)
-    # her account was first used on another device, like that of a colleague at the same desk
+    # not tied: her account was first used on another device, so this shared one does not count
     change_rule(scene, first)(scene.signed_in(visitor, device="the office"))
 
 
@@ -209,11 +210,13 @@ def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(
     assert refusal(lambda: agree(scene.as_worker(second_worker))) == NOT_INDEPENDENT
     with scene.database.transaction(SYSTEM) as tx:
         sign_in_providers.forget_account(tx, first_worker.id)  # she was invited again
-        sign_in_providers.forget_accounts_of(tx, second_worker.organization_id)  # it was ended
+        sign_in_providers.forget_accounts_of(
+            tx, second_worker.organization_id
+        )  # her organisation's provider has a new client id
     assert refusal(lambda: agree(scene.as_worker(second_worker))) == NOT_INDEPENDENT
 
 
-def test_a3_a_manager_confirms_no_key_with_an_account_that_she_invited(
+def test_a3_a_manager_cannot_confirm_her_own_key_through_an_account_that_she_invited(
     scene: Scene, member: Organization
 ) -> None:
     maker, honest = (founder(scene, Role.MANAGER, organization=member) for _ in range(2))
@@ -242,7 +245,7 @@ def test_a_token_names_the_keys_that_its_worker_made_even_if_another_has_taken_t
     worker = scene.worker(member, Role.MANAGER)
     id = make_key(scene.as_worker(worker), "referrals.read").api_key.id
     founder(scene, Role.MANAGER, organization=member).TransferApiKey(id=id)
-    assert token_of(scene, worker.entry.email).includes(id)
+    assert kin_at_sign_in(scene, worker.entry.email).includes(id)
 
 
 def test_nobody_is_a_second_person_with_only_a_password_if_a_second_factor_is_required(
@@ -258,7 +261,7 @@ def test_nobody_is_a_second_person_with_only_a_password_if_a_second_factor_is_re
         assert token_kin(tx, worker.id, scene.clock.now(), strict=True) == NONE
 
 
-def test_a_token_that_does_not_state_its_workers_kin_makes_nobody_a_second_person(
+def test_a_worker_whose_token_does_not_state_her_kin_cannot_act_as_a_second_person(
     scene: Scene,
 ) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
@@ -266,15 +269,19 @@ def test_a_token_that_does_not_state_its_workers_kin_makes_nobody_a_second_perso
     assert refusal(lambda: change_rule(scene, founder(scene))(without_kin)) == NOT_INDEPENDENT
 
 
-def test_an_account_of_unknown_origin_is_no_second_person_for_thirty_days(scene: Scene) -> None:
+def test_an_account_of_unknown_origin_cannot_act_as_a_second_person_for_thirty_days(
+    scene: Scene,
+) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
     scene.rows("DELETE FROM account_origins WHERE worker_id = %s RETURNING 1", worker.id)
-    assert token_of(scene, worker.entry.email).alone == "unknown"
+    assert kin_at_sign_in(scene, worker.entry.email).alone == "unknown"
     scene.advance(days=30)
-    assert token_of(scene, worker.entry.email).alone == ""
+    assert kin_at_sign_in(scene, worker.entry.email).alone == ""
 
 
-def test_a_worker_with_more_kin_than_a_token_carries_is_no_second_person(scene: Scene) -> None:
+def test_a_worker_with_more_kin_than_a_token_carries_cannot_act_as_a_second_person(
+    scene: Scene,
+) -> None:
     related = [f"{number:032x}" for number in range(independence.MAX_RELATED + 1)]
     for ids, expected in (
         (related[1:], Kin(frozenset(map(mark_of, related[1:])), "")),
@@ -297,7 +304,7 @@ def test_devices_are_forgotten_and_who_invited_whom_is_not(scene: Scene) -> None
     ) == ([], origins)
 
 
-def token_of(scene: Scene, email: str) -> Kin:
+def kin_at_sign_in(scene: Scene, email: str) -> Kin:
     """Returns the kin in a token of a session that begins now."""
     session = scene.nobody.SignIn(email=email, password=PASSWORD)
     return scene.verifier.verify(session.tokens["enlace.partners"]).kin

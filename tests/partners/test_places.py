@@ -1,4 +1,4 @@
-"""Accepting a person subtracts a place from the stated figure; her exit adds it again.
+"""Accepting a person subtracts a place from the stated figure; her exit adds it back.
 
 A figure that was stated after the acceptance already counts her. These tests check what the
 shelter's own people see; test_time_steps.py checks what others see.
@@ -44,7 +44,7 @@ def test_an_acceptance_takes_a_bed_and_each_exit_gives_it_back(shelter: Shelter,
     shelter.refer("accepted", referral_id)
     after = shelter.shown()
     assert after.capacity.available == 2
-    assert after.etag != before.etag, "a reader sees other content"
+    assert after.etag != before.etag, "the content that readers see has changed"
     assert after.capacity.update_time == before.capacity.update_time, (
         "nobody has counted the beds again"
     )
@@ -88,7 +88,7 @@ def test_a_fact_that_arrives_several_times_counts_once(shelter: Shelter) -> None
     assert free(shelter) == 2
 
 
-def test_a_figure_stated_after_the_arrival_already_counts_the_person(shelter: Shelter) -> None:
+def test_a_figure_stated_after_the_acceptance_already_counts_the_person(shelter: Shelter) -> None:
     referral_id = new_id()
     shelter.state_room(1)
     minute_ago = shelter.scene.clock.now() - timedelta(minutes=1)
@@ -111,7 +111,7 @@ def test_free_beds_never_fall_below_zero_or_exceed_the_maximum(shelter: Shelter)
     assert free(shelter) == 0
 
 
-def test_a_shelter_that_took_in_more_people_than_it_has_beds_has_none_free_until_enough_left(
+def test_a_shelter_with_more_people_than_beds_has_none_free_until_enough_people_have_left(
     shelter: Shelter,
 ) -> None:
     shelter.state_room(1)
@@ -133,7 +133,9 @@ def test_a_shelter_that_took_in_more_people_than_it_has_beds_has_none_free_until
     assert free(shelter) == 0, "a new figure already counts everybody"
 
 
-def test_a_figure_that_counts_no_people_or_was_not_stated_stays_as_it_is(shelter: Shelter) -> None:
+def test_a_figure_in_appointments_stays_as_it_is_and_a_figure_that_was_not_stated_stays_empty(
+    shelter: Shelter,
+) -> None:
     shelter.state_room(3, unit=pb.CAPACITY_UNIT_APPOINTMENTS)
     shelter.scene.advance(minutes=1)
     shelter.refer("accepted")
@@ -145,7 +147,9 @@ def test_a_figure_that_counts_no_people_or_was_not_stated_stays_as_it_is(shelter
     assert (room.intake, room.HasField("available")) == (pb.INTAKE_OPEN, False)
 
 
-def test_nobody_else_takes_or_gives_a_bed(shelter: Shelter) -> None:
+def test_only_a_person_whom_the_shelter_itself_accepted_takes_a_bed_or_gives_one_back(
+    shelter: Shelter,
+) -> None:
     other = shelter.scene.organization("Ajena")
     shelter.refer("accepted", receiver_organization_id=other.id, actor_organization_id=other.id)
     assert free(shelter) == 3

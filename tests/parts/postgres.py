@@ -1,14 +1,14 @@
-"""A PostgreSQL for a test process, with many databases.
+"""A PostgreSQL server for a test process, with many databases.
 
 Each xdist worker has its own server, which starts in half a second. A database is a copy of a
 template that is migrated once per process, so each module, or each test, can have an empty database
 of its own in a twentieth of a second. Limitation: the server is not durable (fsync off); tests of
-durability after a power cut start a PostgreSQL of their own.
+durability after a power cut start a PostgreSQL server of their own.
 
-Many short runs in a row may share one server, if `SHARED_SERVER` is set to the value of
-`Server.shared_server`. A run then removes its databases, and keeps the templates for the next run.
-`python -m tests.parts.postgres` starts such a server, prints the value, and ends when its standard
-input is closed.
+Many short runs in a row may share one server, if the variable `SHARED_SERVER` is set to
+`Server.shared_server_value`. A run then removes its databases, and keeps the templates for the next
+run. `python -m tests.parts.postgres` starts such a server, prints the value, and ends when its
+standard input is closed.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class Database:
 
 
 class Server:
-    """A PostgreSQL for tests.
+    """A PostgreSQL server for tests.
 
-    Most tests need only `database()`; `engine` is for tests that stop, kill or restart it, and
-    start it again afterwards.
+    Most tests need only `database()`; `engine` is for tests that stop, kill or restart the
+    server; they must leave it running.
     """
 
     def __init__(self) -> None:
@@ -77,16 +77,16 @@ class Server:
         else:
             self._home = Path(tempfile.mkdtemp(prefix="enlace-test-postgres-"))
             if os.geteuid() == 0:
-                # so that PostgreSQL runs in place as the user nobody, and leaves nothing in the
-                # system's folders
+                # PostgreSQL then runs as the user nobody, who can reach this folder; otherwise the
+                # data would go into a system folder.
                 self._home.chmod(0o711)
             self.engine = Postgres(self._home, durable=False)
             self.engine.start()
         self._database_names: list[str] = []
 
     @property
-    def shared_server(self) -> str:
-        """Returns the value of `SHARED_SERVER` for the runs that are to use this server."""
+    def shared_server_value(self) -> str:
+        """Returns the value of the variable `SHARED_SERVER` for runs with this server."""
         return f"{self.engine.port} {self._home}"
 
     def database(self, service: str = "tests", migrations: Sequence[Path] = ()) -> Database:
@@ -115,12 +115,12 @@ class Server:
         return self.engine.programs()
 
     def dump(self, database: Database, file: Path) -> None:
-        """Copies a database into a file, as docs/operations.md does."""
+        """Copies a database into a file, as docs/operations.md describes."""
         url = database.migration_url
         self._run("pg_dump", "--format=custom", "--exclude-extension=*", f"--file={file}", url)
 
     def restore(self, database: Database, file: Path) -> None:
-        """Replaces a database by the copy in a file."""
+        """Replaces a database with the copy in a file."""
         url = database.migration_url
         options = ("--clean", "--if-exists", "--no-owner", f"--dbname={url}")
         self._run("pg_restore", *options, str(file))
@@ -162,6 +162,6 @@ def _app(service: str) -> Login:
 
 if __name__ == "__main__":
     server = Server()
-    print(server.shared_server, flush=True)
+    print(server.shared_server_value, flush=True)
     sys.stdin.read()
     server.close()

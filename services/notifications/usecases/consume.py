@@ -141,8 +141,8 @@ def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_e
 def organization(tx: Transaction, fact: Fact) -> None:
     """Records the standing of an organisation.
 
-    Once an organisation is suspended or has left, only letters of LETTERS_WHILE_INACTIVE are still
-    sent to it.
+    Once an organisation is suspended or has left, only letters of the kinds in
+    LETTERS_WHILE_INACTIVE are still sent to it.
     """
     body = wire.organization_fact(fact)
     members.save_organization(tx, body.organization_id, body.status_code)

@@ -112,9 +112,9 @@ def status() -> access.Answer:
     The worker sees the page that the caller would see. An operator of the caller's line also gets a
     link to the contact.
     """
-    # The contact is read first: this call uses the quota of attempts of the line's desk, which
-    # strangers' wrong guesses cannot exhaust. A right PIN then gives this device a quota of its
-    # own, under which the status is read.
+    # show_status reads the contact first, because that call counts against the attempts of the
+    # line's desk, which strangers' wrong guesses cannot exhaust. A correct PIN then gives this
+    # device a quota of its own for reading the status.
     return references.show_status(
         references.ask_status,
         again=lambda problem, reference: form(reference=reference, problem=problem),

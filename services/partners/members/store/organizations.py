@@ -107,7 +107,7 @@ def save(tx: Transaction, organization: Organization) -> None:
             "asked_first": json.dumps(
                 {
                     name: _plain(first)
-                    for name in _FIRST_REQUESTS
+                    for name in _FIRST_COORDINATOR_FIELDS
                     if (first := getattr(organization, name))
                 }
             ),
@@ -150,7 +150,8 @@ def fetch_many(tx: Transaction, ids: Sequence[str]) -> list[Organization]:
 def shelters(tx: Transaction, ids: Collection[str]) -> set[str]:
     """Returns which of these organisations are shelters.
 
-    A shelter has the type SHELTER or a service that is a shelter, and lists no other service.
+    A shelter has the type SHELTER or a service that is a shelter, and lists no
+    service that is not a shelter.
     """
     rows = tx.execute(
         f"SELECT o.id FROM organizations AS o WHERE o.id = ANY(%s) AND {_IS_SHELTER}", (list(ids),)
@@ -176,18 +177,18 @@ def page_by_name(
     country: str,
     type: OrganizationType | None,
     status: OrganizationStatus | None,
-    all_for: str | None,
+    only_inactive_id: str | None,
     agreement_before: date | None = None,
-    shelters_for: str | None = None,
+    only_shelter_id: str | None = None,
     waits_for_second: bool = False,
 ) -> tuple[list[Organization], Cursor | None]:
     """Returns a page of organisations, sorted by name, and the position of the next page or None.
 
-    `all_for`: the only organisation that is included even if it is inactive; None includes all
-    inactive organisations. `agreement_before`: only approved members whose agreement ends before
-    this date. `shelters_for`: the only organisation that is included even if it is a shelter; None
-    includes all shelters. `waits_for_second`: only organisations with a suspension, a hold, a
-    reinstatement or an end of membership that waits for a second coordinator.
+    `only_inactive_id`: the only inactive organisation that is included; None includes all.
+    `agreement_before`: only approved members whose agreement ends before this date.
+    `only_shelter_id`: the only shelter that is included; None includes all. `waits_for_second`:
+    only organisations with a suspension, a hold, a reinstatement or an end of membership that waits
+    for a second coordinator.
     """
     rows = tx.execute(
         "SELECT * FROM organizations AS o WHERE (%(after)s::text[] IS NULL"
@@ -199,16 +200,18 @@ def page_by_name(
         " AND agreement_expire_date < %(agreement_before)s))"
         " AND (NOT %(waits)s OR suspension_expire_time IS NOT NULL"
         " OR asked_first ?| ARRAY['reinstatement', 'leaving'])"
-        " AND (%(all_for)s::text IS NULL OR status = ANY(%(active)s) OR id = %(all_for)s)"
-        f" AND (%(shelters_for)s::text IS NULL OR id = %(shelters_for)s OR NOT ({_IS_SHELTER}))"
+        " AND (%(only_inactive_id)s::text IS NULL OR status = ANY(%(active)s)"
+        " OR id = %(only_inactive_id)s)"
+        " AND (%(only_shelter_id)s::text IS NULL OR id = %(only_shelter_id)s"
+        f" OR NOT ({_IS_SHELTER}))"
         " ORDER BY name_key, id LIMIT %(limit)s",
         {
-            "shelters_for": shelters_for,
+            "only_shelter_id": only_shelter_id,
             "after": after,
             "country": country,
             "type": type,
             "status": status,
-            "all_for": all_for,
+            "only_inactive_id": only_inactive_id,
             "agreement_before": agreement_before,
             "waits": waits_for_second,
             "active": [str(word) for word in ACTIVE],
@@ -238,7 +241,8 @@ def hotlines(tx: Transaction) -> list[Organization]:
 def with_agreement_ending(tx: Transaction, today: date, at_most: int) -> list[Organization]:
     """Returns members whose agreement is over or ends soon, earliest end first, locked.
 
-    Members that are locked already, or have had all due warnings, are left out.
+    Leaves out members that are locked already, and those whose agreement has not ended and that
+    have had all due warnings.
     """
     days = ", ".join(f"({number})" for number in WARNING_DAYS)
     rows = tx.execute(
@@ -256,7 +260,8 @@ def count_access(tx: Transaction, id: str, now: datetime, step: datetime) -> dic
     """Counts the active accounts, keys, services and invitations of an organisation.
 
     Also counts the people who are at its services at the time `step`. This count is at least one if
-    anybody came before that time, so that empty services look like services with a few people.
+    anybody came before that time. The caller rounds it up, so that empty services look like
+    services with a few people.
     """
     row = tx.execute(
         "SELECT (SELECT count(*) FROM workers WHERE organization_id = %(id)s"
@@ -271,7 +276,7 @@ def count_access(tx: Transaction, id: str, now: datetime, step: datetime) -> dic
         " (SELECT greatest(coalesce(sum(places) FILTER (WHERE leave_time IS NULL"
         " OR leave_time >= %(step)s), 0), least(count(*), 1))::int"
         "   FROM places_taken JOIN services ON services.id = service_id"
-        " WHERE organization_id = %(id)s AND take_time < %(step)s) AS most_people_inside",
+        " WHERE organization_id = %(id)s AND take_time < %(step)s) AS people_inside",
         {"id": id, "now": now, "step": step},
     ).fetchone()
     assert row is not None
@@ -367,7 +372,7 @@ def read(row: Row) -> Organization:
     )
 
 
-_FIRST_REQUESTS = ("last_hold", "reinstatement", "leaving")
+_FIRST_COORDINATOR_FIELDS = ("last_hold", "reinstatement", "leaving")
 _LOCK_CLAUSES = {"": "", "UPDATE": "FOR UPDATE", "SHARE": "FOR SHARE"}
 
 

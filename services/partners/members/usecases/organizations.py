@@ -123,9 +123,9 @@ class Organizations:
             country=request.country,
             type=type,
             status=status,
-            all_for=None if sees_all else own_id,
+            only_inactive_id=None if sees_all else own_id,
             agreement_before=agreement_before,
-            shelters_for=None if sees_all or sees_shelters(call.tx, call.caller) else own_id,
+            only_shelter_id=None if sees_all or sees_shelters(call.tx, call.caller) else own_id,
             waits_for_second=request.waits_for_second,
         )
         return pb.ListOrganizationsResponse(
@@ -272,7 +272,7 @@ class Organizations:
         now, id = call.clock.now(), request.organization_id
         _existing(organizations.fetch(call.tx, id) if is_id(id) else None)
         counts = organizations.count_access(call.tx, id, now, time_step_of(now))
-        counts["most_people_inside"] = -(-counts["most_people_inside"] // _STEP) * _STEP
+        counts["most_people_inside"] = -(-counts.pop("people_inside") // _STEP) * _STEP
         return pb.MemberAccess(
             **counts, has_second_coordinator=coordinator(call.tx, call.caller, now).has_second
         )

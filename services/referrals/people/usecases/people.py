@@ -192,7 +192,7 @@ class People:
         return pb.SearchPeopleResponse(people=messages, incomplete=len(people) > MAX_RESULTS)
 
     def UpdatePerson(self, request: pb.UpdatePersonRequest, call: Call) -> pb.Person:
-        """Corrects the data of a file that are not sealed.
+        """Corrects the unsealed data of a file.
 
         The identity is opened only for the birth date, from which the age band follows. If it can't
         be opened, it stays as it is, and its birth date counts as unknown.
@@ -232,7 +232,9 @@ class People:
             raise Invalid(("identity", "required"))
         newer_identity = Identity().with_fields(newer_identity, names)
         identifier = object_id(request.id)
-        self._files.lock(tx, identifier)  # before her rows, as in an erasure
+        self._files.lock(
+            tx, identifier
+        )  # this lock comes before those on her rows, as in an erasure
         person = self._changeable_person(tx, call.caller, identifier, version(request.etag))
         today = day_at(now, person.coarse.country, person.coarse.department)
         newer_identity.check(today)
@@ -336,7 +338,7 @@ class People:
         )
 
     def ExportPerson(self, request: pb.ExportPersonRequest, call: Call) -> pb.ExportPersonResponse:
-        """Publishes that a person's data sheet is exported.
+        """Publishes the fact that a person's data sheet is exported; exports nothing itself.
 
         Raises NotFound for files of other organisations.
         """

@@ -76,7 +76,7 @@ from services.referrals.referrals.store import renewals as renewal_book
 from services.referrals.referrals.usecases.enquiries import PREVIEW_BUDGET, Enquiries
 from services.referrals.referrals.usecases.figures import Statistics
 from services.referrals.referrals.usecases.grants import Grants
-from services.referrals.referrals.usecases.lives import Lives
+from services.referrals.referrals.usecases.referral_changes import ReferralChanges
 from services.referrals.referrals.usecases.referrals import Referrals
 from services.referrals.referrals.usecases.renewals import Renewals
 from services.referrals.referrals.usecases.watch import Watch
@@ -126,7 +126,7 @@ class Components:
     """The objects that answer calls, and the use cases that the loops call."""
 
     servicers: list[Servicer]
-    lives: Lives
+    referral_changes: ReferralChanges
     consents: Consents
     erasing: ErasureRpcs
     contacts: Contacts
@@ -160,17 +160,19 @@ def make(
     policies = Policies()
     openings = Openings(openings_an_hour)
     grants = Grants(files, receipts)
-    lives = Lives(files, plans, policies)
+    referral_changes = ReferralChanges(files, plans, policies)
     searches = Guesses(database, keyring, "name", SEARCH_BUDGET, SEARCH_BUDGET)
     people = People(files, grants, openings, policies, searches, pages)
-    consents = Consents(files, lives, receipts, plans, pages)
+    consents = Consents(files, referral_changes, receipts, plans, pages)
     notes = ContactNotes(keyring, files)
     gate = ReferenceGate(
         book, Guesses(database, keyring, "pin", REFERENCE_BUDGET, ADDRESS_BUDGET, LANES), clock
     )
     contacts = Contacts(book, notes, files, policies, openings, gate, pages)
-    references = References(gate, book, notes, files, receipts, lives, consents, policies)
-    erasing = ErasureRpcs(files, consents, lives, contacts, pages)
+    references = References(
+        gate, book, notes, files, receipts, referral_changes, consents, policies
+    )
+    erasing = ErasureRpcs(files, consents, referral_changes, contacts, pages)
     enquiries = Enquiries(
         files,
         Guesses(database, keyring, "enquiry", PREVIEW_BUDGET, PREVIEW_BUDGET),
@@ -183,7 +185,9 @@ def make(
     emergencies = Emergencies(files, grants, openings, pages)
     idempotency = IdempotencyStore(keyring)
     tokens = pages, WatchTokens(keyring), ResumeTokens(keyring)
-    referrals = Referrals(files, grants, receipts, plans, policies, openings, lives, watch, *tokens)
+    referrals = Referrals(
+        files, grants, receipts, plans, policies, openings, referral_changes, watch, *tokens
+    )
     servicers = [
         Servicer(
             descriptor,
@@ -211,7 +215,7 @@ def make(
     ]
     return Components(
         servicers,
-        lives,
+        referral_changes,
         consents,
         erasing,
         contacts,
@@ -252,7 +256,7 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
-            partial(subscriptions.consume, components.lives, parts.clock),
+            partial(subscriptions.consume, components.referral_changes, parts.clock),
             database=parts.database,
             broker=parts.broker,
             trusted_signers=key_folder.trusted_signers(settings.keys, "partners"),
@@ -261,7 +265,7 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
             on_held=lambda held: server.set_status("facts", not held),
         ).loop(),
         DeadlineScheduler(
-            components.lives, parts.database, parts.clock, deadlines.next_time, "clocks"
+            components.referral_changes, parts.database, parts.clock, deadlines.next_time, "clocks"
         ).loop(),
         DeadlineScheduler(
             components.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries"

@@ -9,7 +9,7 @@ from facts.outbox import Fact
 from protos.partners.v1 import facts_pb2
 from services.referrals.network.domain.service import Ages, Attribute
 from services.referrals.referrals.usecases import members
-from services.referrals.referrals.usecases.lives import Lives
+from services.referrals.referrals.usecases.referral_changes import ReferralChanges
 
 TOPIC = "enlace.partners.v1"
 # The attribute of an enquiry that corresponds to each criterion in the directory.
@@ -23,7 +23,7 @@ _USES = {
 _TYPE = re.compile(r"enlace\.([a-z_]+)\.[a-z_]+\.v1")
 
 
-def consume(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
+def consume(referral_changes: ReferralChanges, clock: Clock, tx: Transaction, fact: Fact) -> bool:
     """Applies one fact from the partners service; returns whether more work is left for this fact.
 
     Raises NewerKind for an unknown kind, so that the fact is held: this version can't judge it.
@@ -41,7 +41,10 @@ def consume(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
             organization.country_code,
             organization.department_code,
         )
-        return lives.note_standing(tx, clock.now(), organization.organization_id) or has_more_work
+        return (
+            referral_changes.note_standing(tx, clock.now(), organization.organization_id)
+            or has_more_work
+        )
     elif kind == "service":
         service = facts_pb2.ServiceFact.FromString(fact.payload)
         uses = (
@@ -70,7 +73,7 @@ def consume(lives: Lives, clock: Clock, tx: Transaction, fact: Fact) -> bool:
         active = worker.status_code == "ACTIVE"
         members.record_worker(tx, worker.worker_id, worker.organization_id, active)
         if not active:
-            return lives.hand_to_desk(tx, clock.now(), worker.worker_id)
+            return referral_changes.hand_to_desk(tx, clock.now(), worker.worker_id)
     elif kind == "api_key":
         key = facts_pb2.ApiKeyFact.FromString(fact.payload)
         members.record_key(tx, key.api_key_id, key.live)

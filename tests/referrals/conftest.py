@@ -143,7 +143,9 @@ class Service:
 
     def scheduler(self) -> DeadlineScheduler:
         """Returns a new scheduler of the deadlines of referrals."""
-        return DeadlineScheduler(self.made.lives, self.database, self.clock, next_time, "clocks")
+        return DeadlineScheduler(
+            self.made.referral_changes, self.database, self.clock, next_time, "clocks"
+        )
 
     def fire_after(self, span: timedelta) -> int:
         """Lets this time pass, and fires the deadlines of referrals that are due then."""

@@ -60,14 +60,14 @@ def recorded_changes(service: Service, person_id: str) -> int:
         ("2008-03-05", "", None),
     ],
 )
-def test_b8_an_age_band_ends_on_a_birthday(birth_date: str, band: str, end: date | None) -> None:
+def test_an_age_band_ends_on_a_birthday(birth_date: str, band: str, end: date | None) -> None:
     assert band_end(birth_date, band) == end
     if end is not None:
         assert age_band(birth_date, end - timedelta(days=1)) == band
         assert age_band(birth_date, end) != band
 
 
-def test_b8_a_person_comes_of_age_when_her_birthday_begins_in_her_local_time(
+def test_a_person_comes_of_age_when_her_birthday_begins_in_her_local_time(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
@@ -84,7 +84,7 @@ def test_b8_a_person_comes_of_age_when_her_birthday_begins_in_her_local_time(
     assert file_at(datetime(2033, 3, 6, tzinfo=UTC)) == (pb.AGE_BAND_25_TO_59, 2)
 
 
-def test_b8_when_a_girl_comes_of_age_her_file_has_a_new_version_and_a_guardians_consent_ends(
+def test_when_a_girl_comes_of_age_her_file_has_a_new_version_and_a_guardians_consent_ends(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
@@ -96,7 +96,7 @@ def test_b8_when_a_girl_comes_of_age_her_file_has_a_new_version_and_a_guardians_
     assert story.ngo.GetPerson(p.GetPersonRequest(id=girl.id)).etag != girl.etag
 
 
-def test_b8_a_corrected_birth_date_moves_the_day_on_which_the_age_band_changes(
+def test_a_corrected_birth_date_moves_the_day_on_which_the_age_band_changes(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
@@ -111,7 +111,7 @@ def test_b8_a_corrected_birth_date_moves_the_day_on_which_the_age_band_changes(
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
-def test_b8_the_day_of_the_change_is_stored_only_as_a_keyed_fingerprint(
+def test_the_day_of_the_change_is_stored_only_as_a_keyed_fingerprint(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
@@ -130,7 +130,7 @@ def prepare_file_from_before_the_migration(service: Service, person_id: str, now
         pass
 
 
-def test_b8_a_file_from_before_the_migration_gets_its_day_in_the_background(
+def test_a_file_from_before_the_migration_gets_its_day_in_the_background(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
@@ -140,7 +140,7 @@ def test_b8_a_file_from_before_the_migration_gets_its_day_in_the_background(
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
-def test_b8_a_file_from_before_the_migration_is_updated_however_long_ago_its_band_ended(
+def test_a_file_from_before_the_migration_is_updated_however_long_ago_its_band_ended(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)
@@ -148,7 +148,7 @@ def test_b8_a_file_from_before_the_migration_is_updated_however_long_ago_its_ban
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
-def test_b8_a_file_that_cannot_be_opened_does_not_delay_the_update_of_other_files(
+def test_a_file_that_cannot_be_opened_does_not_delay_the_update_of_other_files(
     story: Story, service: Service
 ) -> None:
     broken_file, girl = girl_of_seventeen(story), girl_of_seventeen(story)
@@ -164,7 +164,7 @@ def test_b8_a_file_that_cannot_be_opened_does_not_delay_the_update_of_other_file
     assert note_all_ages(service) == 0
 
 
-def test_b8_two_processes_record_each_change_of_age_once(story: Story, service: Service) -> None:
+def test_two_processes_record_each_change_of_age_once(story: Story, service: Service) -> None:
     girls = [girl_of_seventeen(story) for _ in range(3)]
     service.clock.set(EIGHTEEN + MANAGUA_OFFSET)
     other_noter = AgeNoter(
@@ -178,7 +178,7 @@ def test_b8_two_processes_record_each_change_of_age_once(story: Story, service: 
     assert [recorded_changes(service, girl.id) for girl in girls] == [1, 1, 1]
 
 
-def test_b8_a_file_whose_local_day_has_not_begun_is_not_opened_and_does_not_delay_others(
+def test_a_file_whose_local_day_has_not_begun_is_not_opened_and_does_not_delay_others(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.referrals.files.usecases.ages._BATCH", 1)

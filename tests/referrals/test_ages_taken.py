@@ -45,7 +45,7 @@ def request_to_send(story: Story, person: p.Person) -> pb.SendReferralRequest:
     return send_request(story.draft(person), receipt.id)
 
 
-def test_b9_a_girl_of_fifteen_is_sent_to_a_shelter_for_adults_only_after_an_acknowledgement(
+def test_a_girl_of_fifteen_is_sent_to_a_shelter_for_adults_only_after_an_acknowledgement(
     story: Story, service: Service, shelter_for_adults: None
 ) -> None:
     request = request_to_send(story, story.child())
@@ -59,19 +59,19 @@ def test_b9_a_girl_of_fifteen_is_sent_to_a_shelter_for_adults_only_after_an_ackn
     assert "acknowledged:age_not_taken" in rows[0]["detail_codes"]
 
 
-def test_b9_an_override_does_not_send_a_child_to_a_shelter_for_adults(
+def test_an_override_does_not_send_a_child_to_a_shelter_for_adults(
     story: Story, shelter_for_adults: None
 ) -> None:
     assert refusal(partial(story.overridden, person=story.child())) == NOT_TAKEN
 
 
-def test_b9_a_person_of_an_accepted_age_is_sent_without_an_acknowledgement(
+def test_a_person_of_an_accepted_age_is_sent_without_an_acknowledgement(
     story: Story, shelter_for_adults: None
 ) -> None:
     assert story.ngo.SendReferral(request_to_send(story, story.person())).state == pb.STATE_SENT
 
 
-def test_b9_a_pathway_for_adults_starts_for_a_girl_of_fifteen_only_after_an_acknowledgement(
+def test_a_pathway_for_adults_starts_for_a_girl_of_fifteen_only_after_an_acknowledgement(
     story: Story,
 ) -> None:
     request = plans_pb2.CreatePlanRequest(

@@ -436,7 +436,7 @@ def test_a_callers_note_is_sealed_with_the_key_of_the_file_in_her_referral(
     assert later_notes(operator, call.contact) == ["tepezcuintle"]
 
 
-def test_b9_a_line_cannot_record_a_contact_for_a_line_of_another_country(story: Story) -> None:
+def test_a_line_cannot_record_a_contact_for_a_line_of_another_country(story: Story) -> None:
     call = story.contact()
     for organization, other in (("hotline", "CR"), ("clinic", "NI")):
         for caller in ({"pin": "4821"}, credentials(call)):

@@ -63,7 +63,7 @@ def update(line: Story, draft: pb.Referral, **values: Any) -> pb.Referral:
     ],
     ids=["wants protection", "wants protection, stated", "no answers"],
 )
-def test_b9_a_draft_is_at_least_as_urgent_as_the_answers_of_its_contact(
+def test_a_draft_is_at_least_as_urgent_as_the_answers_of_its_contact(
     line: Story,
     answers: dict[str, Any],
     urgency: pb.Urgency.ValueType,
@@ -110,13 +110,13 @@ def test_a_draft_is_sent_with_the_urgency_of_later_answers_unless_a_reason_lower
     }
 
 
-def test_b9_linking_a_draft_to_a_contact_raises_its_urgency(line: Story) -> None:
+def test_linking_a_draft_to_a_contact_raises_its_urgency(line: Story) -> None:
     draft = line.draft(urgency=pb.URGENCY_URGENT)
     linked_draft = update(line, draft, contact_id=contact_for_protection(line))
     assert linked_draft.urgency == pb.URGENCY_IMMEDIATE
 
 
-def test_b9_an_urgency_below_the_callers_answers_needs_a_reason(line: Story) -> None:
+def test_an_urgency_below_the_callers_answers_needs_a_reason(line: Story) -> None:
     lower_draft = partial(
         line.draft, contact_id=contact_for_protection(line), urgency=pb.URGENCY_EMERGENCY
     )
@@ -138,7 +138,7 @@ def test_b9_an_urgency_below_the_callers_answers_needs_a_reason(line: Story) -> 
     assert wrong_fields(partial(update, line, raised, urgency=pb.URGENCY_NORMAL)) == NOT_UPDATED
 
 
-def test_b9_lowering_the_urgency_of_a_sent_referral_needs_a_reason(line: Story) -> None:
+def test_lowering_the_urgency_of_a_sent_referral_needs_a_reason(line: Story) -> None:
     sent = line.sent(contact_id=contact_for_protection(line), urgency=pb.URGENCY_IMMEDIATE)
     lower = partial(
         line.operator.AmendReferral, id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT
@@ -151,7 +151,7 @@ def test_b9_lowering_the_urgency_of_a_sent_referral_needs_a_reason(line: Story) 
     )
 
 
-def test_b9_an_enquiry_is_at_least_as_urgent_as_the_callers_answers(line: Story) -> None:
+def test_an_enquiry_is_at_least_as_urgent_as_the_callers_answers(line: Story) -> None:
     enquire = partial(
         line.operator.CreateEnquiry,
         **NOTHING_UNSAFE,

@@ -126,7 +126,7 @@ def test_nobody_is_made_responsible_while_her_account_ends(
     fact = Fact("subject", 1, "enlace.worker.suspended.v1", body.SerializeToString(), NOON)
     with ThreadPoolExecutor(1) as pool:
         with service.database.transaction(SYSTEM) as tx:
-            subscriptions.consume(service.made.lives, service.clock, tx, fact)
+            subscriptions.consume(service.made.referral_changes, service.clock, tx, fact)
             future = pool.submit(
                 refusal,
                 lambda: caller.AssignReferral(assign_request(accepted, colleague.caller.id)),

@@ -375,7 +375,7 @@ def expire(hand_over: HandOver) -> None:
     service = hand_over.story.service
     service.clock.advance(timedelta(days=2))
     with service.database.transaction(SYSTEM) as tx:
-        while service.made.lives.fire_deadlines(tx, service.clock.now(), 50):
+        while service.made.referral_changes.fire_deadlines(tx, service.clock.now(), 50):
             pass
 
 

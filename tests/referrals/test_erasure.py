@@ -402,7 +402,7 @@ def test_no_word_of_an_erased_person_is_left_in_the_whole_database(
     ] == []
 
 
-def test_c16_proposed_erasures_are_listed_in_pages(story: Story, manager: Client) -> None:
+def test_proposed_erasures_are_listed_in_pages(story: Story, manager: Client) -> None:
     person_ids = {story.person().id for _ in range(3)}
     for person_id in person_ids:
         propose(story.ngo, person_id)

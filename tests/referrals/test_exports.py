@@ -23,7 +23,7 @@ def exports(client: Client, since: datetime) -> list[str]:
     return [export.person_id for export in client.ListOwnExports(since_time=since).exports]
 
 
-def test_a4_exactly_these_rpcs_need_a_fresh_proof() -> None:
+def test_exactly_these_rpcs_need_a_fresh_proof() -> None:
     assert {
         method.name
         for service in SERVICES
@@ -33,7 +33,7 @@ def test_a4_exactly_these_rpcs_need_a_fresh_proof() -> None:
     } == {"ExportPerson"}
 
 
-def test_a4_a_sheet_is_exported_only_within_ten_minutes_of_a_proof(
+def test_a_sheet_is_exported_only_within_ten_minutes_of_a_proof(
     service: Service, story: Story
 ) -> None:
     person_id = story.person().id
@@ -49,7 +49,7 @@ def test_a4_a_sheet_is_exported_only_within_ten_minutes_of_a_proof(
     )
 
 
-def test_a4_an_export_is_recorded_and_listed_only_for_the_worker_who_made_it(
+def test_an_export_is_recorded_and_listed_only_for_the_worker_who_made_it(
     service: Service, story: Story
 ) -> None:
     since, person_id = service.clock.now(), story.person().id
@@ -62,7 +62,7 @@ def test_a4_an_export_is_recorded_and_listed_only_for_the_worker_who_made_it(
     assert refusal(colleague.ListOwnExports) == ("INVALID_ARGUMENT", "invalid_fields")
 
 
-def test_a4_further_exports_push_no_export_off_the_list(service: Service, story: Story) -> None:
+def test_further_exports_push_no_export_off_the_list(service: Service, story: Story) -> None:
     since, person_ids = service.clock.now(), [story.person().id for _ in range(5)]
     thief = service.as_("ngo", "WORKER", "MANAGER")
     for person_id in person_ids:
@@ -73,15 +73,13 @@ def test_a4_further_exports_push_no_export_off_the_list(service: Service, story:
     assert (listed_ids[-1], set(listed_ids)) == (person_ids[0], set(person_ids))
 
 
-def test_a4_no_other_organisation_exports_the_sheet_of_a_file(
-    service: Service, story: Story
-) -> None:
+def test_no_other_organisation_exports_the_sheet_of_a_file(service: Service, story: Story) -> None:
     person_id = story.person().id
     for organization in ("shelter", "clinic"):
         assert refusal(partial(export, service.as_(organization, "WORKER"), person_id)) == NOT_FOUND
 
 
-def test_a4_an_export_is_published_without_a_name(service: Service, story: Story) -> None:
+def test_an_export_is_published_without_a_name(service: Service, story: Story) -> None:
     person_id = story.person(given_name="Marta").id
     colleague = service.as_("ngo", "WORKER")
     export(colleague, person_id)

@@ -83,7 +83,7 @@ def test_guesses_are_answered_alike_for_an_existing_and_an_unknown_reference(
     assert answers_for(existing_reference)[:10] == [WAIT] * 10
 
 
-def test_c13_guesses_from_one_address_block_that_address_but_not_the_callers_address(
+def test_guesses_from_one_address_block_that_address_but_not_the_callers_address(
     story: Story, service: Service
 ) -> None:
     call = story.contact()
@@ -93,7 +93,7 @@ def test_c13_guesses_from_one_address_block_that_address_but_not_the_callers_add
     assert_found(service, call, address="192.0.2.67")
 
 
-def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out(
+def test_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out(
     story: Story, service: Service
 ) -> None:
     call, unknown_reference = story.contact(), new_reference()
@@ -116,7 +116,7 @@ def test_c13_guesses_from_many_addresses_delay_the_caller_but_never_lock_her_out
     assert_found(service, call, address="192.0.2.67")
 
 
-def test_c13_a_line_finds_a_caller_despite_guesses_and_is_never_blocked_for_long(
+def test_a_line_finds_a_caller_despite_guesses_and_is_never_blocked_for_long(
     story: Story, service: Service
 ) -> None:
     call = story.contact()
@@ -220,7 +220,7 @@ def test_concurrent_guesses_do_not_evade_the_limit(
     assert results == {WRONG: 10, WAIT: 10}
 
 
-def test_c15_forged_addresses_count_as_one_address_and_do_not_use_up_the_callers_limit(
+def test_forged_addresses_count_as_one_address_and_do_not_use_up_the_callers_limit(
     story: Story, service: Service
 ) -> None:
     call, public = story.contact(), contacts_pb2_grpc.ReferencesStub(service.channel)

@@ -71,12 +71,12 @@ def confirm(service: Service, receipt: p.Receipt) -> p.Receipt:
 
 
 @pytest.mark.parametrize("giver", ["guardian", "authority"])
-def test_b6_a_childs_no_is_not_overruled_by_guardian_or_authority(giver: str, story: Story) -> None:
+def test_a_childs_no_is_not_overruled_by_guardian_or_authority(giver: str, story: Story) -> None:
     consent = partial(story.receipt, story.child().id, giver=giver, assent_code="refused")
     assert refusal(consent) == ASSENT_REQUIRED
 
 
-def test_b6_a_childs_no_is_overruled_only_by_two_people_in_her_best_interest(
+def test_a_childs_no_is_overruled_only_by_two_people_in_her_best_interest(
     story: Story, service: Service
 ) -> None:
     draft = story.draft(story.child())
@@ -87,14 +87,14 @@ def test_b6_a_childs_no_is_overruled_only_by_two_people_in_her_best_interest(
 
 
 @pytest.mark.parametrize("giver", ["guardian", "authority", "best_interest"])
-def test_b6_a_child_of_fifteen_cannot_be_recorded_as_too_young_to_be_asked(
+def test_a_child_of_fifteen_cannot_be_recorded_as_too_young_to_be_asked(
     giver: str, story: Story
 ) -> None:
     consent = partial(story.receipt, story.child().id, giver=giver, assent_code="too_young")
     assert wrong_fields(consent) == [("receipt.assent_code", "out_of_range")]
 
 
-def test_b6_a_consent_for_a_child_too_young_to_ask_ends_when_she_turns_out_to_be_older(
+def test_a_consent_for_a_child_too_young_to_ask_ends_when_she_turns_out_to_be_older(
     story: Story,
 ) -> None:
     draft = story.draft(story.person(birth_date="2020-01-01"))
@@ -108,7 +108,7 @@ def test_b6_a_consent_for_a_child_too_young_to_ask_ends_when_she_turns_out_to_be
 # An unknown age.
 
 
-def test_b6_a_person_of_unknown_age_is_treated_as_a_child(story: Story) -> None:
+def test_a_person_of_unknown_age_is_treated_as_a_child(story: Story) -> None:
     person = person_of_unknown_age(story)
     assert refusal(lambda: story.receipt(person.id)) == ("FAILED_PRECONDITION", "guardian_required")
     assert wrong_fields(
@@ -117,7 +117,7 @@ def test_b6_a_person_of_unknown_age_is_treated_as_a_child(story: Story) -> None:
     assert is_live(story, story.receipt(person.id, giver="guardian", assent_code="given"))
 
 
-def test_b6_a_person_of_unknown_age_is_treated_as_an_adult_if_a_ground_is_given(
+def test_a_person_of_unknown_age_is_treated_as_an_adult_if_a_ground_is_given(
     story: Story,
 ) -> None:
     draft = story.draft(person_of_unknown_age(story))
@@ -143,7 +143,7 @@ def test_b6_a_person_of_unknown_age_is_treated_as_an_adult_if_a_ground_is_given(
         ),
     ],
 )
-def test_b6_a_consent_opens_nothing_once_the_birth_date_shows_that_its_giver_was_wrong(
+def test_a_consent_opens_nothing_once_the_birth_date_shows_that_its_giver_was_wrong(
     story: Story, make_person: Callable[[Story], p.Person], consent: dict[str, Any], birth_date: str
 ) -> None:
     draft = story.draft(make_person(story))
@@ -153,7 +153,7 @@ def test_b6_a_consent_opens_nothing_once_the_birth_date_shows_that_its_giver_was
     assert refusal(lambda: open_received(story, sent)) == ("FAILED_PRECONDITION", "receipt_missing")
 
 
-def test_b6_a_person_of_unknown_age_is_not_referred_to_the_police_against_her_no(
+def test_a_person_of_unknown_age_is_not_referred_to_the_police_against_her_no(
     story: Story,
 ) -> None:
     decision = partial(
@@ -166,7 +166,7 @@ def test_b6_a_person_of_unknown_age_is_not_referred_to_the_police_against_her_no
     assert refusal(decision) == OWN_CONSENT_REQUIRED
 
 
-def test_b6_a_withdrawal_ends_a_decision_against_the_no_of_a_person_of_unknown_age(
+def test_a_withdrawal_ends_a_decision_against_the_no_of_a_person_of_unknown_age(
     story: Story, service: Service
 ) -> None:
     person_id = person_of_unknown_age(story).id
@@ -196,7 +196,7 @@ def consent_by_another(
     return replace(story, ngo=story.rescuer).receipt(person_id, giver=by, **values)
 
 
-def test_b7_consent_by_another_for_an_adult_needs_a_second_worker(
+def test_consent_by_another_for_an_adult_needs_a_second_worker(
     story: Story, service: Service
 ) -> None:
     draft = story.draft()
@@ -212,7 +212,7 @@ def test_b7_consent_by_another_for_an_adult_needs_a_second_worker(
     assert open_received(story, send(story, draft, consent)).given_name == "Ximena"
 
 
-def test_b7_consent_by_another_for_an_adult_needs_a_ground_and_has_the_limits_of_an_override(
+def test_consent_by_another_for_an_adult_needs_a_ground_and_has_the_limits_of_an_override(
     story: Story,
 ) -> None:
     person = story.person()
@@ -227,7 +227,7 @@ def test_b7_consent_by_another_for_an_adult_needs_a_ground_and_has_the_limits_of
     assert until_time == NOON + timedelta(hours=72)
 
 
-def test_b7_consent_by_another_for_an_adult_needs_the_right_to_override(story: Story) -> None:
+def test_consent_by_another_for_an_adult_needs_the_right_to_override(story: Story) -> None:
     consent = partial(
         story.receipt,
         story.person().id,
@@ -239,28 +239,26 @@ def test_b7_consent_by_another_for_an_adult_needs_the_right_to_override(story: S
 
 
 @pytest.mark.parametrize("by", ["guardian", "authority"])
-def test_b7_only_the_adult_herself_consents_to_a_referral_to_the_police(
-    by: str, story: Story
-) -> None:
+def test_only_the_adult_herself_consents_to_a_referral_to_the_police(by: str, story: Story) -> None:
     person = story.person()
     consent = partial(consent_by_another, story, person.id, by, recipient=ORG["police"])
     assert refusal(consent) == OWN_CONSENT_REQUIRED
     assert is_live(story, story.receipt(person.id, recipient=ORG["police"], purposes=["PRO"]))
 
 
-def test_b7_a_decision_in_a_childs_best_interest_is_refused_for_an_adult(story: Story) -> None:
+def test_a_decision_in_a_childs_best_interest_is_refused_for_an_adult(story: Story) -> None:
     decide = partial(consent_by_another, story, story.person().id, "best_interest")
     assert refusal(decide) == OWN_CONSENT_REQUIRED
 
 
-def test_b7_nobody_consents_for_a_person_who_has_withdrawn_any_consent(story: Story) -> None:
+def test_nobody_consents_for_a_person_who_has_withdrawn_any_consent(story: Story) -> None:
     person = story.person()
     own_receipt = story.receipt(person.id, recipient=ORG["clinic"], purposes=["MED"])
     story.ngo.WithdrawReceipt(id=own_receipt.id)
     assert refusal(partial(consent_by_another, story, person.id)) == OWN_CONSENT_REQUIRED
 
 
-def test_b7_a_persons_withdrawal_ends_the_consents_that_others_gave_for_her(
+def test_a_persons_withdrawal_ends_the_consents_that_others_gave_for_her(
     story: Story, service: Service
 ) -> None:
     draft = story.draft()
@@ -271,7 +269,7 @@ def test_b7_a_persons_withdrawal_ends_the_consents_that_others_gave_for_her(
     assert read(story.ngo, sent.id).state == pb.STATE_CONSENT_WITHDRAWN
 
 
-def test_b6_a_child_now_old_enough_is_asked_before_a_consent_replaces_an_override(
+def test_a_child_now_old_enough_is_asked_before_a_consent_replaces_an_override(
     story: Story,
 ) -> None:
     sent = story.overridden(person=story.person(birth_date="2016-05-01"))
@@ -280,7 +278,7 @@ def test_b6_a_child_now_old_enough_is_asked_before_a_consent_replaces_an_overrid
     assert refusal(lambda: attach(story, sent, consent.id)) == ASSENT_REQUIRED
 
 
-def test_b7_consent_by_another_is_void_once_its_receiver_is_the_police(
+def test_consent_by_another_is_void_once_its_receiver_is_the_police(
     story: Story, service: Service
 ) -> None:
     draft, sent = story.draft(), story.overridden()
@@ -350,7 +348,7 @@ def test_grounds_change_the_signed_text_of_a_receipt_only_if_it_has_some() -> No
     assert b"adult_ground_code=her_word" in receipt("person", adult="her_word", age="").canonical()
 
 
-def test_c16_receipts_awaiting_a_second_person_are_listed_in_pages(
+def test_receipts_awaiting_a_second_person_are_listed_in_pages(
     story: Story, service: Service
 ) -> None:
     created_ids = {consent_by_another(story, story.person().id).id for _ in range(3)}

@@ -23,7 +23,7 @@ from services.referrals.files.domain.person import FieldGroup
 from services.referrals.files.wire.messages import GROUPS
 from tests.builders import NOON
 from tests.gateway.api_gateway import System
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, signed_in, token_of
+from tests.gateway.pages_gateway import FakePageServices, enter, pages, signed_in, token_of
 from tests.referrals.conftest import Client, Service, Story, read, send_request
 from tests.referrals.test_openings import somebody
 from tests.referrals.test_plan_journey import RealStub
@@ -200,7 +200,7 @@ def test_each_rpc_opens_exactly_the_data_that_are_granted_at_that_moment(
         )
 
 
-class ServicesOfWorker(PlayedServices):
+class ServicesOfWorker(FakePageServices):
     """The gateway's stubs for one worker.
 
     The real referrals service answers, in the worker's name; the other services are fakes.

@@ -61,7 +61,7 @@ def asking(service: Service, story: Story, directory: Directory) -> Iterator[Enq
     yield from new_scene(service, story)
 
 
-def test_c12_a_member_on_probation_is_not_asked_even_if_its_service_is_named(
+def test_a_member_on_probation_is_not_asked_even_if_its_service_is_named(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     directory.organization("clinic", "PROBATION")
@@ -72,7 +72,7 @@ def test_c12_a_member_on_probation_is_not_asked_even_if_its_service_is_named(
     assert preview.service_count == 1
 
 
-def test_c12_enquiries_to_a_member_now_on_probation_are_closed_and_blanked_in_the_database(
+def test_enquiries_to_a_member_now_on_probation_are_closed_and_blanked_in_the_database(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.answered(clinic="yes")
@@ -91,7 +91,7 @@ def test_c12_enquiries_to_a_member_now_on_probation_are_closed_and_blanked_in_th
     )
 
 
-def test_c12_the_asker_no_longer_sees_an_offer_of_a_member_on_probation(
+def test_the_asker_no_longer_sees_an_offer_of_a_member_on_probation(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.answered(clinic="yes")
@@ -110,7 +110,7 @@ def test_c12_the_asker_no_longer_sees_an_offer_of_a_member_on_probation(
 
 
 @pytest.mark.parametrize("status", ["PROBATION", "SUSPENDED", "LEFT"])
-def test_c12_nobody_takes_the_offer_of_a_member_that_is_out_and_other_offers_stay_open(
+def test_nobody_takes_the_offer_of_a_member_that_is_out_and_other_offers_stay_open(
     asking: EnquiryScene, directory: Directory, status: str
 ) -> None:
     enquiry = asking.answered(clinic="yes", shelter="yes")
@@ -133,7 +133,7 @@ def test_an_enquiry_of_a_suspended_member_still_reaches_shelters_after_its_retur
     assert asking.take(enquiry, "shelter").state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_c12_a_taken_offer_of_a_member_on_probation_is_blanked_but_stays_matched_for_the_asker(
+def test_a_taken_offer_of_a_member_on_probation_is_blanked_but_stays_matched_for_the_asker(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.answered(clinic="yes")
@@ -146,7 +146,7 @@ def test_c12_a_taken_offer_of_a_member_on_probation_is_blanked_but_stays_matched
     assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_c12_a_member_on_probation_cannot_ask_a_shelter_whose_id_it_already_knows(
+def test_a_member_on_probation_cannot_ask_a_shelter_whose_id_it_already_knows(
     asking: EnquiryScene, directory: Directory
 ) -> None:
     enquiry = asking.answered(shelter="yes")
@@ -157,7 +157,7 @@ def test_c12_a_member_on_probation_cannot_ask_a_shelter_whose_id_it_already_know
     assert offers == {SHELTER: e.OFFER_ANSWER_NO, CLINIC: e.OFFER_ANSWER_UNSPECIFIED}
 
 
-def test_c12_a_member_on_probation_cannot_refer_to_a_shelter_whose_id_it_already_knows(
+def test_a_member_on_probation_cannot_refer_to_a_shelter_whose_id_it_already_knows(
     story: Story, directory: Directory
 ) -> None:
     draft = story.draft()
@@ -170,7 +170,7 @@ def test_c12_a_member_on_probation_cannot_refer_to_a_shelter_whose_id_it_already
     assert story.ngo.SendReferral(send).state == pb.STATE_SENT
 
 
-def test_c12_a_shelter_on_probation_can_find_its_own_service(
+def test_a_shelter_on_probation_can_find_its_own_service(
     directory: Directory, service: Service
 ) -> None:
     directory.organization("shelter", "PROBATION")
@@ -179,14 +179,14 @@ def test_c12_a_shelter_on_probation_can_find_its_own_service(
         assert owner == ORG["shelter"]
 
 
-def test_c12_an_older_fact_does_not_clear_the_mark_of_a_known_shelter(
+def test_an_older_fact_does_not_clear_the_mark_of_a_known_shelter(
     directory: Directory, service: Service
 ) -> None:
     directory.service("shelter_bed")
     assert service.in_transaction(members.shelters, [SHELTER, CLINIC]) == {SHELTER}
 
 
-def test_c12_a_service_of_unknown_kind_counts_as_a_shelter_if_its_member_is_one(
+def test_a_service_of_unknown_kind_counts_as_a_shelter_if_its_member_is_one(
     service: Service, directory: Directory
 ) -> None:
     directory.organization("ngo", "PROBATION")
@@ -202,7 +202,7 @@ def test_c12_a_service_of_unknown_kind_counts_as_a_shelter_if_its_member_is_one(
     assert shelters == {SHELTER}
 
 
-def test_c12_many_enquiries_are_closed_in_several_transactions(
+def test_many_enquiries_are_closed_in_several_transactions(
     asking: EnquiryScene, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
@@ -214,7 +214,7 @@ def test_c12_many_enquiries_are_closed_in_several_transactions(
         assert len(rows) == open_count
 
 
-def test_c12_an_answer_of_no_keeps_its_reason() -> None:
+def test_an_answer_of_no_keeps_its_reason() -> None:
     services = [AskedService(name, name, None) for name in ("a", "b")]
     enquiry = Enquiry.open(
         "q", ("asker", ""), Content("HOU.EMG", Urgency.IMMEDIATE), services, NOON, DAYS

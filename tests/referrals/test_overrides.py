@@ -112,7 +112,7 @@ def test_an_override_ends_after_twelve_hours_or_if_confirmed_after_three_days(
     assert (event.note, event.note_withheld) == ("", True)
 
 
-def test_a5_an_unconfirmed_override_opens_only_first_name_and_safe_contact(story: Story) -> None:
+def test_an_unconfirmed_override_opens_only_first_name_and_safe_contact(story: Story) -> None:
     plan = people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_PHONE, code_word="luna")
     person = story.person(
         family_name="Rivas",
@@ -148,7 +148,7 @@ def test_a5_an_unconfirmed_override_opens_only_first_name_and_safe_contact(story
     )
 
 
-def test_a5_an_unconfirmed_override_opens_more_only_in_an_emergency(story: Story) -> None:
+def test_an_unconfirmed_override_opens_more_only_in_an_emergency(story: Story) -> None:
     sent = story.overridden(person=story.person(health_note="anemia"))
     request = emergencies_pb2.OpenInEmergencyRequest(
         referral_id=sent.id,

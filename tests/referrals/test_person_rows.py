@@ -219,7 +219,7 @@ def rows_left(tx: Transaction, ids: PersonIds, part: person_rows.Part) -> list[d
     ).fetchall()
 
 
-def test_b10_an_erasure_removes_everything_that_the_list_names(
+def test_an_erasure_removes_everything_that_the_list_names(
     service: Service, caller: CallerWithData
 ) -> None:
     ids = service.in_transaction(ids_of, caller.person.id)
@@ -251,7 +251,7 @@ def test_b10_an_erasure_removes_everything_that_the_list_names(
     )
 
 
-def test_b10_enquiries_of_an_erased_contact_are_closed_and_can_neither_be_answered_nor_taken(
+def test_enquiries_of_an_erased_contact_are_closed_and_can_neither_be_answered_nor_taken(
     story: Story, caller: CallerWithData
 ) -> None:
     caller.erase()
@@ -278,7 +278,7 @@ def test_b10_enquiries_of_an_erased_contact_are_closed_and_can_neither_be_answer
             assert refusal(attempt) == CANCELLED
 
 
-def test_b10_nothing_can_be_written_about_an_erased_contact(
+def test_nothing_can_be_written_about_an_erased_contact(
     story: Story, caller: CallerWithData
 ) -> None:
     caller.erase()
@@ -300,7 +300,7 @@ def test_b10_nothing_can_be_written_about_an_erased_contact(
         assert refusal(attempt) == ERASED
 
 
-def test_b10_erasing_one_person_of_a_contact_keeps_the_data_of_the_other(
+def test_erasing_one_person_of_a_contact_keeps_the_data_of_the_other(
     story: Story, service: Service, caller: CallerWithData
 ) -> None:
     sister = caller.operator.CreatePerson()
@@ -312,7 +312,7 @@ def test_b10_erasing_one_person_of_a_contact_keeps_the_data_of_the_other(
     assert len(status(service.public(), caller.created).items) == 1
 
 
-def test_b10_a_withdrawal_ends_everything_that_the_list_names_as_live(
+def test_a_withdrawal_ends_everything_that_the_list_names_as_live(
     service: Service, caller: CallerWithData
 ) -> None:
     ids = service.in_transaction(ids_of, caller.person.id)

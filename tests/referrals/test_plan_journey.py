@@ -23,7 +23,7 @@ from services.gateway.edge.clients import AUDIENCES, refusal_of
 from services.gateway.site.language import i18n
 from tests.builders import NOON, NOTHING_UNSAFE
 from tests.gateway.api_gateway import System
-from tests.gateway.pages_gateway import PlayedServices, pages, served
+from tests.gateway.pages_gateway import FakePageServices, pages, served
 from tests.gateway.test_pages_in_browser import open_pages
 from tests.referrals.conftest import (
     ABROAD,
@@ -65,9 +65,11 @@ NAMES = {
 }
 
 
-def site_of(client: Client, organization: str, role: contract_pb2.Role.ValueType) -> PlayedServices:
+def site_of(
+    client: Client, organization: str, role: contract_pb2.Role.ValueType
+) -> FakePageServices:
     """Returns fake services for the site, with real people, referrals and plans."""
-    services = PlayedServices()
+    services = FakePageServices()
     for stub in ("people", "referrals", "plans"):
         setattr(services, stub, RealStub(lambda: client))
     country = "GT" if organization in ABROAD else "NI"

@@ -139,7 +139,7 @@ def no_other_deadlines(service: Service) -> Iterator[None]:
 def _forget(service: Service) -> None:
     """Deletes a test's versions as the table's owner, because the service may only append."""
     service.as_owner("DELETE FROM deadline_policies")
-    service.made.lives._policies._policies = {1: FIRST_POLICY}
+    service.made.referral_changes._policies._policies = {1: FIRST_POLICY}
 
 
 def next_policy(story: Story) -> pb.PublishDeadlinePolicyRequest:

@@ -27,7 +27,7 @@ def listed_services(service: Service, *metadata: tuple[str, str]) -> list[str]:
         ((("authorization", "Basic YTpi"),), "token_missing"),
     ],
 )
-def test_c15_reflection_lists_no_rpcs_to_a_caller_without_a_valid_token(
+def test_reflection_lists_no_rpcs_to_a_caller_without_a_valid_token(
     service: Service, metadata: tuple[tuple[str, str], ...], reason: str
 ) -> None:
     with pytest.raises(grpc.RpcError) as caught:
@@ -35,13 +35,13 @@ def test_c15_reflection_lists_no_rpcs_to_a_caller_without_a_valid_token(
     assert (caught.value.code().name, caught.value.details()) == ("UNAUTHENTICATED", reason)
 
 
-def test_c15_reflection_lists_the_rpcs_to_a_caller_with_a_token(service: Service) -> None:
+def test_reflection_lists_the_rpcs_to_a_caller_with_a_token(service: Service) -> None:
     assert "enlace.referrals.v1.Referrals" in listed_services(
         service, *service.as_("ngo", "WORKER").metadata()
     )
 
 
-def test_c15_open_reflection_streams_occupy_no_thread_of_other_calls(service: Service) -> None:
+def test_open_reflection_streams_occupy_no_thread_of_other_calls(service: Service) -> None:
     waiting, ngo = queue.Queue[None](), service.as_("ngo", "WORKER")
 
     def requests() -> Iterator[Any]:

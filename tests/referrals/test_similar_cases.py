@@ -42,7 +42,7 @@ LEAK_BUDGET = 0.65
 
 
 @pytest.mark.usefixtures("without_noise")
-def test_c11_four_invented_people_do_not_reveal_whether_a_fifth_is_like_them(
+def test_four_invented_people_do_not_reveal_whether_a_fifth_is_like_them(
     story: Story, service: Service
 ) -> None:
     attributes = pb.CoarsePerson(
@@ -98,7 +98,7 @@ def keyed_count(count: int, digest: bytes) -> int:
     return FEW + int.from_bytes(digest[:4])
 
 
-def test_c11_equivalent_questions_get_the_same_answer_however_often_they_are_asked(
+def test_equivalent_questions_get_the_same_answer_however_often_they_are_asked(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count_similar = service.made.enquiries.count_similar
@@ -125,7 +125,7 @@ def test_c11_equivalent_questions_get_the_same_answer_however_often_they_are_ask
         assert count_similar(tx, other, SEARCHER) != count_similar(tx, content, SEARCHER)
 
 
-def test_c11_adding_a_language_that_nobody_speaks_gives_no_second_answer(
+def test_adding_a_language_that_nobody_speaks_gives_no_second_answer(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rules, "disclosed_count", keyed_count)
@@ -139,7 +139,7 @@ def test_c11_adding_a_language_that_nobody_speaks_gives_no_second_answer(
         assert count("es", invented_language) == max(count("es"), count(invented_language))
 
 
-def test_c11_the_noise_hides_a_single_case_and_seldom_claims_cases_where_none_exist() -> None:
+def test_the_noise_hides_a_single_case_and_seldom_claims_cases_where_none_exist() -> None:
     rng = random.Random(11)
     digests = [rng.randbytes(32) for _ in range(20_000)]
 
@@ -243,7 +243,7 @@ def senders(service: Service) -> list[str]:
 FRONTS = [new_id(), new_id()]
 
 
-def test_c11_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
+def test_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
     service: Service, senders: list[str]
 ) -> None:
     rng = random.Random(20)

@@ -67,7 +67,7 @@ class Hearing:
         for part in itertools.count(1):
             with self._service.database.transaction(SYSTEM) as tx:
                 unfinished = subscriptions.consume(
-                    self._service.made.lives,
+                    self._service.made.referral_changes,
                     self._service.clock,
                     tx,
                     Fact("subject", 1, type_, payload, NOON),
@@ -188,7 +188,7 @@ def test_the_attributes_that_a_service_uses_are_known_once_published(
     )
 
 
-def test_b9_the_ages_that_a_service_accepts_are_known_once_published(
+def test_the_ages_that_a_service_accepts_are_known_once_published(
     service: Service, hearing: Hearing
 ) -> None:
     def ages() -> Ages:

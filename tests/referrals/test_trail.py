@@ -105,7 +105,9 @@ def test_every_fired_deadline_is_recorded(story: Story, service: Service) -> Non
     sent = story.sent()
     before = last_sequence(service)
     service.clock.advance(timedelta(days=3))
-    events = service.in_transaction(service.made.lives.fire_deadlines, service.clock.now(), 1000)
+    events = service.in_transaction(
+        service.made.referral_changes.fire_deadlines, service.clock.now(), 1000
+    )
     assert [row for row in rows(service, before) if row[1] == sent.id]
     assert len(rows(service, before)) == len(events)
 

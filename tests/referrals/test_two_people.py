@@ -94,7 +94,7 @@ def with_kin(client: Client, kin: Kin) -> Client:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a3_an_account_that_may_be_the_first_persons_own_cannot_act_as_the_second_person(
+def test_an_account_that_may_be_the_first_persons_own_cannot_act_as_the_second_person(
     rule: Callable[[Story, Service], Rule], story: Story, service: Service
 ) -> None:
     first, second, agree = rule(story, service)

@@ -201,8 +201,8 @@ def lock_worker(tx: Transaction, worker_id: str) -> tuple[bool, str] | None:
     """Returns whether a worker's account is active, and her organisation; None if she is not known.
 
     The organisation is "" if it is not known. The worker's row is locked, so that her account can't
-    end before the transaction does. `Lives.hand_to_desk`, which runs when her account ends, then
-    sees the changes of this transaction.
+    end before the transaction does. `ReferralChanges.hand_to_desk`, which runs when her account
+    ends, then sees the changes of this transaction.
     """
     row = tx.execute(
         "SELECT active, organization_id FROM members WHERE id = %s AND kind = 'worker' FOR SHARE",
@@ -240,8 +240,8 @@ def query_receiver(
     """Queries the known facts about a service and its organisation, for one sender.
 
     Returns a function that waits for the result. An organisation in good standing is locked, so
-    that `Lives.note_standing`, which runs when it is suspended, then sees the referral that this
-    transaction sends.
+    that `ReferralChanges.note_standing`, which runs when it is suspended, then sees the referral
+    that this transaction sends.
     """
     result = tx.execute(
         "SELECT EXISTS (SELECT FROM members r WHERE r.id = %(receiver)s"

@@ -25,7 +25,7 @@ from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.enquiries import cancel_waiting
 from services.referrals.referrals.usecases.grants import check_may_override
-from services.referrals.referrals.usecases.lives import Lives
+from services.referrals.referrals.usecases.referral_changes import ReferralChanges
 from services.referrals.referrals.wire.messages import actor_of
 
 
@@ -36,10 +36,15 @@ class Consents:
     """
 
     def __init__(
-        self, files: Files, lives: Lives, receipts: Receipts, plans: Plans, pages: PageTokens
+        self,
+        files: Files,
+        referral_changes: ReferralChanges,
+        receipts: Receipts,
+        plans: Plans,
+        pages: PageTokens,
     ) -> None:
         self._files = files
-        self._lives = lives
+        self._referral_changes = referral_changes
         self._receipts = receipts
         self._plans = plans
         self._pages = pages
@@ -204,7 +209,7 @@ class Consents:
                 # her consent for one recipient ends neither a draft nor an open need
                 and (referral.state in LIVE or not referral.is_asked_for)
             ]
-            self._lives.withdraw_consent(tx, actor, now, referral_ids)
+            self._referral_changes.withdraw_consent(tx, actor, now, referral_ids)
             self._end_emergencies(tx, now, person_id, ended_receipt.recipient_organization_id)
         if was_last:
             self._plans.close_on_withdrawal(tx, person_id, now)
@@ -279,7 +284,7 @@ class Consents:
             receipt.withdraw(now)
             self._receipts.change(tx, receipt, "withdrawn")
         self._end_emergencies(tx, now, person_id, "")
-        self._lives.withdraw_consent(
+        self._referral_changes.withdraw_consent(
             tx,
             actor,
             now,
@@ -308,7 +313,7 @@ class Consents:
         if referral.receipt_id:
             self._withdraw(tx, actor, now, referral.receipt_id, trail, only_this_referral=True)
         self._files.lock(tx, referral.person_id)
-        self._lives.withdraw_consent(tx, actor, now, [referral.id])
+        self._referral_changes.withdraw_consent(tx, actor, now, [referral.id])
 
     @staticmethod
     def _end_emergencies(

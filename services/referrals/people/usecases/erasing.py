@@ -24,7 +24,7 @@ from services.referrals.people.wire.messages import erasure_message
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.store import referrals
 from services.referrals.referrals.usecases.enquiries import cancel_waiting
-from services.referrals.referrals.usecases.lives import Lives
+from services.referrals.referrals.usecases.referral_changes import ReferralChanges
 from services.referrals.referrals.wire.messages import actor_of
 
 
@@ -32,13 +32,18 @@ class ErasureRpcs:
     """Handles the rpcs for erasures, one method per rpc; the service itself calls `erase_again`."""
 
     def __init__(
-        self, files: Files, consents: Consents, lives: Lives, contacts: Contacts, pages: PageTokens
+        self,
+        files: Files,
+        consents: Consents,
+        referral_changes: ReferralChanges,
+        contacts: Contacts,
+        pages: PageTokens,
     ) -> None:
         self._pages = pages
         self._files = files
         self._contacts = contacts
         self._consents = consents
-        self._lives = lives
+        self._referral_changes = referral_changes
 
     def ProposeErasure(self, request: pb.ProposeErasureRequest, call: Call) -> pb.Erasure:
         """Proposes the erasure of a file; nothing changes yet."""

@@ -48,7 +48,7 @@ from services.referrals.referrals.domain.lifecycle import LIVE, State
 from services.referrals.referrals.domain.record import Actor
 from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import enquiries, referrals
-from services.referrals.referrals.usecases.lives import Lives
+from services.referrals.referrals.usecases.referral_changes import ReferralChanges
 
 # the maximum number of accesses that are read for one file or contact; the answer is short, since
 # it only counts the accesses
@@ -92,7 +92,7 @@ class References:
         notes: ContactNotes,
         files: Files,
         receipts: Receipts,
-        lives: Lives,
+        referral_changes: ReferralChanges,
         consents: Consents,
         policies: Policies,
     ) -> None:
@@ -101,7 +101,7 @@ class References:
         self._notes = notes
         self._files = files
         self._receipts = receipts
-        self._lives = lives
+        self._referral_changes = referral_changes
         self._consents = consents
         self._policies = policies
 
@@ -245,7 +245,9 @@ class References:
         person_ids = self._ids_spoken_for(
             call.tx, now, first_contact, contacts.of_caller(call.tx, first_contact.id)
         ).person_ids
-        self._lives.confirm_help(call.tx, now, first_contact.id, person_ids, request.help_came)
+        self._referral_changes.confirm_help(
+            call.tx, now, first_contact.id, person_ids, request.help_came
+        )
         return self._message(first_contact, call)
 
     def _ids_spoken_for(

@@ -32,7 +32,7 @@ from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import boxes, enquiries, referrals
 from services.referrals.referrals.usecases.grants import Grants
 from services.referrals.referrals.usecases.legs import Legs
-from services.referrals.referrals.usecases.lives import Lives
+from services.referrals.referrals.usecases.referral_changes import ReferralChanges
 from services.referrals.referrals.usecases.steps import Steps
 from services.referrals.referrals.usecases.watch import Watch
 from services.referrals.referrals.wire.messages import (
@@ -68,13 +68,13 @@ class Referrals(Steps):
         legs: Legs,
         policies: Policies,
         openings: Openings,
-        lives: Lives,
+        referral_changes: ReferralChanges,
         changes: Watch,
         pages: PageTokens,
         watch: WatchTokens,
         resume: ResumeTokens,
     ) -> None:
-        super().__init__(people, receipts, legs, lives)
+        super().__init__(people, receipts, legs, referral_changes)
         self._grants = grants
         self._policies = policies
         self._openings = openings
@@ -145,7 +145,7 @@ class Referrals(Steps):
                 urgency_checked=urgency_checked,
             )
         referrals.save(tx, referral, None)
-        self._lives.update_contacts(tx, now, referral.contact_id)
+        self._referral_changes.update_contacts(tx, now, referral.contact_id)
         if referral.contact_id:
             person = self._people.get(tx, person_id, for_update=True)
             callbacks.end_forbidden(tx, now, person, caller.id)
@@ -154,7 +154,7 @@ class Referrals(Steps):
     def UpdateReferral(self, request: pb.UpdateReferralRequest, call: Call) -> pb.Referral:
         """Changes a draft."""
         draft, now, actor = changed_draft(request), call.clock.now(), actor_of(call.caller)
-        referral, calendar_at = self._lives.lock_with_calendars(
+        referral, calendar_at = self._referral_changes.lock_with_calendars(
             call.tx, object_id(request.referral.id), version(request.referral.etag, "referral.etag")
         )
         if Side.SENDER not in referral.sides(actor):
@@ -169,9 +169,9 @@ class Referrals(Steps):
         self._change_draft(call.tx, referral, actor, now, draft, calendar_at)
         referrals.save(call.tx, referral, None)
         if referral.service_id not in ("", service_id):
-            self._lives.release_offer(call.tx, now, referral)
+            self._referral_changes.release_offer(call.tx, now, referral)
         if referral.contact_id != contact_id:
-            self._lives.update_contacts(call.tx, now, contact_id, referral.contact_id)
+            self._referral_changes.update_contacts(call.tx, now, contact_id, referral.contact_id)
             person = self._people.get(call.tx, referral.person_id, for_update=True)
             callbacks.end_forbidden(call.tx, now, person, call.caller.id)
         return referral_message(referral, actor, now)

@@ -34,7 +34,7 @@ from services.referrals.referrals.usecases.grants import (
     check_reached,
 )
 from services.referrals.referrals.usecases.legs import Legs
-from services.referrals.referrals.usecases.lives import Lives
+from services.referrals.referrals.usecases.referral_changes import ReferralChanges
 from services.referrals.referrals.wire.messages import actor_of, read_arrival, referral_message
 from services.referrals.referrals.wire.referrals import STEP_RPCS, VERB_OF, StepRequest, step_fields
 
@@ -42,11 +42,13 @@ from services.referrals.referrals.wire.referrals import STEP_RPCS, VERB_OF, Step
 class Steps:
     """Handles the rpcs for steps. `take_step` answers every rpc that has no method of its own."""
 
-    def __init__(self, people: People, receipts: Receipts, legs: Legs, lives: Lives) -> None:
+    def __init__(
+        self, people: People, receipts: Receipts, legs: Legs, referral_changes: ReferralChanges
+    ) -> None:
         self._people = people
         self._receipts = receipts
         self._legs = legs
-        self._lives = lives
+        self._referral_changes = referral_changes
 
     def take_step(self, request: StepRequest, call: Call) -> pb.Referral:
         """Takes the step that the request's type names."""
@@ -55,19 +57,21 @@ class Steps:
         _check_worker(call, fields.get("responsible_worker_id", ""))
         # a note never conflicts
         base_version = None if verb == "add_note" else version(request.etag)
-        referral, calendar = self._lives.lock(call.tx, object_id(request.id), base_version)
+        referral, calendar = self._referral_changes.lock(
+            call.tx, object_id(request.id), base_version
+        )
         state_before = referral.state, referral.need_is_open
         referral.take(verb, actor_of(call.caller), now, calendar, **fields)
-        self._lives.save(call.tx, referral)
+        self._referral_changes.save(call.tx, referral)
         if state_before[0] is State.DRAFT:
-            self._lives.release_offer(call.tx, now, referral)
+            self._referral_changes.release_offer(call.tx, now, referral)
         earlier_contact_id = (
-            self._lives.update_earlier_referral(call.tx, referral, now)
+            self._referral_changes.update_earlier_referral(call.tx, referral, now)
             if referral.state is State.ENTERED_IN_ERROR
             else ""
         )
         if (referral.state, referral.need_is_open) != state_before:
-            self._lives.update_dependents(
+            self._referral_changes.update_dependents(
                 call.tx, now, referral, earlier_contact_id=earlier_contact_id
             )
         return referral_message(referral, actor_of(call.caller), now)
@@ -106,7 +110,9 @@ class Steps:
         unsafe_answers = referrals.unsafe_answers(
             tx, draft.sender_organization_id, draft.person_id, draft.contact_id, draft.id
         )
-        referral, calendar_at = self._lives.lock_with_calendars(tx, identifier, base_version)
+        referral, calendar_at = self._referral_changes.lock_with_calendars(
+            tx, identifier, base_version
+        )
         person = read_person()
         person.check_not_erased()
         referral.coarse = person.coarse  # the file may have been corrected meanwhile
@@ -146,11 +152,13 @@ class Steps:
             basis,
             *(f"acknowledged:{code}" for code in acknowledged_codes),
         )
-        self._lives.save(tx, referral, read_key)
+        self._referral_changes.save(tx, referral, read_key)
         if receipt is not None and not receipt.is_override:
             renewals.schedule(tx, referral.id, receipt.first_check_time(now))
-        earlier_contact_id = self._lives.update_earlier_referral(tx, referral, now)
-        self._lives.update_dependents(tx, now, referral, earlier_contact_id=earlier_contact_id)
+        earlier_contact_id = self._referral_changes.update_earlier_referral(tx, referral, now)
+        self._referral_changes.update_dependents(
+            tx, now, referral, earlier_contact_id=earlier_contact_id
+        )
         return referral_message(referral, actor_of(caller), now)
 
     def ConfirmOverride(self, request: pb.ConfirmOverrideRequest, call: Call) -> pb.Referral:
@@ -159,7 +167,7 @@ class Steps:
         The second person is a coordinator, or another manager at the sender.
         """
         tx, now = call.tx, call.clock.now()
-        referral, calendar = self._lives.lock(
+        referral, calendar = self._referral_changes.lock(
             tx, object_id(request.id), version(request.etag), lock_person=True
         )
         referral.take("confirm_override", actor_of(call.caller), now, calendar)
@@ -169,7 +177,7 @@ class Steps:
         receipt.confirm(call.caller, now)
         self._receipts.change(tx, receipt, "confirmed")
         _record(call, "confirm_override", referral, receipt.reason_code)
-        self._lives.save(tx, referral)
+        self._referral_changes.save(tx, referral)
         return referral_message(referral, actor_of(call.caller), now)
 
     def AttachConsent(self, request: pb.AttachConsentRequest, call: Call) -> pb.Referral:
@@ -180,7 +188,7 @@ class Steps:
         tx = call.tx
         now = call.clock.now()
         receipt_id = optional_id(request.receipt_id, "receipt_id")
-        referral, calendar = self._lives.lock(
+        referral, calendar = self._referral_changes.lock(
             tx, object_id(request.id), version(request.etag), lock_person=True
         )
         if not receipt_id:
@@ -193,7 +201,7 @@ class Steps:
             former_receipt.end(now)
             self._receipts.change(tx, former_receipt, "ended")
         _record(call, "attach_consent", referral, f"receipt:{receipt.id}")
-        self._lives.save(tx, referral)
+        self._referral_changes.save(tx, referral)
         renewals.schedule(tx, referral.id, receipt.first_check_time(now))
         self._legs.check_receipt(tx, referral)
         return referral_message(referral, actor_of(call.caller), now)
@@ -207,7 +215,7 @@ class Steps:
         tx = call.tx
         now = call.clock.now()
         urgency = URGENCIES.member(request.urgency, "urgency")
-        referral, calendar_at = self._lives.lock_with_calendars(
+        referral, calendar_at = self._referral_changes.lock_with_calendars(
             tx, object_id(request.id), version(request.etag)
         )
         is_sender = call.caller.organization_id == referral.sender_organization_id
@@ -224,7 +232,7 @@ class Steps:
                 pb.UrgencyReason, request.urgency_reason_code, "urgency_reason_code"
             ),
         )
-        self._lives.save(tx, referral)
+        self._referral_changes.save(tx, referral)
         return referral_message(referral, actor_of(call.caller), now)
 
     def RerouteReferral(self, request: pb.RerouteReferralRequest, call: Call) -> pb.Referral:
@@ -235,7 +243,9 @@ class Steps:
         tx = call.tx
         now = call.clock.now()
         service_id = optional_id(request.service_id, "service_id")
-        referral, calendar = self._lives.lock(tx, object_id(request.id), version(request.etag))
+        referral, calendar = self._referral_changes.lock(
+            tx, object_id(request.id), version(request.etag)
+        )
         owner_id = members.owner_of_service(tx, service_id, referral.sender_organization_id)
         if owner_id is None:
             raise Conflict("service_unknown")
@@ -252,9 +262,9 @@ class Steps:
             note=request.note,
             answered_urgency=contacts.urgency_of(tx, referral.contact_id),
         )
-        self._lives.save(tx, referral)
+        self._referral_changes.save(tx, referral)
         referrals.save(tx, following, None)
-        self._lives.update_dependents(tx, now, referral)
+        self._referral_changes.update_dependents(tx, now, referral)
         return referral_message(referral, actor_of(call.caller), now)
 
 

@@ -27,7 +27,7 @@ from services.referrals.referrals.usecases.legs import Legs
 _MAX_CHANGED = 100
 
 
-class Lives:
+class ReferralChanges:
     """Changes to referrals. Every method runs in the transaction `tx` and its scope."""
 
     def __init__(self, people: People, legs: Legs, policies: Policies) -> None:

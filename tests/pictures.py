@@ -24,7 +24,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from services.gateway.site.shell import access
-from tests.gateway.pages_gateway import PlayedServices, pages, routes
+from tests.gateway.pages_gateway import FakePageServices, pages, routes
 from tests.parts.browser import PROGRAM
 from tests.parts.local_stack import ROOT, LocalStack
 
@@ -312,7 +312,7 @@ def main() -> int:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=PROGRAM, args=FLAGS)
             take = take_for_docs if "--docs" in sys.argv[1:] else take_all
-            missing = take(browser, stack, pages(PlayedServices()))
+            missing = take(browser, stack, pages(FakePageServices()))
             browser.close()
     finally:
         stack.stop()

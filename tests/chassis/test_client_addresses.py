@@ -41,11 +41,11 @@ def gateway(tmp_path: Path) -> Gateway:
 
 
 @pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::/64", ""])
-def test_c15_an_address_signed_by_the_gateway_is_accepted(gateway: Gateway, address: str) -> None:
+def test_an_address_signed_by_the_gateway_is_accepted(gateway: Gateway, address: str) -> None:
     assert gateway.reader.read(gateway.sign(address)) == address
 
 
-def test_c15_an_address_made_up_by_a_caller_is_rejected(gateway: Gateway) -> None:
+def test_an_address_made_up_by_a_caller_is_rejected(gateway: Gateway) -> None:
     caller = Caller("w" * 32, "worker", "o" * 32)
     made_up_addresses = [
         "192.0.2.7",
@@ -62,7 +62,7 @@ def test_c15_an_address_made_up_by_a_caller_is_rejected(gateway: Gateway) -> Non
     )
 
 
-def test_c15_a_signed_address_is_valid_only_as_long_as_a_call_may_last(gateway: Gateway) -> None:
+def test_a_signed_address_is_valid_only_as_long_as_a_call_may_last(gateway: Gateway) -> None:
     signed_address = gateway.sign("192.0.2.7")
     gateway.clock.advance(ADDRESS_LIFETIME)
     assert gateway.reader.read(signed_address) == "192.0.2.7"
@@ -73,7 +73,7 @@ def test_c15_a_signed_address_is_valid_only_as_long_as_a_call_may_last(gateway: 
     )
 
 
-def test_c15_a_new_key_of_the_gateway_is_accepted_alongside_the_old_one(gateway: Gateway) -> None:
+def test_a_new_key_of_the_gateway_is_accepted_alongside_the_old_one(gateway: Gateway) -> None:
     old_address = gateway.sign("192.0.2.7")
     assert key_folder.replace_pair(gateway.folder, "calls.gateway") == "calls.gateway.1"
     new_address = gateway.sign("192.0.2.8", key="calls.gateway.1")
@@ -92,7 +92,7 @@ def test_c15_a_new_key_of_the_gateway_is_accepted_alongside_the_old_one(gateway:
         ("unix:/tmp/socket", ""),
     ],
 )
-def test_c15_a_connection_counts_by_its_ipv4_address_or_its_ipv6_network(
+def test_a_connection_counts_by_its_ipv4_address_or_its_ipv6_network(
     peer: str, address: str
 ) -> None:
     assert address_of(peer) == address

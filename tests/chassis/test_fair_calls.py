@@ -37,7 +37,7 @@ def flood(service: CrowdedService, count: int) -> list[Any]:
     return calls
 
 
-def test_c15_a_call_starts_at_once_while_another_caller_uses_its_whole_share(
+def test_a_call_starts_at_once_while_another_caller_uses_its_whole_share(
     service: CrowdedService,
 ) -> None:
     calls = flood(service, 20)
@@ -50,7 +50,7 @@ def test_c15_a_call_starts_at_once_while_another_caller_uses_its_whole_share(
     )
 
 
-def test_c15_a_flood_leaves_room_in_the_queue_for_other_callers(service: CrowdedService) -> None:
+def test_a_flood_leaves_room_in_the_queue_for_other_callers(service: CrowdedService) -> None:
     calls = flood(service, MAX_CALLS + 30)
     until(lambda: sum(call.done() for call in calls) == 30)
     assert outcome(service.call(NEIGHBOUR)) == "OK"
@@ -58,7 +58,7 @@ def test_c15_a_flood_leaves_room_in_the_queue_for_other_callers(service: Crowded
     assert Counter(map(outcome, calls)) == {"OK": MAX_CALLS, "RESOURCE_EXHAUSTED": 30}
 
 
-def test_c15_a_caller_gets_its_whole_share_again_after_a_flood(service: CrowdedService) -> None:
+def test_a_caller_gets_its_whole_share_again_after_a_flood(service: CrowdedService) -> None:
     calls = flood(service, 5)
     service.release.set()
     assert [outcome(call) for call in calls] == ["OK"] * 5
@@ -67,7 +67,7 @@ def test_c15_a_caller_gets_its_whole_share_again_after_a_flood(service: CrowdedS
     flood(service, 3)
 
 
-def test_c15_a_stop_refuses_at_once_the_calls_that_wait_for_their_callers_share(
+def test_a_stop_refuses_at_once_the_calls_that_wait_for_their_callers_share(
     service: CrowdedService,
 ) -> None:
     calls = flood(service, 20)

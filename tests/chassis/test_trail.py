@@ -301,7 +301,7 @@ def finding_reasons(database: Database) -> list[str]:
         return [finding.reason for finding in (*findings, *chain.repeated_marks(tx))]
 
 
-def test_c14_rows_that_a_service_writes_are_marked_with_its_key_and_tied_to_the_token(
+def test_rows_that_a_service_writes_are_marked_with_its_key_and_tied_to_the_token(
     marking_database: Database,
 ) -> None:
     commit(marking_database, 3, SIGNED_IN)
@@ -325,7 +325,7 @@ def test_c14_rows_that_a_service_writes_are_marked_with_its_key_and_tied_to_the_
         ("actor_id", "mark", ["repeated"]),
     ],
 )
-def test_c14_a_row_added_with_the_services_database_role_is_detected(
+def test_a_row_added_with_the_services_database_role_is_detected(
     actor: str,
     mark: str,
     reasons: list[str],
@@ -340,7 +340,7 @@ def test_c14_a_row_added_with_the_services_database_role_is_detected(
     assert finding_reasons(marking_database) == reasons
 
 
-def test_c14_a_row_marked_with_another_services_key_is_detected(
+def test_a_row_marked_with_another_services_key_is_detected(
     pg_database: parts.Database, marking_database: Database
 ) -> None:
     commit(marking_database, 1, SIGNED_IN)
@@ -350,14 +350,14 @@ def test_c14_a_row_marked_with_another_services_key_is_detected(
 
 
 @pytest.mark.parametrize("kind", ["worker", "key"])
-def test_c14_a_row_that_names_a_worker_or_an_api_key_without_a_token_is_detected(
+def test_a_row_that_names_a_worker_or_an_api_key_without_a_token_is_detected(
     kind: str, marking_database: Database
 ) -> None:
     commit(marking_database, 1, replace(WORKER, kind=kind))
     assert finding_reasons(marking_database) == ["untied"]
 
 
-def test_c14_unmarked_rows_of_the_previous_version_are_accepted_for_an_hour(
+def test_unmarked_rows_of_the_previous_version_are_accepted_for_an_hour(
     pg_database: parts.Database, database: Database, marking_database: Database
 ) -> None:
     commit(database, 3)  # before the update

@@ -64,7 +64,7 @@ def test_a_time_outside_the_calendar_is_out_of_range(time: Timestamp) -> None:
     ]
 
 
-def test_c16_a_filter_may_end_at_the_end_of_the_calendar() -> None:
+def test_a_filter_may_end_at_the_end_of_the_calendar() -> None:
     end = members.ApiKey(expire_time=Timestamp(seconds=253_402_300_799))
     assert wire.moment(end, "expire_time", years=wire.ANY_YEAR) == datetime(
         9999, 12, 31, 23, 59, 59, tzinfo=UTC

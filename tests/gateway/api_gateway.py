@@ -41,7 +41,7 @@ ID = "5f0c9a4e1b7d42b38c6de0f1a2b3c4d5"
 
 
 @dataclass
-class Played:
+class FakeServices:
     """The fake services: the answers that a test sets, and the requests that they received."""
 
     answers: dict[str, Message | Exception | Callable[[Any], Message]] = field(default_factory=dict)
@@ -66,8 +66,8 @@ class Played:
 class Stub:
     """A stub whose attributes are the rpcs of the contracts."""
 
-    def __init__(self, played: Played) -> None:
-        self._played = played
+    def __init__(self, fakes: FakeServices) -> None:
+        self._fakes = fakes
 
     def __getattr__(self, rpc: str) -> Callable[[Message], Message]:
         output = OUTPUTS[rpc]
@@ -75,8 +75,8 @@ class Stub:
         def call(request: Message) -> Message:
             request.SerializeToString()  # an unserialisable request is the gateway's fault
             stored = copy.deepcopy(request)  # the caller may change the message and send it again
-            self._played.calls.append((rpc, stored, current_caller.get()))
-            answer = self._played.answers.get(rpc, GetMessageClass(output)())
+            self._fakes.calls.append((rpc, stored, current_caller.get()))
+            answer = self._fakes.answers.get(rpc, GetMessageClass(output)())
             if isinstance(answer, Exception):
                 raise answer
             return answer if isinstance(answer, Message) else answer(request)
@@ -84,10 +84,10 @@ class Stub:
         return call
 
 
-def app_with(played: Played) -> Flask:
+def app_with(fakes: FakeServices) -> Flask:
     """Returns the API in front of these services."""
     app = api_app()
-    app.extensions.update(clients=played, exchange=Exchange(), limits=Limits(1_000_000))
+    app.extensions.update(clients=fakes, exchange=Exchange(), limits=Limits(1_000_000))
     return app
 
 

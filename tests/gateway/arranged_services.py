@@ -12,13 +12,13 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import plans_pb2 as pl
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.pages_gateway import ID, PlayedServices, enter, pages, signed_in
+from tests.gateway.pages_gateway import ID, FakePageServices, enter, pages, signed_in
 
 WORKER = contract_pb2.ROLE_WORKER
 OPERATOR = contract_pb2.ROLE_OPERATOR
 MANAGER = contract_pb2.ROLE_MANAGER
 COORDINATOR = contract_pb2.ROLE_COORDINATOR
-Arrange = Callable[[PlayedServices], None]
+Arrange = Callable[[FakePageServices], None]
 
 
 def stamp(minutes: float) -> Timestamp:
@@ -49,9 +49,9 @@ def referral(**fields: Any) -> r.Referral:
     return message
 
 
-def nothing_waits(played: PlayedServices) -> None:
+def nothing_waits(fakes: FakePageServices) -> None:
     """Sets the services so that nothing waits anywhere."""
-    played.answers |= {
+    fakes.answers |= {
         "ListReferrals": r.ListReferralsResponse(),
         "CountReferrals": r.CountReferralsResponse(),
         "ListContacts": c.ListContactsResponse(),
@@ -65,18 +65,18 @@ def nothing_waits(played: PlayedServices) -> None:
 def waiting_work(**answers: Any) -> Arrange:
     """Returns a function that sets the services so that only these answers have objects."""
 
-    def arrange(played: PlayedServices) -> None:
-        nothing_waits(played)
-        played.answers |= answers
+    def arrange(fakes: FakePageServices) -> None:
+        nothing_waits(fakes)
+        fakes.answers |= answers
 
     return arrange
 
 
 def page(path: str, role: int, arrange: Arrange) -> str:
     """Returns the page as this role sees it."""
-    played = PlayedServices({"IssueToken": signed_in(role)})  # type: ignore[arg-type]
-    arrange(played)
-    return enter(pages(played).test_client()).get(path).text
+    fakes = FakePageServices({"IssueToken": signed_in(role)})  # type: ignore[arg-type]
+    arrange(fakes)
+    return enter(pages(fakes).test_client()).get(path).text
 
 
 ONE_REFERRAL = r.ListReferralsResponse(referrals=[referral()])

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from services.gateway.edge.clients import Clients
-from tests.gateway.api_gateway import Played, System, app_with
-from tests.gateway.pages_gateway import PlayedServices, enter, pages
+from tests.gateway.api_gateway import FakeServices, System, app_with
+from tests.gateway.pages_gateway import FakePageServices, enter, pages
 from tests.gateway.partner_system import Partner
 from tests.gateway.partner_system import system as system_of
 from tests.gateway.served_gateway import Service
@@ -35,12 +35,12 @@ def text_as_a_browser_reads_it() -> Iterator[None]:
 
 
 @pytest.fixture
-def played() -> PlayedServices:
+def fakes() -> FakePageServices:
     """The fake services, which answer filled messages unless the test sets other answers.
 
     The test files of the API have their own fixture, whose services answer empty messages.
     """
-    return PlayedServices()
+    return FakePageServices()
 
 
 @pytest.fixture
@@ -51,9 +51,9 @@ def clients(service: Service) -> Iterator[Clients]:
 
 
 @pytest.fixture
-def api(played: Played) -> Flask:
+def api(fakes: FakeServices) -> Flask:
     """The API in front of the fake services."""
-    return app_with(played)
+    return app_with(fakes)
 
 
 @pytest.fixture
@@ -63,15 +63,15 @@ def system(api: Flask) -> System:
 
 
 @pytest.fixture
-def visitor(played: PlayedServices) -> FlaskClient:
+def visitor(fakes: FakePageServices) -> FlaskClient:
     """A browser without a session."""
-    return pages(played).test_client()
+    return pages(fakes).test_client()
 
 
 @pytest.fixture
-def client(played: PlayedServices) -> FlaskClient:
+def client(fakes: FakePageServices) -> FlaskClient:
     """A browser of a worker with every role."""
-    return enter(pages(played).test_client())
+    return enter(pages(fakes).test_client())
 
 
 @pytest.fixture

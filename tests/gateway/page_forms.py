@@ -1,4 +1,4 @@
-"""The forms of a page, filled in as a person would, and played services that lead to more forms."""
+"""The forms of a page, filled in as a person would, and fake services that lead to more forms."""
 
 import re
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from protos.referrals.v1 import plans_pb2 as pl
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.shell.kept import SECRETS
 from tests.gateway.api_gateway import ID
-from tests.gateway.pages_gateway import PlayedServices, signed_in
+from tests.gateway.pages_gateway import FakePageServices, signed_in
 
 WORDS = 'vuelve a las seis, «con» su tía & 1 <b>"más"</b>'
 OTHER_ID = "e" * 32
@@ -136,7 +136,7 @@ def sent_fields(page: str) -> dict[str, str]:
     return {name: values[-1] for form in Page(main).forms for name, values in form.sent.items()}
 
 
-class OpenServices(PlayedServices):
+class OpenServices(FakePageServices):
     """Services whose objects are all open: nothing has ended, and no flag is set."""
 
     def __post_init__(self) -> None:
@@ -159,7 +159,7 @@ def open_messages(message: Message) -> Message:
     return message
 
 
-class ReceiverServices(PlayedServices):
+class ReceiverServices(FakePageServices):
     """Services whose objects were sent to the reader's organisation by others."""
 
     def __post_init__(self) -> None:

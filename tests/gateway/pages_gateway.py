@@ -32,7 +32,7 @@ from services.gateway.site import equip as equip_site
 from services.gateway.site.backend import names
 from services.gateway.site.parts.steps import STEPS
 from services.gateway.site.shell import access
-from tests.gateway.api_gateway import ID, OUTPUTS, STUBS, Played, Stub, filled_message
+from tests.gateway.api_gateway import ID, OUTPUTS, STUBS, FakeServices, Stub, filled_message
 
 ALL_ROLES = (
     contract_pb2.ROLE_WORKER,
@@ -63,7 +63,7 @@ class Patient(Stub):
         return answer
 
 
-class PlayedServices(Played):
+class FakePageServices(FakeServices):
     """All fake services, which answer filled messages."""
 
     def __post_init__(self) -> None:
@@ -171,7 +171,7 @@ def signed_in(*roles: contract_pb2.Role.ValueType, language: str = "es") -> m.Is
 
 
 def pages(
-    services: PlayedServices | Clients,
+    services: FakePageServices | Clients,
     development: bool = True,
     caller_rate: int = 1_000_000,
     lines: Mapping[str, str] | None = None,
@@ -219,9 +219,9 @@ def enter(client: FlaskClient, secret: str = SECRET) -> FlaskClient:
     return client
 
 
-def signed_in_as(played: PlayedServices, *roles: contract_pb2.Role.ValueType) -> FlaskClient:
-    played.answers["IssueToken"] = signed_in(*roles)
-    return enter(pages(played).test_client(), f"a-{roles}")
+def signed_in_as(fakes: FakePageServices, *roles: contract_pb2.Role.ValueType) -> FlaskClient:
+    fakes.answers["IssueToken"] = signed_in(*roles)
+    return enter(pages(fakes).test_client(), f"a-{roles}")
 
 
 def token_of(page: str) -> str:
@@ -319,7 +319,7 @@ __all__ = [
     "EXIT",
     "ID",
     "SECRET",
-    "PlayedServices",
+    "FakePageServices",
     "enter",
     "missing",
     "page_at",

@@ -11,7 +11,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
 from tests.gateway.page_forms import sent_fields
-from tests.gateway.pages_gateway import ID, PlayedServices
+from tests.gateway.pages_gateway import ID, FakePageServices
 
 NEW_REFERRAL = "/referrals/new"
 DRAFT = f"/referrals/{ID}"
@@ -42,9 +42,9 @@ def draft(**fields: object) -> r.Referral:
     return r.Referral(**values)  # type: ignore[arg-type]
 
 
-def services_with_draft() -> PlayedServices:
+def services_with_draft() -> FakePageServices:
     """Returns services that store a new file and a draft."""
-    return PlayedServices(
+    return FakePageServices(
         {
             "GetContact": c.Contact(id=ID, etag="1"),
             "CreatePerson": p.Person(id=ID),

@@ -8,7 +8,7 @@ from werkzeug.test import TestResponse
 from chassis import errors
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
-from tests.gateway.pages_gateway import SECRET, PlayedServices, missing, pages, submit
+from tests.gateway.pages_gateway import SECRET, FakePageServices, missing, pages, submit
 
 TIME = Timestamp(seconds=1_774_000_000)
 NEW_PASSWORD = {
@@ -21,8 +21,8 @@ SIGNED_IN = m.SignInResponse(session_secret=SECRET, worker=m.Worker(id="w"))
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices(
+def fakes() -> FakePageServices:
+    return FakePageServices(
         {
             "ListSessions": pb.ListSessionsResponse(
                 sessions=[
@@ -51,11 +51,11 @@ def session_cookies(answer: TestResponse) -> list[str]:
 
 
 def test_a_new_password_is_sent_with_the_session_that_continues(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     answer = change(client, "password", **NEW_PASSWORD)
     assert (answer.status_code, answer.location) == (303, "/account/made?done=password_changed")
-    request = played.last("ChangePassword")
+    request = fakes.last("ChangePassword")
     assert (request.password, request.new_password, request.session_secret) == (
         "la de antes",
         "una frase de prueba",
@@ -64,15 +64,15 @@ def test_a_new_password_is_sent_with_the_session_that_continues(
 
 
 def test_errors_are_shown_at_their_fields_and_no_password_is_sent_back(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     typo = change(client, "password", **NEW_PASSWORD | {"again": "una frase de pruebas"})
-    assert played.requests("ChangePassword") == []
-    played.answers["ChangePassword"] = errors.Invalid(
+    assert fakes.requests("ChangePassword") == []
+    fakes.answers["ChangePassword"] = errors.Invalid(
         ("password", "wrong"), ("new_password", "too_short")
     )
     refusal = change(client, "password", **NEW_PASSWORD)
-    played.answers["ChangePassword"] = errors.Exhausted("too_many_attempts", 300)
+    fakes.answers["ChangePassword"] = errors.Exhausted("too_many_attempts", 300)
     too_often = change(client, "password", **NEW_PASSWORD)
     for answer, status, texts in (
         (typo, 422, ["no es la misma"]),
@@ -84,39 +84,39 @@ def test_errors_are_shown_at_their_fields_and_no_password_is_sent_back(
 
 
 def test_one_session_or_all_but_the_present_one_can_be_ended(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     page = client.get("/account").text
     assert page.count('name="session"') == 1, "the present session is not offered"
     assert SECRET not in page
     change(client, "sessions/end", session="b" * 32)
-    request = played.last("EndSessions")
+    request = fakes.last("EndSessions")
     assert (request.id, request.session_secret) == ("b" * 32, SECRET)
     change(client, "sessions/end")
-    assert played.last("EndSessions").id == ""
+    assert fakes.last("EndSessions").id == ""
 
 
 def test_the_secret_of_an_app_and_the_spare_codes_are_shown_in_one_answer_only(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetSecondFactor": pb.SecondFactor(),
         "BeginSecondFactor": pb.BeginSecondFactorResponse(
             secret="JBSWY3DPEHPK3PXP", uri="otpauth://totp/x?secret=JBSWY3DPEHPK3PXP"
         ),
     }
     first_answer = change(client, "second-factor", password="p")
-    assert played.last("BeginSecondFactor").password == "p"
+    assert fakes.last("BeginSecondFactor").password == "p"
     assert missing(first_answer.text, "JBSW Y3DP EHPK 3PXP", 'class="qr"', "otpauth") == ["otpauth"]
     assert first_answer.headers["Cache-Control"] == "no-store"
-    played.answers["ConfirmSecondFactor"] = errors.Invalid(("code", "wrong"))
+    fakes.answers["ConfirmSecondFactor"] = errors.Invalid(("code", "wrong"))
     answer = change(client, "second-factor/confirm", code="1")
     assert (
         answer.status_code,
         missing(answer.text, 'id="code-error"', "JBSW", "no es la contraseña"),
     ) == (422, ["JBSW", "no es la contraseña"])
     assert answer.text.count("no es el código de ahora") == 2, "in the list, and at the field"
-    played.answers["ConfirmSecondFactor"] = pb.ConfirmSecondFactorResponse(
+    fakes.answers["ConfirmSecondFactor"] = pb.ConfirmSecondFactorResponse(
         recovery_codes=["7qk2a-9xwmb"]
     )
     assert "7qk2a-9xwmb" in change(client, "second-factor/confirm", code="123456").text
@@ -124,61 +124,61 @@ def test_the_secret_of_an_app_and_the_spare_codes_are_shown_in_one_answer_only(
 
 
 def test_a_wrong_password_for_ending_the_code_is_reported_at_its_field(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["GetSecondFactor"] = pb.SecondFactor(confirm_time=TIME, recovery_codes_left=7)
+    fakes.answers["GetSecondFactor"] = pb.SecondFactor(confirm_time=TIME, recovery_codes_left=7)
     assert "Le quedan 7 códigos de repuesto" in client.get("/account").text
-    played.answers["EndSecondFactor"] = errors.Invalid(("password", "wrong"))
+    fakes.answers["EndSecondFactor"] = errors.Invalid(("password", "wrong"))
     answer = change(client, "second-factor/end", password="x")
     assert (answer.status_code, answer.text.count("no es la contraseña")) == (422, 2)
-    played.answers["EndSecondFactor"] = pb.SecondFactor()
+    fakes.answers["EndSecondFactor"] = pb.SecondFactor()
     assert change(client, "second-factor/end", password="y").status_code == 303
 
 
 def test_after_the_password_a_code_is_required_before_the_session_opens(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
-    played.answers["SignIn"] = m.SignInResponse(challenge="the-challenge", asks_code=True)
-    client = pages(played).test_client()
+    fakes.answers["SignIn"] = m.SignInResponse(challenge="the-challenge", asks_code=True)
+    client = pages(fakes).test_client()
     page = sign_in(client)
     assert missing(page.text, "Código para entrar", 'value="the-challenge"', 'value="/inbox"') == []
     assert session_cookies(page) == []
     code = {"challenge": "the-challenge", "code": "123456", "to": "/inbox"}
-    played.answers["FinishSignIn"] = errors.Unauthenticated("sign_in_failed")
+    fakes.answers["FinishSignIn"] = errors.Unauthenticated("sign_in_failed")
     answer = submit(client, "/sign-in/code", page.text, **code)
     assert (answer.status_code, missing(answer.text, 'value="the-challenge"', "no sirve")) == (
         401,
         [],
     )
-    played.answers["FinishSignIn"] = SIGNED_IN
+    fakes.answers["FinishSignIn"] = SIGNED_IN
     entered = submit(client, "/sign-in/code", page.text, **code)
     assert (entered.status_code, entered.location) == (303, "/inbox")
-    assert played.last("FinishSignIn").code == "123456"
+    assert fakes.last("FinishSignIn").code == "123456"
 
 
 def test_a_passkey_is_offered_beside_a_code_and_its_signature_is_passed_on(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "SignIn": m.SignInResponse(challenge="the-challenge", passkey_options=OPTIONS),
         "BeginPasskeySignIn": m.BeginPasskeySignInResponse(
             challenge="of-anybody", passkey_options=OPTIONS
         ),
     }
-    client = pages(played).test_client()
+    client = pages(fakes).test_client()
     page = sign_in(client).text
     assert missing(page, 'data-passkey="get"', 'name="code"', "Este navegador no puede") == [
         'name="code"'
     ]
     without_email = submit(client, "/sign-in/passkey", page, to="/inbox").text
     assert missing(without_email, 'value="of-anybody"', 'value="/inbox"') == []
-    played.answers["BeginPasskeySignIn"] = errors.Conflict("passkeys_unavailable")
+    fakes.answers["BeginPasskeySignIn"] = errors.Conflict("passkeys_unavailable")
     refusal = submit(client, "/sign-in/passkey", page)
     assert (refusal.status_code, missing(refusal.text, "por un número", 'id="password"')) == (
         422,
         [],
     )
-    played.answers["FinishSignIn"] = errors.Unauthenticated("sign_in_failed")
+    fakes.answers["FinishSignIn"] = errors.Unauthenticated("sign_in_failed")
     signature = {
         "challenge": "of-anybody",
         "passkey": "{}",
@@ -190,17 +190,17 @@ def test_a_passkey_is_offered_beside_a_code_and_its_signature_is_passed_on(
         answer.status_code,
         missing(answer.text, "Esa llave no sirve", 'value="of-anybody"'),
     ) == (401, [])
-    played.answers["FinishSignIn"] = SIGNED_IN
+    fakes.answers["FinishSignIn"] = SIGNED_IN
     entered = submit(client, "/sign-in/code", page, **signature)
-    request = played.last("FinishSignIn")
+    request = fakes.last("FinishSignIn")
     assert (entered.location, request.passkey, request.code) == ("/inbox", "{}", "")
 
 
 def test_passkeys_are_added_and_removed_with_the_password(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     phone = pb.Passkey(id="k" * 32, label="Mi <teléfono>", create_time=TIME)
-    played.answers |= {
+    fakes.answers |= {
         "GetSecondFactor": pb.SecondFactor(passkeys_available=True, passkeys=[phone]),
         "BeginPasskey": pb.BeginPasskeyResponse(challenge="c", options='{"challenge": "Zm9v"}'),
     }
@@ -210,36 +210,36 @@ def test_passkeys_are_added_and_removed_with_the_password(
     assert missing(form_page, 'data-passkey="create"', 'value="Otro"', "passkey.js") == []
     credential = {"challenge": "c", "passkey": "{}", "label": "Otro"}
     assert change(client, "passkeys", **credential).status_code == 303
-    request = played.last("CreatePasskey")
+    request = fakes.last("CreatePasskey")
     assert (request.credential, request.label) == ("{}", "Otro")
     for rpc, action in (("BeginPasskey", "passkeys/begin"), ("EndPasskey", "passkeys/end")):
-        played.answers[rpc] = errors.Invalid(("password", "wrong"))
+        fakes.answers[rpc] = errors.Invalid(("password", "wrong"))
         answer = change(client, action, password="p", label="Otro", passkey=phone.id)
         assert (answer.status_code, answer.text.count("no es la contraseña")) == (422, 2)
     for refusal, text in (
         (errors.Invalid(("credential", "wrong")), "La llave no se guardó"),
         (errors.Conflict("too_many_passkeys"), "Quite una que no use"),
     ):
-        played.answers["CreatePasskey"] = refusal
+        fakes.answers["CreatePasskey"] = refusal
         assert text in change(client, "passkeys", **credential).text
-    played.answers["EndPasskey"] = pb.SecondFactor()
+    fakes.answers["EndPasskey"] = pb.SecondFactor()
     last_answer = change(client, "passkeys/end", password="p", passkey=phone.id)
-    assert (last_answer.status_code, played.last("EndPasskey").id) == (303, phone.id)
+    assert (last_answer.status_code, fakes.last("EndPasskey").id) == (303, phone.id)
 
 
 def test_a_worker_who_needs_a_code_sets_it_up_at_sign_in_and_sees_the_spare_codes_once(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
-    played.answers["SignIn"] = m.SignInResponse(
+    fakes.answers["SignIn"] = m.SignInResponse(
         challenge="c",
         asks_code=True,
         set_up_secret="JBSWY3DPEHPK3PXP",
         set_up_uri="otpauth://totp/x?secret=JBSWY3DPEHPK3PXP",
     )
-    client = pages(played).test_client()
+    client = pages(fakes).test_client()
     page = sign_in(client).text
     assert missing(page, "JBSW Y3DP EHPK 3PXP", 'class="qr"', "otpauth") == ["otpauth"]
-    played.answers["FinishSignIn"] = m.SignInResponse(
+    fakes.answers["FinishSignIn"] = m.SignInResponse(
         session_secret=SECRET, worker=m.Worker(id="w"), recovery_codes=["7qk2a-9xwmb"]
     )
     code = {"challenge": "c", "asks_code": "1", "code": "123456", "to": "/inbox"}

@@ -10,7 +10,7 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
-from tests.gateway.pages_gateway import PlayedServices, missing, signed_in_as, submit
+from tests.gateway.pages_gateway import FakePageServices, missing, signed_in_as, submit
 
 ES = pb.AdviceText(title="La retienen", lines=["Pregunte cuándo.", "No prometa hora."])
 EN = pb.AdviceText(title="Held", lines=["Ask.", "No hour."])
@@ -34,8 +34,8 @@ OTHER_CARD = pb.AdviceCard(
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices(
+def fakes() -> FakePageServices:
+    return FakePageServices(
         {
             "GetAdviceCard": card(),
             "ListAdviceCards": pb.ListAdviceCardsResponse(cards=[OTHER_CARD, CARD]),
@@ -63,21 +63,21 @@ def publish(client: FlaskClient, **changes: Any) -> TestResponse:
 
 
 def test_the_unchanged_form_of_a_card_publishes_its_next_version(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     page = client.get("/advice/publish?card=still_held").text
     texts = ("No prometa hora.", "Pas d’heure.", 'value="4"', 'value="still_held" checked')
     assert missing(page, *texts) == []
-    played.answers["PublishAdviceCard"] = pb.AdviceCard(id="still_held", version=4)
+    fakes.answers["PublishAdviceCard"] = pb.AdviceCard(id="still_held", version=4)
     answer = publish(client)
     assert (answer.status_code, answer.location) == (303, "/advice/still_held?done=card_published")
-    assert played.last("PublishAdviceCard").card == card(version=4)
+    assert fakes.last("PublishAdviceCard").card == card(version=4)
 
 
 def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["PublishAdviceCard"] = errors.Invalid(
+    fakes.answers["PublishAdviceCard"] = errors.Invalid(
         ("card.fr.lines", "not_translated"),
         ("card.es.title", "required"),
         ("card.en.lines[2]", "too_long"),
@@ -95,9 +95,9 @@ def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
 
 
 def test_the_second_of_two_coordinators_is_told_that_another_version_was_published(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["PublishAdviceCard"] = errors.Stale()
+    fakes.answers["PublishAdviceCard"] = errors.Stale()
     answer = publish(client, title_es="La controlan")
     texts = ("Alguien publicó otra versión", "La controlan")
     assert (answer.status_code, missing(answer.text, *texts)) == (422, [])
@@ -111,39 +111,39 @@ def test_a_card_states_in_words_when_it_opens_and_is_shown_in_each_language(
 
 
 def test_a_card_names_the_answer_that_opens_it_as_the_question_is_worded(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     shelter_card = card(opened_by=c.Triage(safe_place_tonight=c.ANSWER_NO))
-    played.answers["GetAdviceCard"] = shelter_card
+    fakes.answers["GetAdviceCard"] = shelter_card
     page = client.get("/advice/still_held").text
     assert "¿Le falta un lugar seguro para esta noche? <b>Sí</b>" in page
     page = client.get("/advice/publish?card=still_held").text
     assert 'name="yes" value="safe_place_tonight" checked' in page
-    played.answers["PublishAdviceCard"] = shelter_card
+    fakes.answers["PublishAdviceCard"] = shelter_card
     publish(client, yes=["safe_place_tonight"])
-    assert played.last("PublishAdviceCard").card.opened_by == shelter_card.opened_by
+    assert fakes.last("PublishAdviceCard").card.opened_by == shelter_card.opened_by
 
 
 def test_an_operator_reads_cards_and_only_a_coordinator_publishes_one(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     assert "/advice/publish" in client.get("/advice").text
-    operator = signed_in_as(played, contract_pb2.ROLE_OPERATOR)
+    operator = signed_in_as(fakes, contract_pb2.ROLE_OPERATOR)
     page = operator.get("/advice").text
     assert missing(page, "La retienen", "/advice/publish") == ["/advice/publish"]
     assert operator.get("/advice/publish").status_code == 404
 
 
 def test_on_a_contact_an_answer_opens_its_card_and_without_answers_the_first_card_is_open(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
-    operator = signed_in_as(played, contract_pb2.ROLE_OPERATOR)
+    operator = signed_in_as(fakes, contract_pb2.ROLE_OPERATOR)
     assert open_cards(operator.get("/line/new").text) == ["danger_now"]
-    played.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(
+    fakes.answers["ListAdviceCards"] = pb.ListAdviceCardsResponse(
         cards=[OTHER_CARD, card(open=True)]
     )
     assert open_cards(operator.get("/line/" + "1" * 32).text) == ["still_held"]
-    assert played.last("ListAdviceCards").contact_id
+    assert fakes.last("ListAdviceCards").contact_id
 
 
 def open_cards(page: str) -> list[str]:

@@ -25,7 +25,7 @@ from services.notifications import wire
 from services.notifications.domain.notices import BY_KIND
 from services.notifications.domain.webhook import FOR_PEOPLE_ALONE
 from services.notifications.domain.webhook import Webhook as Endpoint
-from tests.gateway.api_gateway import ID, OUTPUTS, Played, System, app_with, filled_message
+from tests.gateway.api_gateway import ID, OUTPUTS, FakeServices, System, app_with, filled_message
 from tests.gateway.openapi_document import (
     DOCUMENT,
     METHODS,
@@ -106,13 +106,13 @@ def test_every_field_has_a_description() -> None:
 
 
 def test_every_rpc_of_the_contracts_can_be_reached() -> None:
-    played = Played()
+    fakes = FakeServices()
     for place in METHODS:
-        request_all(System(app_with(played).test_client()), *place)
+        request_all(System(app_with(fakes).test_client()), *place)
     # the field names of these routes come from another standard
     for path in ("services", f"services/{ID}", "organizations", "service_at_locations"):
-        app_with(played).test_client().get(f"/hsds/{path}")
-    assert OUTPUTS.keys() - {rpc for rpc, _, _ in played.calls} == set()
+        app_with(fakes).test_client().get(f"/hsds/{path}")
+    assert OUTPUTS.keys() - {rpc for rpc, _, _ in fakes.calls} == set()
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ def test_every_rpc_of_the_contracts_can_be_reached() -> None:
 def test_every_field_may_be_sent_and_every_field_of_the_answer_is_documented(
     path: str, method: str
 ) -> None:
-    played = Played(
+    fakes = FakeServices(
         {rpc: filled_message(GetMessageClass(output)) for rpc, output in OUTPUTS.items()}
     )
-    answer = request_all(System(app_with(played).test_client()), path, method)
+    answer = request_all(System(app_with(fakes).test_client()), path, method)
     assert 200 <= answer.status_code < 300, answer.text
     if answer.status_code != 204:
         documented = METHODS[path, method]["responses"][str(answer.status_code)]
@@ -138,7 +138,7 @@ def test_every_field_may_be_sent_and_every_field_of_the_answer_is_documented(
     [place for place, operation in METHODS.items() if "requestBody" in operation],
 )
 def test_no_value_of_a_field_breaks_anything(path: str, method: str) -> None:
-    system = System(app_with(Played()).test_client())
+    system = System(app_with(FakeServices()).test_client())
     schema = body_of(METHODS[path, method]["requestBody"])
     for garbled in garble(example(schema)):
         answer = system.call(method.upper(), path_of(path), garbled, If_Match='"1"')
@@ -148,7 +148,7 @@ def test_no_value_of_a_field_breaks_anything(path: str, method: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("path", [path for path, method in METHODS if method == "get"])
 def test_no_value_of_a_parameter_breaks_anything(path: str) -> None:
-    system = System(app_with(Played()).test_client())
+    system = System(app_with(FakeServices()).test_client())
     for name in parameters(METHODS[path, "get"]):
         for value in NASTY_PARAMETERS:
             answer = system.get(f"{path_of(path)}?{name}={value}", If_Match='"1"')
@@ -354,7 +354,7 @@ def test_a_path_names_the_fields_of_its_request_and_a_body_is_one_of_them() -> N
 
 
 def test_exactly_the_documented_operations_read_an_idempotency_key() -> None:
-    system = System(app_with(Played()).test_client())
+    system = System(app_with(FakeServices()).test_client())
     documented = {
         place
         for place, operation in METHODS.items()

@@ -20,7 +20,7 @@ from chassis.errors import (
 )
 from services.gateway.edge.clients import ServiceFault
 from services.gateway.edge.problems import NAME, REASONS
-from tests.gateway.api_gateway import ID, JWT, KEY, Played, System
+from tests.gateway.api_gateway import ID, JWT, KEY, FakeServices, System
 from tests.gateway.openapi_document import METHODS, path_of
 
 NOW = "2026-03-14T09:30:00Z"
@@ -29,16 +29,16 @@ TOO_LONG = b'{"words": "' + b"a" * 70000 + b'"}'
 
 
 @pytest.fixture
-def played() -> Played:
+def fakes() -> FakeServices:
     """The fake services, which answer empty messages unless the test sets other answers."""
-    return Played()
+    return FakeServices()
 
 
 # Credentials
 
 
 def test_without_a_credential_or_with_only_a_cookie_no_service_is_called(
-    api: Flask, played: Played
+    api: Flask, fakes: FakeServices
 ) -> None:
     without_cookie, with_cookie = api.test_client(), api.test_client()
     with_cookie.set_cookie("s", "a-session")
@@ -47,7 +47,7 @@ def test_without_a_credential_or_with_only_a_cookie_no_service_is_called(
         assert (answer.status_code, answer.json["reason"]) == (401, "token_missing")
         assert answer.headers["WWW-Authenticate"] == 'Bearer realm="enlace"'
         assert answer.content_type == "application/problem+json"
-    assert not played.calls
+    assert not fakes.calls
 
 
 @pytest.mark.parametrize(
@@ -64,41 +64,41 @@ def test_without_a_credential_or_with_only_a_cookie_no_service_is_called(
     ],
 )
 def test_a_malformed_credential_is_never_passed_on(
-    api: Flask, played: Played, credential: str
+    api: Flask, fakes: FakeServices, credential: str
 ) -> None:
     answer = System(api.test_client()).get("/referrals", Authorization=credential)
     assert (answer.status_code, answer.json["reason"]) == (401, "token_invalid")
-    assert not played.calls
+    assert not fakes.calls
 
 
-def test_a_key_is_exchanged_once_for_several_requests(system: System, played: Played) -> None:
+def test_a_key_is_exchanged_once_for_several_requests(system: System, fakes: FakeServices) -> None:
     assert [system.get("/referrals").status_code for _ in range(3)] == [200] * 3
-    assert [rpc for rpc, _, _ in played.calls] == ["IssueToken", *["ListReferrals"] * 3]
-    assert played.last("IssueToken").api_key == KEY
-    callers = [caller for _, _, caller in played.calls[1:]]
+    assert [rpc for rpc, _, _ in fakes.calls] == ["IssueToken", *["ListReferrals"] * 3]
+    assert fakes.last("IssueToken").api_key == KEY
+    callers = [caller for _, _, caller in fakes.calls[1:]]
     assert {caller.tokens["enlace.referrals"] for caller in callers} == {JWT}
 
 
-def test_a_caller_token_is_passed_through(api: Flask, played: Played) -> None:
+def test_a_caller_token_is_passed_through(api: Flask, fakes: FakeServices) -> None:
     assert System(api.test_client(), JWT).get("/referrals").status_code == 200
-    assert [rpc for rpc, _, _ in played.calls] == ["ListReferrals"]
-    assert played.calls[0][2].tokens["enlace.referrals"] == JWT
+    assert [rpc for rpc, _, _ in fakes.calls] == ["ListReferrals"]
+    assert fakes.calls[0][2].tokens["enlace.referrals"] == JWT
 
 
-def test_a_session_secret_is_exchanged_as_a_key_is(api: Flask, played: Played) -> None:
+def test_a_session_secret_is_exchanged_as_a_key_is(api: Flask, fakes: FakeServices) -> None:
     assert System(api.test_client(), "s" * 43).get("/referrals").status_code == 200
-    assert played.last("IssueToken").session_secret == "s" * 43
+    assert fakes.last("IssueToken").session_secret == "s" * 43
 
 
-def test_public_routes_need_no_key_and_ignore_a_wrong_one(api: Flask, played: Played) -> None:
+def test_public_routes_need_no_key_and_ignore_a_wrong_one(api: Flask, fakes: FakeServices) -> None:
     assert api.test_client().get("/api/v1/taxonomy").status_code == 200
     assert System(api.test_client(), "enl_revoked").get("/hotlines").status_code == 200
-    assert all(caller.tokens == {} for _, _, caller in played.calls)
+    assert all(caller.tokens == {} for _, _, caller in fakes.calls)
 
 
-def test_the_callers_language_is_passed_to_the_service(system: System, played: Played) -> None:
+def test_the_callers_language_is_passed_to_the_service(system: System, fakes: FakeServices) -> None:
     system.get("/notifications", Accept_Language="fr-CA, en;q=0.5")
-    assert played.calls[-1][2].language == "fr"
+    assert fakes.calls[-1][2].language == "fr"
 
 
 # Refusals
@@ -121,9 +121,9 @@ def test_the_callers_language_is_passed_to_the_service(system: System, played: P
     ],
 )
 def test_each_refusal_has_its_status_and_its_reason(
-    system: System, played: Played, refusal: Refusal, status: int, reason: str
+    system: System, fakes: FakeServices, refusal: Refusal, status: int, reason: str
 ) -> None:
-    played.answers["GetReferral"] = refusal
+    fakes.answers["GetReferral"] = refusal
     answer = system.get(f"/referrals/{ID}")
     assert answer.status_code == status
     expected = {
@@ -139,9 +139,9 @@ def test_each_refusal_has_its_status_and_its_reason(
 
 @pytest.mark.parametrize("fault", [ServiceFault("INTERNAL"), RuntimeError("María López")])
 def test_a_fault_reveals_nothing(
-    system: System, played: Played, fault: Exception, capsys: pytest.CaptureFixture[str]
+    system: System, fakes: FakeServices, fault: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    played.answers["GetReferral"] = fault
+    fakes.answers["GetReferral"] = fault
     answer = system.get(f"/referrals/{ID}")
     assert (answer.status_code, answer.json["reason"]) == (500, "fault")
     assert "López" not in answer.text + capsys.readouterr().out
@@ -214,18 +214,18 @@ def test_a_chunked_body_has_the_same_limit(api: Flask) -> None:
     ],
 )
 def test_a_wrong_field_is_named_with_its_reason(
-    system: System, played: Played, field: str, value: Any, reason: str
+    system: System, fakes: FakeServices, field: str, value: Any, reason: str
 ) -> None:
     answer = system.post("/services/search", {field: value})
     assert answer.status_code == 400
     assert answer.json["errors"] == [{"pointer": f"/{field}", "reason": reason}]
-    assert [rpc for rpc, _, _ in played.calls] == ["IssueToken"]
+    assert [rpc for rpc, _, _ in fakes.calls] == ["IssueToken"]
 
 
-def test_a_whole_number_may_have_a_decimal_point(system: System, played: Played) -> None:
+def test_a_whole_number_may_have_a_decimal_point(system: System, fakes: FakeServices) -> None:
     """In JSON, 24.0 is a whole number; some languages write every number in this way."""
     assert system.post("/services/search", {"age": 24.0}).status_code == 200
-    assert played.last("SearchServices").age == 24
+    assert fakes.last("SearchServices").age == 24
 
 
 def test_a_refusal_never_repeats_what_somebody_typed(system: System) -> None:
@@ -280,9 +280,9 @@ def test_query_parameters_are_checked_as_strictly_as_bodies(
     assert (answer.status_code, errors) == (400, expected)
 
 
-def test_a_time_is_converted_to_utc(system: System, played: Played) -> None:
+def test_a_time_is_converted_to_utc(system: System, fakes: FakeServices) -> None:
     assert system.get("/referrals?due_before=2026-03-14T03:30:00-06:00").status_code == 200
-    assert played.last("ListReferrals").filter.due_before.ToJsonString() == NOW
+    assert fakes.last("ListReferrals").filter.due_before.ToJsonString() == NOW
 
 
 ORGANIZATION = {"name": "Casa (demo)", "type": "shelter", "country": "NI"}
@@ -348,7 +348,7 @@ RECEIPT = {
 )
 def test_the_field_path_of_a_services_refusal_becomes_a_place_in_the_request(
     system: System,
-    played: Played,
+    fakes: FakeServices,
     method: str,
     path: str,
     body: Any,
@@ -356,13 +356,13 @@ def test_the_field_path_of_a_services_refusal_becomes_a_place_in_the_request(
     violation: str,
     place: dict[str, str],
 ) -> None:
-    played.answers[rpc] = Invalid((violation, "malformed"))
+    fakes.answers[rpc] = Invalid((violation, "malformed"))
     answer = system.call(method, path, body, If_Match='"1"')
     assert answer.json["errors"] == [{**place, "reason": "malformed"}]
 
 
 def test_a_missing_body_is_refused_if_one_is_required_and_no_service_is_called(
-    system: System, played: Played
+    system: System, fakes: FakeServices
 ) -> None:
     """An empty object is a valid body: it creates a file without a name.
 
@@ -383,7 +383,7 @@ def test_a_missing_body_is_refused_if_one_is_required_and_no_service_is_called(
         answer = system.call(method, path_of(path), If_Match='"1"')
         assert (answer.status_code, answer.json["reason"]) == (400, "invalid_fields"), path
         assert answer.json["errors"] == [{"pointer": "", "reason": "required"}], path
-    assert {rpc for rpc, _, _ in played.calls} <= {"IssueToken"}
+    assert {rpc for rpc, _, _ in fakes.calls} <= {"IssueToken"}
 
 
 def test_a_route_without_a_body_accepts_no_fields(system: System) -> None:
@@ -408,9 +408,9 @@ def test_every_reason_has_a_valid_name() -> None:
     ],
 )
 def test_a_query_parameter_that_an_operation_does_not_have_is_refused(
-    method: str, path: str, body: Any, system: System, played: Played
+    method: str, path: str, body: Any, system: System, fakes: FakeServices
 ) -> None:
     answer = system.call(method, path, body, If_Match='"v1"')
     assert (answer.status_code, answer.json["reason"]) == (400, "invalid_fields")
     assert [error["reason"] for error in answer.json["errors"]] == ["unknown_field"]
-    assert played.calls[1:] == []  # the first call exchanges the key
+    assert fakes.calls[1:] == []  # the first call exchanges the key

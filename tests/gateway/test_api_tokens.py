@@ -11,16 +11,16 @@ from flask import Flask
 from chassis.errors import Exhausted, Unauthenticated
 from protos.partners.v1 import members_pb2
 from services.gateway.edge.clients import AUDIENCES
-from tests.gateway.api_gateway import JWT, KEY, Played, System
+from tests.gateway.api_gateway import JWT, KEY, FakeServices, System
 
 SESSION = "s" * 43
 SIGN_IN = {"email": "trabajadora@casa-esperanza.example", "password": "una frase de prueba"}
 
 
 @pytest.fixture
-def played() -> Played:
+def fakes() -> FakeServices:
     """The fake services, which answer empty messages unless the test sets other answers."""
-    return Played()
+    return FakeServices()
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def stranger(api: Flask) -> System:
 
 @pytest.mark.parametrize("credential", [{"api_key": KEY}, {"session_secret": SESSION}])
 def test_a_key_or_a_session_is_exchanged_for_a_token_of_each_service(
-    stranger: System, played: Played, credential: dict[str, Any]
+    stranger: System, fakes: FakeServices, credential: dict[str, Any]
 ) -> None:
     answer = stranger.post("/tokens", credential)
     assert (answer.status_code, answer.json["tokens"]) == (200, dict.fromkeys(AUDIENCES, JWT))
-    assert played.last("IssueToken") == members_pb2.IssueTokenRequest(**credential)
+    assert fakes.last("IssueToken") == members_pb2.IssueTokenRequest(**credential)
     assert "Set-Cookie" not in answer.headers
 
 
@@ -51,12 +51,12 @@ def test_a_key_or_a_session_is_exchanged_for_a_token_of_each_service(
     ],
 )
 def test_a_token_request_with_two_credentials_or_a_malformed_one_is_refused(
-    stranger: System, played: Played, body: Any, error: Any
+    stranger: System, fakes: FakeServices, body: Any, error: Any
 ) -> None:
     answer = stranger.post("/tokens", body)
     assert (answer.status_code, answer.json["errors"]) == (400, [error])
     assert KEY not in answer.text
-    assert not played.calls
+    assert not fakes.calls
 
 
 @pytest.mark.parametrize(
@@ -68,16 +68,18 @@ def test_a_token_request_with_two_credentials_or_a_malformed_one_is_refused(
     ids=["an invalid key", "a wrong password or e-mail"],
 )
 def test_a_refused_credential_is_not_repeated(
-    stranger: System, played: Played, path: str, fields: dict[str, str], rpc: str, reason: str
+    stranger: System, fakes: FakeServices, path: str, fields: dict[str, str], rpc: str, reason: str
 ) -> None:
-    played.answers[rpc] = Unauthenticated(reason)
+    fakes.answers[rpc] = Unauthenticated(reason)
     answer = stranger.post(path, fields)
     assert (answer.status_code, answer.json["reason"]) == (401, reason)
     assert not [value for value in fields.values() if value in answer.text]
 
 
-def test_a_session_is_opened_used_and_ended(stranger: System, api: Flask, played: Played) -> None:
-    played.answers["SignIn"] = members_pb2.SignInResponse(
+def test_a_session_is_opened_used_and_ended(
+    stranger: System, api: Flask, fakes: FakeServices
+) -> None:
+    fakes.answers["SignIn"] = members_pb2.SignInResponse(
         session_secret=SESSION, tokens=dict.fromkeys(AUDIENCES, JWT)
     )
     answer = stranger.post("/sessions", SIGN_IN)
@@ -85,29 +87,29 @@ def test_a_session_is_opened_used_and_ended(stranger: System, api: Flask, played
     assert "Set-Cookie" not in answer.headers
     assert System(api.test_client(), SESSION).get("/referrals").status_code == 200
     assert stranger.post("/sessions/end", {"session_secret": SESSION}).status_code == 204
-    assert played.last("EndSession").session_secret == SESSION
+    assert fakes.last("EndSession").session_secret == SESSION
 
 
 def test_a_sign_in_passes_on_the_clients_address_by_which_guesses_are_counted(
-    stranger: System, played: Played
+    stranger: System, fakes: FakeServices
 ) -> None:
-    played.answers["SignIn"] = Exhausted("too_many_attempts", 300)
+    fakes.answers["SignIn"] = Exhausted("too_many_attempts", 300)
     answer = stranger.post("/sessions", SIGN_IN)
     assert (answer.status_code, answer.json["reason"], answer.headers["Retry-After"]) == (
         429,
         "too_many_attempts",
         "300",
     )
-    assert played.calls[-1][2].origin["client-address"]
+    assert fakes.calls[-1][2].origin["client-address"]
 
 
 @pytest.mark.parametrize("path", ["/tokens", "/sessions", "/sessions/end"])
 def test_no_credential_is_read_from_a_url_or_a_cookie(
-    api: Flask, played: Played, path: str
+    api: Flask, fakes: FakeServices, path: str
 ) -> None:
     client = api.test_client()
     answer = client.post(f"/api/v1{path}?api_key={KEY}&session_secret={SESSION}", json={})
-    assert (answer.status_code, played.calls) == (400, [])
+    assert (answer.status_code, fakes.calls) == (400, [])
     client.set_cookie("s", SESSION)
     client.post(f"/api/v1{path}", json={})
-    assert not [request for _, request, _ in played.calls if SESSION in str(request)]
+    assert not [request for _, request, _ in fakes.calls if SESSION in str(request)]

@@ -17,7 +17,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import vocabulary
 from tests.gateway.api_gateway import ID as OWN_ID
 from tests.gateway.pages_gateway import (
-    PlayedServices,
+    FakePageServices,
     enter,
     missing,
     pages,
@@ -31,12 +31,12 @@ ID = "a" * 32
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices({"IssueToken": signed_in(contract_pb2.ROLE_AUDITOR)})
+def fakes() -> FakePageServices:
+    return FakePageServices({"IssueToken": signed_in(contract_pb2.ROLE_AUDITOR)})
 
 
 def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     anomaly = a.Anomaly(
         id=ID,
@@ -47,7 +47,7 @@ def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
         count=2,
         organization_id="b" * 32,
     )
-    played.answers["ListAnomalies"] = a.ListAnomaliesResponse(anomalies=[anomaly])
+    fakes.answers["ListAnomalies"] = a.ListAnomaliesResponse(anomalies=[anomaly])
     page = client.get("/audit").text
     assert (
         missing(
@@ -60,39 +60,39 @@ def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
     path = f"/audit/anomalies/{ID}"
     answer = submit(client, path, page, etag="v1", review_code="mistake")
     assert (answer.status_code, answer.location) == (303, "/audit?done=reviewed")
-    assert played.last("ReviewAnomaly") == a.ReviewAnomalyRequest(
+    assert fakes.last("ReviewAnomaly") == a.ReviewAnomalyRequest(
         id=ID, etag="v1", review_code=a.REVIEW_OUTCOME_MISTAKE, request_id="one"
     )
-    played.answers["ReviewAnomaly"] = errors.Invalid(("review_code", "required"))
+    fakes.answers["ReviewAnomaly"] = errors.Invalid(("review_code", "required"))
     refusal = submit(client, path, page, etag="v1", review_code="")
     assert (refusal.status_code, "diga qué fue" in refusal.text) == (422, True)
 
 
 def test_a_check_of_the_trail_reports_a_whole_a_broken_or_a_partly_checked_trail(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     form = client.get("/audit").text
-    played.answers["VerifyTrail"] = a.VerifyTrailResponse(
+    fakes.answers["VerifyTrail"] = a.VerifyTrailResponse(
         verified_sequence=12, last_sequence=12, witnessed=3
     )
     assert "Está entero hasta la fila 12, la última." in submit(client, "/audit/verify", form).text
     findings = [a.TrailFinding(sequence=7, fault=a.TRAIL_FAULT_MISSING)]
-    played.answers["VerifyTrail"] = a.VerifyTrailResponse(
+    fakes.answers["VerifyTrail"] = a.VerifyTrailResponse(
         verified_sequence=12, last_sequence=12, findings=findings
     )
     broken_page = submit(client, "/audit/verify", form).text
     assert missing(broken_page, "No es el que era", "Fila 7: falta") == []
-    played.answers["VerifyTrail"] = a.VerifyTrailResponse(
+    fakes.answers["VerifyTrail"] = a.VerifyTrailResponse(
         verified_sequence=12, last_sequence=20, next_page_token="further"
     )
     unfinished_page = submit(client, "/audit/verify", form).text
     assert "Entero hasta la fila 12 de 20" in unfinished_page
     submit(client, "/audit/verify", unfinished_page, page_token="further")
-    assert played.last("VerifyTrail").page_token == "further"
+    assert fakes.last("VerifyTrail").page_token == "further"
 
 
 def test_the_trail_is_searched_by_the_typed_fields_and_an_invalid_id_is_not_requested(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     row = a.TrailRow(
         sequence=9,
@@ -102,23 +102,23 @@ def test_the_trail_is_searched_by_the_typed_fields_and_an_invalid_id_is_not_requ
         object_id=ID,
         detail_codes=["identity"],
     )
-    played.answers["ListTrail"] = a.ListTrailResponse(rows=[row], next_page_token="more")
+    fakes.answers["ListTrail"] = a.ListTrailResponse(rows=[row], next_page_token="more")
     page = client.get(
         f"/audit/trail?object_id={ID}&action_code=open_identity&day=2026-03-04&refused=1"
     ).text
-    request = played.last("ListTrail")
+    request = fakes.last("ListTrail")
     assert (request.object_id, request.action_code, request.refused) == (ID, "open_identity", True)
     # from five to five in the morning in Managua
     assert times(request) == ("2026-03-04T11:00:00Z", "2026-03-05T11:00:00Z")
     texts = ("Abrió datos sellados", "No se le permitió", "page=more", f"object_id={ID}")
     assert missing(page, *texts) == []
     row.action_code, row.reason_code = "get_person", "not_found"
-    played.answers["ListTrail"] = a.ListTrailResponse(rows=[row])
+    fakes.answers["ListTrail"] = a.ListTrailResponse(rows=[row])
     expected = ("Vio expedientes, sin los datos sellados", "no existe, o no es suyo")
     assert missing(client.get("/audit/trail").text, *expected) == []
-    played.calls.clear()
+    fakes.calls.clear()
     assert "No hay nada así" in client.get("/audit/trail?object_id=Ximena").text
-    assert "ListTrail" not in [rpc for rpc, _, _ in played.calls]
+    assert "ListTrail" not in [rpc for rpc, _, _ in fakes.calls]
 
 
 def times(request: a.ListTrailRequest) -> tuple[str, str]:
@@ -136,13 +136,13 @@ def times(request: a.ListTrailRequest) -> tuple[str, str]:
     ],
 )
 def test_a_day_of_the_trail_is_from_five_to_five_even_when_the_clocks_change(
-    played: PlayedServices, day: str, start: str, end: str
+    fakes: FakePageServices, day: str, start: str, end: str
 ) -> None:
     session = signed_in(contract_pb2.ROLE_AUDITOR)
     session.organization.country, session.organization.department = "ES", ""
-    played.answers["IssueToken"] = session
-    enter(pages(played).test_client()).get(f"/audit/trail?day={day}")
-    assert times(played.last("ListTrail")) == (start, end)
+    fakes.answers["IssueToken"] = session
+    enter(pages(fakes).test_client()).get(f"/audit/trail?day={day}")
+    assert times(fakes.last("ListTrail")) == (start, end)
 
 
 def test_the_auditor_reads_what_the_trail_leaves_out(client: FlaskClient) -> None:
@@ -153,9 +153,9 @@ def test_the_auditor_reads_what_the_trail_leaves_out(client: FlaskClient) -> Non
     )
 
 
-def open_message(client: FlaskClient, played: PlayedServices, kind: str) -> tuple[int, str | None]:
+def open_message(client: FlaskClient, fakes: FakePageServices, kind: str) -> tuple[int, str | None]:
     """Reads a message of this kind in the inbox; returns the status and the address of its page."""
-    played.answers["ListMessages"] = n.ListMessagesResponse(
+    fakes.answers["ListMessages"] = n.ListMessagesResponse(
         messages=[n.Message(id=ID, kind=kind, text="Algo")]
     )
     page = client.get("/inbox").text
@@ -172,10 +172,10 @@ def open_message(client: FlaskClient, played: PlayedServices, kind: str) -> tupl
     ],
 )
 def test_the_message_about_unusual_accesses_leads_to_a_page_that_its_reader_may_open(
-    played: PlayedServices, role: contract_pb2.Role.ValueType, page: str
+    fakes: FakePageServices, role: contract_pb2.Role.ValueType, page: str
 ) -> None:
-    reader = signed_in_as(played, role)
-    assert open_message(reader, played, "anomaly_noted") == (303, page)
+    reader = signed_in_as(fakes, role)
+    assert open_message(reader, fakes, "anomaly_noted") == (303, page)
 
 
 def emergency(**values: object) -> em.Emergency:
@@ -193,7 +193,7 @@ def emergency(**values: object) -> em.Emergency:
 
 
 def test_an_emergency_access_is_reviewed_by_the_files_organisation_or_an_auditor_alone(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
     path = f"/emergencies/{ID}"
     for role, holder, has_form in (
@@ -202,20 +202,20 @@ def test_an_emergency_access_is_reviewed_by_the_files_organisation_or_an_auditor
         (contract_pb2.ROLE_COORDINATOR, "d" * 32, False),
         (contract_pb2.ROLE_AUDITOR, "d" * 32, True),
     ):
-        played.answers["GetEmergency"] = emergency(file_organization_id=holder)
-        client = signed_in_as(played, role)
+        fakes.answers["GetEmergency"] = emergency(file_organization_id=holder)
+        client = signed_in_as(fakes, role)
         page = client.get(path).text
         assert ('name="review_code"' in page) is has_form, role
     answer = submit(client, path, page, etag="v1", review_code="misuse")
     assert (answer.status_code, answer.location) == (303, f"/emergencies/{ID}?done=reviewed")
-    assert played.last("ReviewEmergency").review_code == a.REVIEW_OUTCOME_MISUSE
-    played.answers["ReviewEmergency"] = errors.Conflict("nothing_to_review")
+    assert fakes.last("ReviewEmergency").review_code == a.REVIEW_OUTCOME_MISUSE
+    fakes.answers["ReviewEmergency"] = errors.Conflict("nothing_to_review")
     refused_page = submit(client, path, page, etag="v1", review_code="misuse").text
     assert "Alguien ya dijo qué fue." in refused_page
 
 
 def test_readers_who_cannot_review_an_emergency_access_are_told_who_can(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
     worker, coordinator = contract_pb2.ROLE_WORKER, contract_pb2.ROLE_COORDINATOR
     other_file = {"file_organization_id": "d" * 32}
@@ -227,8 +227,8 @@ def test_readers_who_cannot_review_an_emergency_access_are_told_who_can(
         (contract_pb2.ROLE_AUDITOR, other_file, True, False),
         (coordinator, other_file | {"review_time": Timestamp(seconds=1)}, False, False),
     ):
-        played.answers["GetEmergency"] = emergency(**fields)
-        page = signed_in_as(played, role).get(f"/emergencies/{ID}").text
+        fakes.answers["GetEmergency"] = emergency(**fields)
+        page = signed_in_as(fakes, role).get(f"/emergencies/{ID}").text
         assert (
             'name="review_code"' in page,
             "que lleva el expediente, o la auditoría" in page,
@@ -240,15 +240,15 @@ def test_readers_who_cannot_review_an_emergency_access_are_told_who_can(
     [(contract_pb2.ROLE_WORKER, "/people"), (contract_pb2.ROLE_AUDITOR, "/audit")],
 )
 def test_an_emergency_access_is_reached_from_the_notice_about_it(
-    played: PlayedServices, role: contract_pb2.Role.ValueType, place: str
+    fakes: FakePageServices, role: contract_pb2.Role.ValueType, place: str
 ) -> None:
-    played.answers["IssueToken"] = signed_in(role)
+    fakes.answers["IssueToken"] = signed_in(role)
     other_access = emergency(id="f" * 32, file_organization_id="d" * 32)
-    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(
+    fakes.answers["ListEmergencies"] = em.ListEmergenciesResponse(
         emergencies=[emergency(), other_access]
     )
-    client = enter(pages(played).test_client())
-    assert open_message(client, played, "emergency_opened") == (303, place)
+    client = enter(pages(fakes).test_client())
+    assert open_message(client, fakes, "emergency_opened") == (303, place)
     page = client.get(place).text
     assert f"/emergencies/{ID}" in page
     assert (f"/emergencies/{other_access.id}" in page) is (place == "/audit"), (
@@ -257,9 +257,9 @@ def test_an_emergency_access_is_reached_from_the_notice_about_it(
 
 
 def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_the_needed_data(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "IssueToken": signed_in(contract_pb2.ROLE_WORKER),
         "GetReferral": r.Referral(
             id=ID, person_id=ID, receipt_id=ID, live=True, side=r.SIDE_RECEIVER, need_code="HOU.EMG"
@@ -267,7 +267,7 @@ def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_the_nee
         "GetReceipt": p.Receipt(id=ID),
         "ListEmergencies": em.ListEmergenciesResponse(emergencies=[emergency(live=True)]),
     }
-    client = enter(pages(played).test_client())
+    client = enter(pages(fakes).test_client())
     page = client.get(f"/referrals/{ID}").text
     # a colleague's emergency access opens nothing for her
     assert missing(page, "Acceso de emergencia", "Elegir qué abrir") == ["Elegir qué abrir"]
@@ -275,12 +275,12 @@ def test_a_worker_without_access_may_declare_an_emergency_and_then_opens_the_nee
     fields = {"reason_code": "life_at_risk", "note": "no respira bien"}
     answer = submit(client, path, page, **fields)
     assert (answer.status_code, answer.location) == (303, f"/referrals/{ID}?done=emergency#person")
-    assert played.last("OpenInEmergency").note == "no respira bien"
-    played.answers["OpenInEmergency"] = errors.Conflict("review_owed")
+    assert fakes.last("OpenInEmergency").note == "no respira bien"
+    fakes.answers["OpenInEmergency"] = errors.Conflict("review_owed")
     refusal = submit(client, path, page, **fields)
     texts = ("Falta revisar un acceso de emergencia anterior", "no respira bien")
     assert (refusal.status_code, missing(refusal.text, *texts)) == (422, [])
-    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(
+    fakes.answers["ListEmergencies"] = em.ListEmergenciesResponse(
         emergencies=[emergency(live=True, worker_id=OWN_ID)]
     )
     open_form = (
@@ -308,11 +308,11 @@ def test_every_refusal_that_an_rpc_declares_has_a_word_on_the_trail() -> None:
     ("organization_id", "start"), [("b" * 32, "2026-03-04T04:00:00Z"), ("", "2026-03-04T11:00:00Z")]
 )
 def test_a_day_of_the_trail_of_an_organisation_is_a_day_of_its_place(
-    organization_id: str, start: str, played: PlayedServices
+    organization_id: str, start: str, fakes: FakePageServices
 ) -> None:
-    played.answers["BatchGet"] = d.BatchGetResponse(
+    fakes.answers["BatchGet"] = d.BatchGetResponse(
         organizations=[d.Organization(id="b" * 32, country="ES")]
     )
-    client = enter(pages(played).test_client())
+    client = enter(pages(fakes).test_client())
     client.get(f"/audit/trail?organization_id={organization_id}&day=2026-03-04")
-    assert played.last("ListTrail").start_time.ToJsonString() == start
+    assert fakes.last("ListTrail").start_time.ToJsonString() == start

@@ -18,7 +18,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n, vocabulary, words
 from services.gateway.site.parts import pictures
 from tests.builders import NOON
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, pages, signed_in, submit
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, pages, signed_in, submit
 
 SENDER, RECEIVER = "a" * 32, "b" * 32
 
@@ -68,20 +68,20 @@ def unanswered_needs(*needs: tuple[str, str, int]) -> list[r.UnansweredNeed]:
 
 
 def test_the_queue_is_ordered_by_the_service_and_continues_behind_a_link(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     rows = [referral_due_in(5, number=number) for number in range(50)]
-    played.answers["ListReferrals"] = listing(rows, [], next_page="the-next")
+    fakes.answers["ListReferrals"] = listing(rows, [], next_page="the-next")
     page = client.get("/board").text
     assert re.findall(r'<h3><a href="/referrals/(\w+)"', page) == [row.id for row in rows]
-    list_request = played.requests("ListReferrals")[0]
+    list_request = fakes.requests("ListReferrals")[0]
     assert (list_request.order_by, list_request.filter) == (
         r.ORDER_URGENCY,
         r.ReferralFilter(box=r.BOX_NETWORK, pressing=True),
     )
     assert 'href="/board?page=the-next"' in page
     second_page = client.get("/board?page=the-next").text
-    assert played.last("ListReferrals").page_token == "the-next"
+    assert fakes.last("ListReferrals").page_token == "the-next"
     links = [f"/referrals/{row.id}" for row in rows]
     assert missing(second_page, *links, "<path", "Volver al comienzo") == ["<path"]
 
@@ -92,10 +92,10 @@ def test_urgent_referrals_are_above_the_charts(client: FlaskClient) -> None:
 
 
 def test_enquiries_that_nobody_could_meet_are_counted_by_need_place_and_reason(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     need = e.UnmetNeed(need_code="HOU.EMG", department="NI-LE", reason_code="no_response", count=3)
-    played.answers["ListUnmetNeeds"] = e.ListUnmetNeedsResponse(needs=[need])
+    fakes.answers["ListUnmetNeeds"] = e.ListUnmetNeedsResponse(needs=[need])
     texts = (
         "Lo que se preguntó y nadie pudo",
         'no respondieron a tiempo</td><td class="n" data-label="Consultas">3</td>',
@@ -103,8 +103,8 @@ def test_enquiries_that_nobody_could_meet_are_counted_by_need_place_and_reason(
     assert missing(client.get("/board").text, *texts) == []
 
 
-def test_no_empty_box_is_shown(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers |= {
+def test_no_empty_box_is_shown(fakes: FakePageServices, client: FlaskClient) -> None:
+    fakes.answers |= {
         "ListReferrals": r.ListReferralsResponse(),
         "CountReferrals": r.CountReferralsResponse(),
         "GetResponseTimes": r.ResponseTimes(),
@@ -122,7 +122,7 @@ def test_no_empty_box_is_shown(played: PlayedServices, client: FlaskClient) -> N
 
 
 def test_the_map_shades_a_department_by_its_unmet_need_and_the_table_has_the_same_numbers(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     needs = unanswered_needs(
         ("HOU", "NI-CI", 6),
@@ -131,7 +131,7 @@ def test_the_map_shades_a_department_by_its_unmet_need_and_the_table_has_the_sam
         ("HOU", "", 1),
         ("HOU", "HN-CH", 1),
     )
-    played.answers["CountReferrals"] = r.CountReferralsResponse(unanswered=needs)
+    fakes.answers["CountReferrals"] = r.CountReferralsResponse(unanswered=needs)
     page = client.get("/board").text
     shades = dict(re.findall(r'<path class="(s\d)" d="[^"]+"><title>([^<]+)</title>', page))
     assert len(re.findall(r"<path class", page)) == 17
@@ -182,7 +182,7 @@ def test_every_deadline_of_the_next_hours_is_a_dot_or_counted_above_them() -> No
         referral_due(NOON + timedelta(hours=12)),
     ]
     crowded_hour = [referral_due(NOON + timedelta(hours=1))] * 10
-    with pages(PlayedServices()).test_request_context():
+    with pages(FakePageServices()).test_request_context():
         strip = pictures.strip([*inside_referrals, *outside_referrals], NOON, timedelta(hours=12))
         crowded_strip = pictures.strip(crowded_hour, NOON, timedelta(hours=12))
     assert strip["dots"] == [
@@ -200,9 +200,9 @@ def test_every_deadline_of_the_next_hours_is_a_dot_or_counted_above_them() -> No
 
 
 def test_each_dot_has_words_for_readers_who_do_not_see_it(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["ListReferrals"] = listing(
+    fakes.answers["ListReferrals"] = listing(
         [], [referral_due_in(30, r.URGENCY_IMMEDIATE, 1), referral_due_in(90, r.URGENCY_NORMAL, 2)]
     )
     page = client.get("/board").text
@@ -216,14 +216,14 @@ def test_each_dot_has_words_for_readers_who_do_not_see_it(
 
 
 def test_response_times_list_every_member_with_the_part_that_it_answered(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     times = [
         r.ResponseTime(organization_id=f"{n:032x}", sent=6, answered=5, median_seconds=7800 - n)
         for n in range(20)
     ]
     times.append(r.ResponseTime(organization_id=RECEIVER, sent=2))
-    played.answers["GetResponseTimes"] = r.ResponseTimes(organizations=times)
+    fakes.answers["GetResponseTimes"] = r.ResponseTimes(organizations=times)
     page = client.get("/board").text
     texts = ("2 h 10 · 5 de 6", " · 5 de 6", "ninguna de 2")
     assert [page.count(text) for text in texts] == [1, 20, 1]
@@ -245,27 +245,27 @@ def test_the_desk_whose_turn_it_is_can_be_called_unless_its_service_is_confident
     confidential: bool,
     service_phone: str,
     number: str | None,
-    played: PlayedServices,
+    fakes: FakePageServices,
     client: FlaskClient,
 ) -> None:
     row = referral_due_in(5)
     row.turn = turn
-    played.answers["ListReferrals"] = listing([row], [])
+    fakes.answers["ListReferrals"] = listing([row], [])
     organizations = [
         d.Organization(id=SENDER, name="Raíces", phone="+50520000002"),
         d.Organization(id=RECEIVER, name="Luna", phone="+50520000003"),
     ]
     service = d.Service(id=ID, name="Camas", confidential=confidential, phone=service_phone)
-    played.answers["BatchGet"] = d.BatchGetResponse(organizations=organizations, services=[service])
+    fakes.answers["BatchGet"] = d.BatchGetResponse(organizations=organizations, services=[service])
     assert re.findall(r'href="tel:([^"]+)"', client.get("/board").text) == (
         [number] if number else []
     )
 
 
 def test_a_service_that_is_not_shown_has_no_number_to_call(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "ListReferrals": listing([referral_due_in(5)], []),
         "BatchGet": d.BatchGetResponse(
             organizations=[d.Organization(id=RECEIVER, name="Luna", phone="+50520000003")]
@@ -289,7 +289,7 @@ def test_the_short_name_of_a_department_fits_its_column() -> None:
 
 
 def test_every_count_is_restricted_to_live_pressing_or_waiting_referrals(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     pressing = r.CountReferralsResponse(late=21, due_soon=22, fresh=1, by_state={"in_progress": 2})
     live = r.CountReferralsResponse(
@@ -299,7 +299,7 @@ def test_every_count_is_restricted_to_live_pressing_or_waiting_referrals(
     def answer(request: r.CountReferralsRequest) -> r.CountReferralsResponse:
         return pressing if request.filter.pressing else live
 
-    played.answers |= {
+    fakes.answers |= {
         "CountReferrals": answer,
         "IssueToken": signed_in(contract_pb2.ROLE_COORDINATOR),
     }
@@ -309,24 +309,24 @@ def test_every_count_is_restricted_to_live_pressing_or_waiting_referrals(
     )
     texts = ("25 remisiones abiertas", "21 con atraso", "22 vencen en 4 horas")
     assert missing(client.get("/board").text, *texts) == []
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
+    fakes.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
     client.get("/today")
-    filters = [request.filter for rpc, request, _ in played.calls if rpc == "CountReferrals"]
+    filters = [request.filter for rpc, request, _ in fakes.calls if rpc == "CountReferrals"]
     assert len(filters) == 6
     assert all(filter_.live or filter_.pressing or filter_.waiting_for_me for filter_ in filters)
 
 
 def test_an_unreviewed_emergency_access_is_on_the_board_and_its_notice_leads_there(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
+    fakes.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
     emergency = em.Emergency(
         id="e" * 32, organization_id=RECEIVER, reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK
     )
-    played.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[emergency])
+    fakes.answers["ListEmergencies"] = em.ListEmergenciesResponse(emergencies=[emergency])
     page = client.get("/board").text
     assert 'href="/emergencies/' + "e" * 32 in page
-    assert played.last("ListEmergencies").waiting
+    assert fakes.last("ListEmergencies").waiting
     assert submit(client, f"/inbox/{ID}/read", page, kind="emergency_opened").location == "/board"
 
 
@@ -344,15 +344,15 @@ def test_a_list_marks_an_organisation_that_is_suspended_or_has_left(
     out: str,
     status: d.OrganizationStatus.ValueType,
     mark: str,
-    played: PlayedServices,
+    fakes: FakePageServices,
     client: FlaskClient,
 ) -> None:
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
+    fakes.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
     row = referral_due_in(9000)
-    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[row])
+    fakes.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[row])
     organization = d.Organization(id=out, name="Luna Nueva")
-    played.answers["BatchGet"] = d.BatchGetResponse(organizations=[organization])
+    fakes.answers["BatchGet"] = d.BatchGetResponse(organizations=[organization])
     assert mark not in client.get(path).text
     organization.status = status
-    played.answers["BatchGet"] = d.BatchGetResponse(organizations=[organization])
+    fakes.answers["BatchGet"] = d.BatchGetResponse(organizations=[organization])
     assert re.search(rf"Luna Nueva\s*<span {mark}", client.get(path).text)

@@ -10,22 +10,22 @@ from chassis import errors
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, token_of
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, send, token_of
 
 
-def owe_call(played: PlayedServices, **fields: object) -> None:
+def owe_call(fakes: FakePageServices, **fields: object) -> None:
     """Sets the calls that the line owes to one call with these fields."""
     values = {"id": ID, "contact_id": ID, "clocks": [r.Clock()], **fields}
     callback = c.Callback(**values)  # type: ignore[arg-type]
-    played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[callback])
+    fakes.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[callback])
 
 
 @pytest.mark.parametrize("of_this_contact", [True, False])
 def test_a_contact_shows_the_call_that_another_hour_would_replace(
-    of_this_contact: bool, played: PlayedServices, client: FlaskClient
+    of_this_contact: bool, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     owe_call(
-        played,
+        fakes,
         id="c" * 32,
         contact_id=ID if of_this_contact else "b" * 32,
         asked_by_herself=True,
@@ -39,18 +39,18 @@ def test_a_contact_shows_the_call_that_another_hour_would_replace(
 
 
 def test_the_sheet_of_a_shift_gives_dates_with_the_hours_because_it_is_read_after_midnight(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     hours = r.Clock(kind=r.CLOCK_KIND_CALLBACK)
     hours.start_time.FromJsonString("2026-11-30T14:00:00Z")
     hours.due_time.FromJsonString("2026-11-30T18:00:00Z")
-    owe_call(played, clocks=[hours])
+    owe_call(fakes, clocks=[hours])
     page = client.get("/line/shift").text
     assert "30 de noviembre de 2026, 08:00 – 30 de noviembre de 2026, 12:00" in page
 
 
 def test_the_line_sees_the_calls_that_it_owes_without_their_numbers(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     page = client.get("/line").text
     assert missing(
@@ -58,7 +58,7 @@ def test_the_line_sees_the_calls_that_it_owes_without_their_numbers(
     ) == ["+505"]
     answer = send(client, "/line", f"/line/calls/{ID}", etag="v7", outcome_code="reached")
     assert answer.status_code == 303
-    request = played.last("SettleCallback")
+    request = fakes.last("SettleCallback")
     assert (request.id, request.etag, request.outcome_code) == (
         ID,
         "v7",
@@ -67,10 +67,10 @@ def test_the_line_sees_the_calls_that_it_owes_without_their_numbers(
     # the form of a call that is yet to be agreed has no etag
     data = {"form_token": token_of(page), "day_code": "today", "hour_code": "evening"}
     assert client.post(f"/line/{ID}/call", data=data).status_code == 303
-    assert played.last("CreateCallback").callback == c.Callback(
+    assert fakes.last("CreateCallback").callback == c.Callback(
         contact_id=ID, day_code=c.DAY_BAND_TODAY, hour_code=c.HOUR_BAND_EVENING
     )
-    played.answers["CreateCallback"] = errors.Conflict("call_not_safe")
+    fakes.answers["CreateCallback"] = errors.Conflict("call_not_safe")
     refusal = client.post(f"/line/{ID}/call", data=data)
     assert (refusal.status_code, "no permite llamadas" in refusal.text) == (422, True)
 
@@ -89,20 +89,20 @@ def test_the_days_for_a_call_have_their_weekday_at_the_place_of_the_caller(
     now: str,
     country: str,
     expected: str,
-    played: PlayedServices,
+    fakes: FakePageServices,
     client: FlaskClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Tomorrow is the next day even when the clocks change."""
-    played.answers["GetContact"] = c.Contact(id=ID, line_country=country)
+    fakes.answers["GetContact"] = c.Contact(id=ID, line_country=country)
     monkeypatch.setattr(i18n, "now", lambda: datetime.fromisoformat(now).replace(tzinfo=UTC))
     assert expected in client.get(f"/line/{ID}").text
 
 
 def test_the_days_for_another_try_have_their_weekday_at_the_place_of_the_caller(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    owe_call(played, local_date="2026-11-29")
+    owe_call(fakes, local_date="2026-11-29")
     assert '<option value="today">hoy (domingo)</option>' in client.get("/line").text
 
 
@@ -118,14 +118,14 @@ def test_the_form_for_a_call_states_the_date_from_which_its_days_count(
     page: str,
     form: str,
     rpc: str,
-    played: PlayedServices,
+    fakes: FakePageServices,
     client: FlaskClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     date = "2026-11-29"
     monkeypatch.setattr(i18n, "now", lambda: datetime(2026, 11, 30, 5, 30, tzinfo=UTC))
-    owe_call(played, local_date=date)
-    played.answers |= {
+    owe_call(fakes, local_date=date)
+    fakes.answers |= {
         "GetContact": c.Contact(id=ID, line_country="NI"),
         "GetReferenceStatus": c.ReferenceStatus(may_ask_for_call=True, local_date=date),
     }
@@ -136,14 +136,14 @@ def test_the_form_for_a_call_states_the_date_from_which_its_days_count(
     assert f'<input type="hidden" name="local_date" value="{date}">' in text
     day = {"local_date": date, "day_code": "tomorrow", "hour_code": "evening"}
     client.post(form, data=data | day | {"etag": "v7", "outcome_code": "again"})
-    request = played.last(rpc)
+    request = fakes.last(rpc)
     assert (request.callback if rpc == "CreateCallback" else request).local_date == date
 
 
 def test_hours_that_are_over_are_refused_in_the_list_where_other_hours_can_be_chosen(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["SettleCallback"] = errors.Invalid(("hour_code", "out_of_range"))
+    fakes.answers["SettleCallback"] = errors.Invalid(("hour_code", "out_of_range"))
     choice = {"outcome_code": "again", "day_code": "today", "hour_code": "morning"}
     answer = send(client, "/line", f"/line/calls/{ID}", **choice)
     expected = (
@@ -157,7 +157,7 @@ def test_hours_that_are_over_are_refused_in_the_list_where_other_hours_can_be_ch
 
 @pytest.mark.parametrize("path", ["/line", "/today", "/line/shift", f"/line/{ID}"])
 def test_two_calls_owed_to_one_file_warn_that_she_may_be_called_twice(
-    path: str, played: PlayedServices, client: FlaskClient
+    path: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     hints, other_file = {"1": "7K", "2": "M4"}, c.Callback(id="3" * 32, person_id="f" * 32)
     calls = [
@@ -171,18 +171,18 @@ def test_two_calls_owed_to_one_file_warn_that_she_may_be_called_twice(
         for number, hint in hints.items()
     ]
     other_file.MergeFrom(c.Callback(contact_id=ID, clocks=[r.Clock()]))
-    played.answers |= {
+    fakes.answers |= {
         "GetContact": c.Contact(id=ID, person_id=ID, line_country="NI"),
         "ListCallbacks": c.ListCallbacksResponse(callbacks=[calls[0], other_file]),
     }
     assert "se debe otra llamada" not in client.get(path).text
-    played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[*calls, other_file])
+    fakes.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[*calls, other_file])
     assert re.findall(r"se debe otra llamada: …(\w+)\.", client.get(path).text) == ["M4", "7K"]
 
 
 def test_calls_without_a_file_are_not_taken_for_calls_to_one_person(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     calls = [c.Callback(id=number * 32, clocks=[r.Clock()]) for number in "12"]
-    played.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=calls)
+    fakes.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=calls)
     assert "se debe otra llamada" not in client.get("/line").text

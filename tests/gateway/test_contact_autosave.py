@@ -18,7 +18,7 @@ from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import advice_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.pages_gateway import SECRET, PlayedServices, pages, served, signed_in
+from tests.gateway.pages_gateway import SECRET, FakePageServices, pages, served, signed_in
 from tests.gateway.test_kept_forms import first_session_ended
 from tests.gateway.test_pages_in_browser import open_pages
 from tests.parts.local_stack import until
@@ -26,7 +26,7 @@ from tests.parts.local_stack import until
 ID = "ab" * 16
 
 
-class Line(PlayedServices):
+class Line(FakePageServices):
     """Fake services that store one contact as the page last saved it."""
 
     def __post_init__(self) -> None:

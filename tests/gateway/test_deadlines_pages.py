@@ -11,12 +11,12 @@ from services.gateway.site.language import words
 from services.gateway.site.network import deadlines
 from services.referrals.network.domain.deadline import FIRST_POLICY, KEYS
 from services.referrals.referrals.wire.referrals import policy_message
-from tests.gateway.pages_gateway import PlayedServices, missing, signed_in_as, submit
+from tests.gateway.pages_gateway import FakePageServices, missing, signed_in_as, submit
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices({"GetDeadlinePolicy": policy_message(FIRST_POLICY)})
+def fakes() -> FakePageServices:
+    return FakePageServices({"GetDeadlinePolicy": policy_message(FIRST_POLICY)})
 
 
 def publish(client: FlaskClient, **changes: str) -> TestResponse:
@@ -30,11 +30,11 @@ def publish(client: FlaskClient, **changes: str) -> TestResponse:
 
 
 def test_everybody_sees_the_deadlines_and_a_coordinator_changes_them(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     texts = ("15 min", "2 días hábiles", "14 días", "/deadlines/publish")
     assert missing(client.get("/deadlines").text, *texts) == []
-    worker = signed_in_as(played, contract_pb2.ROLE_WORKER)
+    worker = signed_in_as(fakes, contract_pb2.ROLE_WORKER)
     assert "/deadlines/publish" not in worker.get("/deadlines").text
     assert worker.get("/deadlines/publish").status_code == 404
 
@@ -46,29 +46,29 @@ def test_every_deadline_of_the_policy_is_on_the_page_by_its_name(client: FlaskCl
 
 
 def test_the_unchanged_form_publishes_the_present_policy(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["PublishDeadlinePolicy"] = pb.DeadlinePolicy(version=2)
+    fakes.answers["PublishDeadlinePolicy"] = pb.DeadlinePolicy(version=2)
     answer = publish(client)
     assert (answer.status_code, answer.location) == (303, "/deadlines?done=deadlines_published")
-    request = played.last("PublishDeadlinePolicy")
+    request = fakes.last("PublishDeadlinePolicy")
     assert request.version == 2
     deadlines = policy_message(FIRST_POLICY).deadlines[: len(KEYS)]
     assert sorted(map(str, request.deadlines)) == sorted(map(str, deadlines))
 
 
 def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["PublishDeadlinePolicy"] = errors.Invalid(
+    fakes.answers["PublishDeadlinePolicy"] = errors.Invalid(
         ("deadlines.immediate.decide", "not_in_order"), ("deadlines.silence", "required")
     )
     changes = {"immediate.decide": "77", "immediate.decide.unit": "days", "silence": "x"}
     answer = publish(client, **changes)
     texts = ('id="immediate.decide-error"', "Inmediata, Responder: lo más urgente", 'value="77"')
     assert (answer.status_code, missing(answer.text, *texts)) == (422, [])
-    assert played.last("PublishDeadlinePolicy").deadlines[1].seconds == 77 * 86_400
-    played.answers["PublishDeadlinePolicy"] = errors.Stale()
+    assert fakes.last("PublishDeadlinePolicy").deadlines[1].seconds == 77 * 86_400
+    fakes.answers["PublishDeadlinePolicy"] = errors.Stale()
     stale_answer = publish(client)
     assert (stale_answer.status_code, "Alguien publicó otra versión" in stale_answer.text) == (
         422,
@@ -77,23 +77,23 @@ def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
 
 
 def test_a_value_above_a_messages_range_is_still_sent_and_the_service_refuses_it(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["PublishDeadlinePolicy"] = errors.Invalid(("deadlines.close", "out_of_range"))
+    fakes.answers["PublishDeadlinePolicy"] = errors.Invalid(("deadlines.close", "out_of_range"))
     answer = publish(client, **{"close": "99999", "close.unit": "days"})
-    assert (answer.status_code, played.last("PublishDeadlinePolicy").deadlines[-1].seconds) == (
+    assert (answer.status_code, fakes.last("PublishDeadlinePolicy").deadlines[-1].seconds) == (
         422,
         2**31 - 1,
     )
 
 
 def test_a_deadline_that_a_system_set_to_the_second_is_shown_and_offered_in_whole_minutes(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     policy = policy_message(FIRST_POLICY)
     for deadline, seconds in zip(policy.deadlines[1:], (301, 3661, 90_061), strict=False):
         deadline.seconds = seconds
-    played.answers["GetDeadlinePolicy"] = policy
+    fakes.answers["GetDeadlinePolicy"] = policy
     assert missing(client.get("/deadlines").text, "5 min", "1 h 01", "25 h") == []
     page = client.get("/deadlines/publish")
     assert (page.status_code, missing(page.text, *(f'value="{n}"' for n in (5, 61, 1501)))) == (

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, referral, submit, token_of
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, referral, submit, token_of
 
 PAGE = f"/referrals/{ID}"
 
@@ -30,26 +30,26 @@ def declined_referral(identifier: str, urgency: r.Urgency.ValueType, hours: int)
     return declined
 
 
-def today_page(played: PlayedServices, client: FlaskClient, *declined: r.Referral) -> str:
+def today_page(fakes: FakePageServices, client: FlaskClient, *declined: r.Referral) -> str:
     """Returns the page of today; these referrals were declined."""
-    played.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(
+    fakes.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(
         referrals=declined if request.filter.unanswered else []
     )
     return client.get("/today").text
 
 
 def test_today_keeps_showing_a_declined_referral(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    page = today_page(played, client, declined_referral("a" * 32, r.URGENCY_EMERGENCY, 3))
+    page = today_page(fakes, client, declined_referral("a" * 32, r.URGENCY_EMERGENCY, 3))
     assert missing(page, f"/referrals/{'a' * 32}/reroute", "buscar otro servicio") == []
 
 
 def test_a_declined_emergency_is_above_less_urgent_referrals_whatever_their_deadlines(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     page = today_page(
-        played,
+        fakes,
         client,
         declined_referral("1" * 32, r.URGENCY_NORMAL, 1),
         declined_referral("2" * 32, r.URGENCY_EMERGENCY, 20),
@@ -61,44 +61,42 @@ def test_a_declined_emergency_is_above_less_urgent_referrals_whatever_their_dead
 
 
 def test_looking_for_another_service_continues_the_draft_that_was_begun(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = declined = declined_referral(ID, r.URGENCY_EMERGENCY, 3)
+    fakes.answers["GetReferral"] = declined = declined_referral(ID, r.URGENCY_EMERGENCY, 3)
     second_tab = client.get(f"{PAGE}/reroute").text
     assert "Ver qué otros servicios hay" in second_tab
     declined.following_id = "b" * 32
     draft_page = f"/referrals/{'b' * 32}/draft"
     assert client.get(f"{PAGE}/reroute").location == draft_page
     assert submit(client, f"{PAGE}/reroute", second_tab).location == draft_page
-    assert played.requests("CreateReferral") == []
+    assert fakes.requests("CreateReferral") == []
 
 
 def test_no_other_service_is_looked_for_without_an_open_need(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = declined = declined_referral(ID, r.URGENCY_EMERGENCY, 3)
+    fakes.answers["GetReferral"] = declined = declined_referral(ID, r.URGENCY_EMERGENCY, 3)
     form_token = token_of(client.get(f"{PAGE}/reroute").text)
     declined.main_step = ""  # a colleague has closed the need
     page = client.get(f"{PAGE}/reroute")
     answer = client.post(f"{PAGE}/reroute", data={"form_token": form_token})
     assert (page.location, answer.location) == (PAGE, PAGE)
-    assert played.requests("CreateReferral") == []
+    assert fakes.requests("CreateReferral") == []
 
 
 @pytest.mark.parametrize(
     ("show", "late_and_soon"), [("late", (True, False)), ("soon", (False, True))]
 )
 def test_late_and_soon_due_referrals_are_chosen_by_the_service_and_all_are_shown(
-    show: str, late_and_soon: tuple[bool, bool], played: PlayedServices, client: FlaskClient
+    show: str, late_and_soon: tuple[bool, bool], fakes: FakePageServices, client: FlaskClient
 ) -> None:
     rows = [referral(id=f"{number:032x}", need_code="HOU.EMG") for number in range(50)]
-    played.answers["ListReferrals"] = r.ListReferralsResponse(
-        referrals=rows, next_page_token="more"
-    )
-    played.calls.clear()
+    fakes.answers["ListReferrals"] = r.ListReferralsResponse(referrals=rows, next_page_token="more")
+    fakes.calls.clear()
     page = client.get(f"/today?show={show}").text
     assert [row.id for row in rows if f"/referrals/{row.id}" not in page] == []
-    filters = [request.filter for request in played.requests("ListReferrals")]
+    filters = [request.filter for request in fakes.requests("ListReferrals")]
     assert [(filter_.late, filter_.due_soon, filter_.unanswered) for filter_ in filters] == [
         (*late_and_soon, False)
     ]
@@ -111,11 +109,11 @@ def test_the_filters_of_the_list_are_folded_until_one_is_used(client: FlaskClien
 
 
 def test_looking_for_another_service_twice_on_one_page_repeats_one_request(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = declined_referral(ID, r.URGENCY_EMERGENCY, 3)
+    fakes.answers["GetReferral"] = declined_referral(ID, r.URGENCY_EMERGENCY, 3)
     page = client.get(f"{PAGE}/reroute").text
     for _press in range(2):
         assert submit(client, f"{PAGE}/reroute", page).status_code == 303
-    first, second = played.requests("CreateReferral")
+    first, second = fakes.requests("CreateReferral")
     assert (first, first.request_id != "") == (second, True), "the service makes one draft"

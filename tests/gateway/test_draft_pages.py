@@ -12,7 +12,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, signed_in_as, token_of
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, send, signed_in_as, token_of
 from tests.gateway.referral_questions import (
     DRAFT,
     OTHER_ID,
@@ -28,12 +28,12 @@ QUESTIONS = ("need", "urgency", "unsafe", "services", "contact", "check")
 
 
 @pytest.fixture
-def played() -> PlayedServices:
+def fakes() -> FakePageServices:
     return services_with_draft()
 
 
 def test_matching_is_requested_with_coarse_attributes_only(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     coarse = r.CoarsePerson(
         age_band=r.AGE_BAND_12_TO_17,
@@ -43,9 +43,9 @@ def test_matching_is_requested_with_coarse_attributes_only(
         country="NI",
         department="NI-CI",
     )
-    played.answers["GetReferral"] = draft(need_code="HOU.EMG", person=coarse)
+    fakes.answers["GetReferral"] = draft(need_code="HOU.EMG", person=coarse)
     client.get(f"{DRAFT}/services")
-    assert played.last("MatchServices") == d.MatchServicesRequest(
+    assert fakes.last("MatchServices") == d.MatchServicesRequest(
         need_code="HOU.EMG",
         country="NI",
         department="NI-CI",
@@ -59,14 +59,14 @@ def test_matching_is_requested_with_coarse_attributes_only(
 
 @pytest.mark.parametrize(("referral_id", "warned"), [(ID, True), (OTHER_ID, False)])
 def test_the_list_of_services_warns_that_the_service_that_offered_help_is_notified_at_once(
-    referral_id: str, warned: bool, played: PlayedServices, client: FlaskClient
+    referral_id: str, warned: bool, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = draft(need_code="HOU.EMG")
+    fakes.answers["GetReferral"] = draft(need_code="HOU.EMG")
     enquiry = e.Enquiry(state=e.ENQUIRY_STATE_MATCHED, referral_id=referral_id)
-    played.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=[enquiry])
+    fakes.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=[enquiry])
     page = client.get(f"{DRAFT}/services").text
     assert ("se le avisa en ese momento que ya no llegará" in page) == warned
-    assert played.last("ListEnquiries").person_id == ID
+    assert fakes.last("ListEnquiries").person_id == ID
 
 
 @pytest.mark.parametrize(
@@ -81,16 +81,16 @@ def test_the_list_of_services_warns_that_the_service_that_offered_help_is_notifi
     ],
 )
 def test_a_draft_continues_where_something_is_missing(
-    played: PlayedServices, client: FlaskClient, fields: dict[str, object], page: str
+    fakes: FakePageServices, client: FlaskClient, fields: dict[str, object], page: str
 ) -> None:
-    played.answers["GetReferral"] = draft(**fields)
+    fakes.answers["GetReferral"] = draft(**fields)
     assert client.get(f"{DRAFT}/draft").location == f"{DRAFT}/{page}"
 
 
 def test_the_address_of_a_draft_leads_to_the_referral_once_it_is_sent(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = r.Referral(id=ID, state=r.STATE_SENT)
+    fakes.answers["GetReferral"] = r.Referral(id=ID, state=r.STATE_SENT)
     assert client.get(f"{DRAFT}/draft").location == DRAFT
 
 
@@ -104,9 +104,9 @@ def test_the_address_of_a_draft_leads_to_the_referral_once_it_is_sent(
     ],
 )
 def test_the_check_states_whether_the_consent_is_valid(
-    played: PlayedServices, client: FlaskClient, fields: dict[str, object], expected: str
+    fakes: FakePageServices, client: FlaskClient, fields: dict[str, object], expected: str
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetReceipt": p.Receipt(
             id=ID,
             until_time=datetime(2027, 1, 15),  # type: ignore[arg-type]
@@ -120,10 +120,10 @@ def test_the_check_states_whether_the_consent_is_valid(
 
 @pytest.mark.parametrize("active", [True, False])
 def test_the_pages_of_consent_and_check_say_if_the_service_is_no_longer_offered(
-    played: PlayedServices, client: FlaskClient, active: bool
+    fakes: FakePageServices, client: FlaskClient, active: bool
 ) -> None:
     service = d.Service(id=ID, organization_id=ID, name="Albergue", active=active)
-    played.answers |= {
+    fakes.answers |= {
         "GetService": service,
         "BatchGet": d.BatchGetResponse(services=[service]),
         "GetReferral": draft(need_code="HOU.EMG", service_id=ID),
@@ -136,32 +136,32 @@ def test_the_pages_of_consent_and_check_say_if_the_service_is_no_longer_offered(
 
 @pytest.mark.parametrize("state", [r.STATE_SENT, r.STATE_CONSENT_WITHDRAWN])
 def test_going_back_in_the_browser_after_sending_leads_from_every_question_to_the_referral(
-    state: r.State.ValueType, played: PlayedServices, client: FlaskClient
+    state: r.State.ValueType, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     data = {
         "form_token": token_of(client.get(f"{DRAFT}/need").text),
         "channel_code": "phone",
         "note": "con su hijo",
     }
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": draft(need_code="HOU.EMG", service_id=ID, state=state),
         "SendReferral": errors.Stale(),
     }
-    played.calls.clear()
+    fakes.calls.clear()
     for page in (*QUESTIONS, "consent"):
         assert client.get(f"{DRAFT}/{page}").location == DRAFT, page
     for page in QUESTIONS:
         refusal = client.post(f"{DRAFT}/{page}", data=data)
         assert (refusal.status_code, "Ya no es un borrador" in refusal.text) == (409, True), page
     for rpc in ("UpdateReferral", "SetSafeContact", "OpenPerson"):
-        assert played.requests(rpc) == []
+        assert fakes.requests(rpc) == []
     assert "con su hijo" in refusal.text, "nothing that she typed is lost"
 
 
 def test_the_consent_page_of_a_referral_says_that_it_was_sent(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = draft(
+    fakes.answers["GetReferral"] = draft(
         code="K7M2QX", service_id=ID, state=r.STATE_SENT, allowed_verbs=["attach_consent"]
     )
     page = client.get(f"{DRAFT}/consent").text
@@ -170,15 +170,15 @@ def test_the_consent_page_of_a_referral_says_that_it_was_sent(
 
 
 def test_choosing_a_service_again_after_sending_leads_to_the_referral(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     page = up_to_services(client)
     answer(client, page, service_id=ID)
-    played.answers["GetReferral"] = draft(state=r.STATE_SENT, service_id=ID)
-    played.calls.clear()
+    fakes.answers["GetReferral"] = draft(state=r.STATE_SENT, service_id=ID)
+    fakes.calls.clear()
     for service_id in (ID, OTHER_ID):
         assert answer(client, page, service_id=service_id).location == DRAFT
-    assert played.requests("UpdateReferral") == []
+    assert fakes.requests("UpdateReferral") == []
 
 
 @pytest.mark.parametrize(
@@ -190,10 +190,10 @@ def test_choosing_a_service_again_after_sending_leads_to_the_referral(
     ],
 )
 def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend_on_it(
-    page: str, changes: dict[str, str], target: str, played: PlayedServices, client: FlaskClient
+    page: str, changes: dict[str, str], target: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     complete_draft = draft(**SERVICE_CHOICE, receipt_id=ID)
-    played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete_draft
+    fakes.answers["GetReferral"] = fakes.answers["UpdateReferral"] = complete_draft
     assert f'href="{DRAFT}/{page}"' in client.get(f"{DRAFT}/check").text
     form_token = token_of(client.get(f"{DRAFT}/{page}").text)
     empty_answer = client.post(f"{DRAFT}/{page}", data={"form_token": form_token})
@@ -202,27 +202,27 @@ def test_a_change_in_a_draft_leads_back_to_the_check_unless_other_answers_depend
         True,
     )
     assert send(client, f"{DRAFT}/{page}", **changes).location == f"{DRAFT}/{target}"
-    assert played.last("UpdateReferral").update_mask.paths == [*changes]
+    assert fakes.last("UpdateReferral").update_mask.paths == [*changes]
 
 
 def test_a_changed_contact_plan_of_a_draft_is_written_without_reading_the_file(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
-    client = signed_in_as(played, contract_pb2.ROLE_WORKER)
+    client = signed_in_as(fakes, contract_pb2.ROLE_WORKER)
     contact = f"{DRAFT}/contact"
-    played.answers["GetReferral"] = draft(**SERVICE_CHOICE, receipt_id=ID)
+    fakes.answers["GetReferral"] = draft(**SERVICE_CHOICE, receipt_id=ID)
     assert f'href="{contact}"' in client.get(f"{DRAFT}/check").text
     page = client.get(contact).text
     assert 'value="none" checked' in page
-    usual_answer = played.answers["SetSafeContact"]
-    played.answers["SetSafeContact"] = errors.Invalid(("safe_contact.channel_code", "required"))
+    usual_answer = fakes.answers["SetSafeContact"]
+    fakes.answers["SetSafeContact"] = errors.Invalid(("safe_contact.channel_code", "required"))
     assert 'href="#channel_code"' in send(client, contact).text
-    played.answers["SetSafeContact"] = usual_answer
-    played.calls.clear()
+    fakes.answers["SetSafeContact"] = usual_answer
+    fakes.calls.clear()
     data = {"channel_code": "phone", "hours": "de 9 a 11", "form_token": token_of(page)}
     assert client.post(contact, data=data).location == f"{DRAFT}/check"
-    assert all(request.outline_only for request in played.requests("GetPerson"))
-    request = played.last("SetSafeContact")
+    assert all(request.outline_only for request in fakes.requests("GetPerson"))
+    request = fakes.last("SetSafeContact")
     assert (request.id, request.safe_contact.channel_code, request.safe_contact.hours) == (
         ID,
         p.SAFE_CHANNEL_PHONE,
@@ -230,50 +230,50 @@ def test_a_changed_contact_plan_of_a_draft_is_written_without_reading_the_file(
     )
 
 
-def test_b9_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
-    played: PlayedServices, client: FlaskClient
+def test_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     complete_draft = draft(
         **SERVICE_CHOICE | {"urgency": r.URGENCY_IMMEDIATE}, receipt_id=ID, contact_id=ID
     )
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": complete_draft,
         "UpdateReferral": errors.Invalid(("urgency_reason_code", "required")),
     }
     refusal = send(client, f"{DRAFT}/urgency", urgency="urgent")
     assert (refusal.status_code, 'href="#urgency_reason_code"' in refusal.text) == (422, True)
     assert 'value="urgent" checked' in refusal.text
-    played.answers["UpdateReferral"] = complete_draft
+    fakes.answers["UpdateReferral"] = complete_draft
     reason = {"urgency": "urgent", "urgency_reason_code": "danger_passed"}
     assert send(client, f"{DRAFT}/urgency", **reason).status_code == 303
-    request = played.last("UpdateReferral")
+    request = fakes.last("UpdateReferral")
     assert request.referral.urgency_reason_code == r.URGENCY_REASON_DANGER_PASSED
     assert request.update_mask.paths == ["urgency", "urgency_reason_code"]
 
 
 def test_a_time_of_an_assault_that_is_emptied_in_the_form_of_a_draft_is_removed(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     complete_draft = draft(**SERVICE_CHOICE | {"urgency": r.URGENCY_EMERGENCY}, receipt_id=ID)
     complete_draft.assault_time.FromDatetime(datetime(2026, 3, 4, 10))
-    played.answers["GetReferral"] = played.answers["UpdateReferral"] = complete_draft
+    fakes.answers["GetReferral"] = fakes.answers["UpdateReferral"] = complete_draft
     send(client, f"{DRAFT}/urgency", urgency="normal", assault_time="")
     refusal = send(client, f"{DRAFT}/urgency", urgency="normal", assault_time="yesterday")
     assert (refusal.status_code, 'href="#assault_time"' in refusal.text) == (422, True)
     assert 'value="yesterday"' in refusal.text
-    [request] = played.requests("UpdateReferral")
+    [request] = fakes.requests("UpdateReferral")
     assert request.update_mask.paths == ["urgency", "assault_time"]
     assert not request.referral.HasField("assault_time")
 
 
-def test_b9_sending_her_to_a_service_that_does_not_accept_her_age_has_to_be_acknowledged(
-    played: PlayedServices, client: FlaskClient
+def test_sending_her_to_a_service_that_does_not_accept_her_age_has_to_be_acknowledged(
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     check = f"{DRAFT}/check"
     assert "acknowledged_codes" not in client.get(check).text, (
         "the acknowledgement is offered only after the refusal"
     )
-    played.answers["SendReferral"] = errors.Conflict("age_not_taken")
+    fakes.answers["SendReferral"] = errors.Conflict("age_not_taken")
     refusal = send(client, check, note="Llega a las seis")
     expected = (
         "No es para su edad.",
@@ -281,9 +281,9 @@ def test_b9_sending_her_to_a_service_that_does_not_accept_her_age_has_to_be_ackn
         "Llega a las seis",
     )
     assert (refusal.status_code, missing(refusal.text, *expected)) == (422, [])
-    played.answers["SendReferral"] = draft()
+    fakes.answers["SendReferral"] = draft()
     assert send(client, check, acknowledged_codes="age_not_taken").status_code == 303
-    assert list(played.last("SendReferral").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
+    assert list(fakes.last("SendReferral").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
 
 
 @pytest.mark.parametrize(
@@ -294,13 +294,13 @@ def test_b9_sending_her_to_a_service_that_does_not_accept_her_age_has_to_be_ackn
     ],
 )
 def test_her_arrival_is_asked_for_if_nobody_may_contact_her(
-    played: PlayedServices,
+    fakes: FakePageServices,
     client: FlaskClient,
     channel: p.SafeChannel.ValueType,
     answers: dict[str, str],
 ) -> None:
     check = f"{DRAFT}/check"
-    played.answers |= {
+    fakes.answers |= {
         "GetPerson": p.Person(
             id=ID, code="K7M2QX", safe_contact=p.SafeContact(channel_code=channel)
         ),
@@ -309,15 +309,15 @@ def test_her_arrival_is_asked_for_if_nobody_may_contact_her(
     form = fields_of(client.get(check))
     assert ("expected" in form, "H7JX7J" in form.get("sign", "")) == (bool(answers), bool(answers))
     assert client.post(check, data={**form, **answers}).status_code == 303
-    arrival = played.last("SendReferral").arrival
+    arrival = fakes.last("SendReferral").arrival
     assert {name: getattr(arrival, name) for name in answers} == answers
     assert bool(arrival.sign) == bool(answers)
 
 
 def test_missing_answers_about_her_arrival_are_reported_at_their_fields_and_nothing_is_lost(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["SendReferral"] = errors.Invalid(
+    fakes.answers["SendReferral"] = errors.Invalid(
         ("arrival.expected", "required"), ("arrival.company", "required")
     )
     fields = {"way": "en bus desde Somotillo", "note": "lleva una mochila"}
@@ -335,15 +335,15 @@ def test_missing_answers_about_her_arrival_are_reported_at_their_fields_and_noth
 
 
 def test_the_list_of_services_marks_the_service_that_declined_before(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     earlier_referral = r.Referral(id=OTHER_ID, service_id=OTHER_ID, state=r.STATE_DECLINED)
     following_draft = draft(need_code="HOU.EMG", based_on_id=OTHER_ID)
-    played.answers["GetReferral"] = lambda request: (
+    fakes.answers["GetReferral"] = lambda request: (
         earlier_referral if request.id == OTHER_ID else following_draft
     )
     services = [d.Service(id=ID, name="Casa Sol"), d.Service(id=OTHER_ID, name="Casa Luna")]
-    played.answers["MatchServices"] = d.MatchServicesResponse(
+    fakes.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=service, verdict=d.VERDICT_FITS) for service in services]
     )
     page = client.get(f"{DRAFT}/services").text
@@ -360,11 +360,11 @@ def row(page: str, name: str) -> str:
 
 @pytest.mark.parametrize("question", [*QUESTIONS, "consent"])
 def test_an_answer_after_a_colleague_sent_the_draft_is_not_to_be_sent_again(
-    question: str, played: PlayedServices, client: FlaskClient
+    question: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID)
+    fakes.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID)
     token = token_of(client.get(f"{DRAFT}/{question}").text)
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": draft(state=r.STATE_SENT),
         "SendReferral": errors.Stale(),
     }

@@ -8,7 +8,7 @@ from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.page_forms import sent_fields
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, submit
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, send, submit
 
 OTHER_ID = "b" * 32
 ENQUIRY = f"/enquiries/{ID}"
@@ -32,9 +32,9 @@ def enquiry(side: r.Side.ValueType = r.SIDE_SENDER, **fields: object) -> e.Enqui
 
 
 def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetEnquiry"] = enquiry(
+    fakes.answers["GetEnquiry"] = enquiry(
         r.SIDE_RECEIVER, offers=[e.Offer(service_id=ID, organization_id=ID, holds_content=True)]
     )
     page = client.get(ENQUIRY).text
@@ -45,23 +45,23 @@ def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
     )
     yes = send(client, ENQUIRY, f"{ENQUIRY}/answer", service_id=ID, answer="yes")
     assert (yes.status_code, yes.location) == (303, f"{ENQUIRY}?done=answered")
-    assert played.last("AnswerEnquiry").answer == e.OFFER_ANSWER_YES
+    assert fakes.last("AnswerEnquiry").answer == e.OFFER_ANSWER_YES
     no = {"service_id": ID, "answer": "no"}
-    answered = played.answers["AnswerEnquiry"]
-    played.answers["AnswerEnquiry"] = errors.Invalid(("reason_code", "required"))
+    answered = fakes.answers["AnswerEnquiry"]
+    fakes.answers["AnswerEnquiry"] = errors.Invalid(("reason_code", "required"))
     response = send(client, ENQUIRY, f"{ENQUIRY}/answer", **no)
     assert (response.status_code, 'id="reason_code-error"' in response.text) == (422, True)
-    played.answers["AnswerEnquiry"] = answered
+    fakes.answers["AnswerEnquiry"] = answered
     send(client, ENQUIRY, f"{ENQUIRY}/answer", **no, reason_code="no_capacity")
-    assert played.last("AnswerEnquiry").reason_code == r.DECLINE_REASON_NO_CAPACITY
+    assert fakes.last("AnswerEnquiry").reason_code == r.DECLINE_REASON_NO_CAPACITY
 
 
 def test_only_a_service_that_is_still_asked_has_a_form_for_its_answer(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     ended_offer = e.Offer(service_id=OTHER_ID, organization_id=ID, answer=e.OFFER_ANSWER_NO)
     open_offer = e.Offer(service_id=ID, organization_id=ID, holds_content=True)
-    played.answers["GetEnquiry"] = enquiry(r.SIDE_RECEIVER, offers=[ended_offer, open_offer])
+    fakes.answers["GetEnquiry"] = enquiry(r.SIDE_RECEIVER, offers=[ended_offer, open_offer])
     page = client.get(ENQUIRY).text
     assert (f'id="no-{ID}"' in page, f'id="no-{OTHER_ID}"' in page) == (True, False)
 
@@ -77,12 +77,12 @@ def test_only_a_service_that_is_still_asked_has_a_form_for_its_answer(
     ],
 )
 def test_only_a_member_that_offered_help_reads_what_happens_next(
-    answer: e.OfferAnswer.ValueType, played: PlayedServices, client: FlaskClient
+    answer: e.OfferAnswer.ValueType, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     offer = e.Offer(
         service_id=OTHER_ID, organization_id=OTHER_ID, answer=answer, holds_content=True
     )
-    played.answers["GetEnquiry"] = enquiry(r.SIDE_RECEIVER, offers=[offer])
+    fakes.answers["GetEnquiry"] = enquiry(r.SIDE_RECEIVER, offers=[offer])
     page = client.get(ENQUIRY).text
     has_offered = answer not in (e.OFFER_ANSWER_UNSPECIFIED, e.OFFER_ANSWER_NO)
     assert ("Hasta entonces no viene nadie." in page, "¿Podrían ayudarla?" in page) == (
@@ -92,9 +92,9 @@ def test_only_a_member_that_offered_help_reads_what_happens_next(
 
 
 def test_an_answer_after_an_offer_was_taken_is_refused_with_that_reason(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["AnswerEnquiry"] = errors.Conflict("enquiry_taken")
+    fakes.answers["AnswerEnquiry"] = errors.Conflict("enquiry_taken")
     response = send(client, ENQUIRY, f"{ENQUIRY}/answer", service_id=ID, answer="yes")
     assert (response.status_code, "Ya se tomó un ofrecimiento" in response.text) == (422, True)
 
@@ -104,9 +104,9 @@ def test_an_answer_after_an_offer_was_taken_is_refused_with_that_reason(
     [("not_taken", True), ("not_referred", True), ("offer_gone", True), ("by_asker", False)],
 )
 def test_a_cancelled_enquiry_says_that_nobody_comes_and_may_be_asked_again_unless_she_ended_it(
-    reason: str, may_ask_again: bool, played: PlayedServices, client: FlaskClient
+    reason: str, may_ask_again: bool, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetEnquiry": enquiry(
             state=e.ENQUIRY_STATE_CANCELLED, reason_code=reason, person_id=OTHER_ID
         ),
@@ -122,12 +122,12 @@ def test_a_cancelled_enquiry_says_that_nobody_comes_and_may_be_asked_again_unles
 
 
 def test_an_enquiry_without_its_content_is_shown_as_closed(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     offer = e.Offer(service_id=ID, organization_id=ID)
     closed_enquiry = enquiry(r.SIDE_RECEIVER, state=MATCHED, offers=[offer])
     closed_enquiry.ClearField("content")
-    played.answers["GetEnquiry"] = closed_enquiry
+    fakes.answers["GetEnquiry"] = closed_enquiry
     page = client.get(ENQUIRY).text
     assert missing(
         page, "Ya no hace falta responder", 'name="answer"', "Albergue de emergencia"
@@ -135,7 +135,7 @@ def test_an_enquiry_without_its_content_is_shown_as_closed(
 
 
 def test_a_service_that_offered_help_reads_that_nobody_comes_after_all(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     offers = [
         e.Offer(service_id=ID, organization_id=ID, answer=e.OFFER_ANSWER_NO),
@@ -143,24 +143,24 @@ def test_a_service_that_offered_help_reads_that_nobody_comes_after_all(
     ]
     for state in (e.ENQUIRY_STATE_CANCELLED, MATCHED):
         closed_enquiry = enquiry(r.SIDE_RECEIVER, state=state, offers=offers)
-        played.answers["GetEnquiry"] = closed_enquiry
+        fakes.answers["GetEnquiry"] = closed_enquiry
         assert "ya no llega nadie: no guarde el lugar" in client.get(ENQUIRY).text
     closed_enquiry.taken_service_id = OTHER_ID
     assert "no guarde el lugar" not in client.get(ENQUIRY).text
 
 
 def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_safe_contact(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetEnquiry"] = enquiry(person_id=ID, taken_service_id=ID, state=MATCHED)
+    fakes.answers["GetEnquiry"] = enquiry(person_id=ID, taken_service_id=ID, state=MATCHED)
     referred = send(client, ENQUIRY, f"{ENQUIRY}/refer")
     assert (referred.status_code, referred.location.startswith(f"/referrals/{ID}/")) == (303, True)
     assert f'action="{ENQUIRY}/cancel"' in client.get(ENQUIRY).text, (
         "a taken offer that is no longer needed is given back"
     )
-    request = played.last("CreateReferral")
+    request = fakes.last("CreateReferral")
     assert (request.person_id, request.enquiry_id) == (ID, ID)
-    played.answers["GetEnquiry"] = enquiry(
+    fakes.answers["GetEnquiry"] = enquiry(
         taken_service_id=ID, state=MATCHED, unsafe_code=r.UNSAFE_ANSWER_NOTHING
     )
     questions = f"/referrals/new?enquiry={ID}"
@@ -172,11 +172,11 @@ def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_sa
 
 
 def test_the_questions_continue_without_an_enquiry_that_was_closed_meanwhile(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=MATCHED)
+    fakes.answers["GetEnquiry"] = enquiry(taken_service_id=ID, state=MATCHED)
     fields = sent_fields(client.get(f"/referrals/new?enquiry={ID}").text)
-    played.answers["GetEnquiry"] = enquiry(state=e.ENQUIRY_STATE_CANCELLED)
+    fakes.answers["GetEnquiry"] = enquiry(state=e.ENQUIRY_STATE_CANCELLED)
     response = client.post("/referrals/new", data=fields | {"nobody_calls": "1"})
     assert (response.status_code, "Esta consulta se canceló" in response.text) == (422, True)
     response_fields = sent_fields(response.text)
@@ -185,26 +185,26 @@ def test_the_questions_continue_without_an_enquiry_that_was_closed_meanwhile(
         response_fields["channel_code"],
         "enquiry" in response_fields,
     ) == ("HOU.EMG", "none", False)
-    assert played.requests("CreatePerson") + played.requests("CreateReferral") == []
+    assert fakes.requests("CreatePerson") + fakes.requests("CreateReferral") == []
 
 
 def test_a_second_tab_leads_to_the_draft_that_already_follows_the_enquiry(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     followed = enquiry(taken_service_id=ID, state=MATCHED, referral_id=OTHER_ID)
-    played.answers["GetEnquiry"] = followed
+    fakes.answers["GetEnquiry"] = followed
     assert client.get(f"/referrals/new?enquiry={ID}").location == f"/referrals/{OTHER_ID}"
     page = client.get("/account").text  # the second tab was opened before the draft
     followed.person_id = ID
-    played.answers["GetReferral"] = r.Referral(id=OTHER_ID, state=r.STATE_DRAFT)
+    fakes.answers["GetReferral"] = r.Referral(id=OTHER_ID, state=r.STATE_DRAFT)
     second_tab = submit(client, f"{ENQUIRY}/refer", page)
     assert second_tab.location == f"/referrals/{OTHER_ID}/need"
-    assert played.requests("CreateReferral") == []
+    assert fakes.requests("CreateReferral") == []
 
 
 @pytest.mark.parametrize("page", ["/today", "/enquiries?box=asked"])
 def test_the_askers_enquiry_is_listed_until_a_referral_follows_it(
-    played: PlayedServices, client: FlaskClient, page: str
+    fakes: FakePageServices, client: FlaskClient, page: str
 ) -> None:
     unanswered_enquiry = enquiry(id="1" * 32, turn=r.TURN_RECEIVER)
     taken_enquiry = enquiry(id="2" * 32, state=MATCHED, taken_service_id=ID, turn=r.TURN_SENDER)
@@ -220,7 +220,7 @@ def test_the_askers_enquiry_is_listed_until_a_referral_follows_it(
         )
         return e.ListEnquiriesResponse(enquiries=rows)
 
-    played.answers["ListEnquiries"] = list_enquiries
+    fakes.answers["ListEnquiries"] = list_enquiries
     text = client.get(page).text
     assert [
         f"/enquiries/{row.id}" in text
@@ -229,9 +229,9 @@ def test_the_askers_enquiry_is_listed_until_a_referral_follows_it(
 
 
 def test_a_message_about_an_enquiry_leads_to_it(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["ListMessages"] = n.ListMessagesResponse(
+    fakes.answers["ListMessages"] = n.ListMessagesResponse(
         messages=[n.Message(id=ID, kind="enquiry_opened", text="Preguntan.", enquiry_id=OTHER_ID)]
     )
     assert f'name="enquiry" value="{OTHER_ID}"' in client.get("/inbox").text

@@ -18,7 +18,7 @@ from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, submit
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, submit
 
 OTHER_ID = "0" * 32
 
@@ -40,9 +40,9 @@ def service(**fields: object) -> d.Service:
 
 
 @pytest.fixture
-def played() -> PlayedServices:
+def fakes() -> FakePageServices:
     office = pb.Location(id=ID, organization_id=ID, name="Oficina")
-    return PlayedServices(
+    return FakePageServices(
         {
             "GetService": service(),
             "ListLocations": pb.ListLocationsResponse(locations=[office]),
@@ -87,7 +87,7 @@ def test_no_link_of_the_entry_promises_the_view_of_others(client: FlaskClient) -
 
 
 def test_fields_left_open_are_not_stated_and_hours_are_sent_as_typed(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     status, _ = save(
         client,
@@ -104,7 +104,7 @@ def test_fields_left_open_are_not_stated_and_hours_are_sent_as_typed(
         active="1",
     )
     assert status == 303
-    request = played.last("UpdateService")
+    request = fakes.last("UpdateService")
     assert request.service.eligibility == d.Eligibility(takes_dependants=True, takes_pregnant=False)
     assert list(request.service.schedules) == [
         d.Schedule(freq=d.FREQUENCY_WEEKLY, byday=["MO", "TU"], opens_at="08:00", closes_at="17:00")
@@ -116,7 +116,7 @@ def test_fields_left_open_are_not_stated_and_hours_are_sent_as_typed(
 
 
 def test_a_form_of_many_weekly_hours_loses_none_of_them(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     hours = [
         d.Schedule(
@@ -127,7 +127,7 @@ def test_a_form_of_many_weekly_hours_loses_none_of_them(
         )
         for n in range(6)
     ]
-    played.answers["GetService"] = service(schedules=hours)
+    fakes.answers["GetService"] = service(schedules=hours)
     page = client.get(f"/entry/services/{ID}").text
     assert page.count('name="opens-') == 7, "an empty row is left to add others"
     fields: dict[str, object] = {}
@@ -138,46 +138,46 @@ def test_a_form_of_many_weekly_hours_loses_none_of_them(
             f"closes__{n}": weekly.closes_at,
         }
     save(client, f"/entry/services/{ID}", name="Consulta", need_codes=["HOU.EMG"], **fields)
-    assert list(played.last("UpdateService").service.schedules) == hours
+    assert list(fakes.last("UpdateService").service.schedules) == hours
 
 
 def test_hours_that_the_form_cannot_show_stay_as_they_are(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     monthly = d.Schedule(
         freq=d.FREQUENCY_MONTHLY, byday=["1MO"], opens_at="09:00", closes_at="12:00"
     )
-    played.answers["GetService"] = service(schedules=[monthly])
+    fakes.answers["GetService"] = service(schedules=[monthly])
     assert "1 horario más" in client.get(f"/entry/services/{ID}").text
     save(client, f"/entry/services/{ID}", name="Consulta", need_codes=["HOU.EMG"])
-    assert list(played.last("UpdateService").service.schedules) == [monthly]
+    assert list(fakes.last("UpdateService").service.schedules) == [monthly]
 
 
 def test_a_new_service_is_made_and_offered_at_the_places_that_were_ticked(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["CreateService"] = service()
+    fakes.answers["CreateService"] = service()
     status, _ = save(
         client, "/entry/services/new", name="Consulta", need_codes=["HOU.EMG"], location_ids=[ID]
     )
     assert status == 303
-    assert played.last("SetServiceAtLocation").service_at_location == pb.ServiceAtLocation(
+    assert fakes.last("SetServiceAtLocation").service_at_location == pb.ServiceAtLocation(
         service_id=ID, location_id=ID
     )
 
 
 def test_an_open_place_of_a_confidential_service_is_refused_before_anything_is_saved(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     places = [pb.Location(id=ID, name="Oficina"), pb.Location(id=OTHER_ID, confidential=True)]
-    played.answers["ListLocations"] = pb.ListLocationsResponse(locations=places)
+    fakes.answers["ListLocations"] = pb.ListLocationsResponse(locations=places)
     fields = {"name": "Casa", "need_codes": ["HOU.SAFE"], "confidential": "1"}
     status, page = save(client, f"/entry/services/{ID}", **fields, location_ids=[ID])
     text = '<a href="#location_ids">En qué lugares atiende: el lugar no es reservado'
-    assert (status, text in page, played.requests("UpdateService")) == (422, True, [])
+    assert (status, text in page, fakes.requests("UpdateService")) == (422, True, [])
     assert save(client, f"/entry/services/{ID}", **fields, location_ids=[OTHER_ID])[0] == 303
     offer = pb.ServiceAtLocation(id=OTHER_ID, service_id=ID, location_id=ID)
-    played.answers["ListServiceAtLocations"] = pb.ListServiceAtLocationsResponse(
+    fakes.answers["ListServiceAtLocations"] = pb.ListServiceAtLocationsResponse(
         service_at_locations=[offer]
     )
     status, _ = save(client, f"/entry/services/{ID}", **fields, location_ids=[ID])
@@ -186,12 +186,12 @@ def test_an_open_place_of_a_confidential_service_is_refused_before_anything_is_s
 
 @pytest.mark.parametrize("typed", ["18 años", "-1", "12.5", "1_8", "١٨"])
 def test_an_age_that_cannot_be_read_removes_no_limit(
-    client: FlaskClient, played: PlayedServices, typed: str
+    client: FlaskClient, fakes: FakePageServices, typed: str
 ) -> None:
     path, fields = f"/entry/services/{ID}", {"name": "Casa", "need_codes": ["HOU.SAFE"]}
     status, page = save(client, path, **fields, minimum_age=typed)
     text = '<a href="#minimum_age">Desde qué edad: no tiene la forma correcta'
-    assert (status, text in page, played.requests("UpdateService")) == (422, True, [])
+    assert (status, text in page, fakes.requests("UpdateService")) == (422, True, [])
     assert save(client, path, **fields, minimum_age="")[0] == 303
 
 
@@ -202,10 +202,10 @@ def test_an_age_that_cannot_be_read_costs_no_row_of_the_hours(client: FlaskClien
 
 
 def test_a_second_manager_is_told_what_changed_and_overwrites_only_what_she_edited(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     page = client.get(f"/entry/services/{ID}").text
-    played.answers |= {
+    fakes.answers |= {
         "GetService": service(etag="v2", phone="+50533330000"),
         "UpdateService": Stale(),
         "ListFieldChanges": pb.ListFieldChangesResponse(
@@ -239,9 +239,9 @@ def test_a_second_manager_is_told_what_changed_and_overwrites_only_what_she_edit
 
 
 def test_an_error_in_the_hours_is_shown_at_the_hours(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["UpdateService"] = Invalid(("service.schedules.1", "overlaps"))
+    fakes.answers["UpdateService"] = Invalid(("service.schedules.1", "overlaps"))
     status, page = save(
         client,
         f"/entry/services/{ID}",
@@ -258,25 +258,25 @@ def test_an_error_in_the_hours_is_shown_at_the_hours(
 
 
 def test_the_stored_address_of_a_confidential_place_stays_when_none_is_typed(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["GetLocation"] = pb.Location(
+    fakes.answers["GetLocation"] = pb.Location(
         id=ID, etag="v1", organization_id=ID, name="Casa", confidential=True
     )
     assert "guardada cifrada" in client.get(f"/entry/places/{ID}").text
     save(client, f"/entry/places/{ID}", name="Casa del río", department="NI-CI")
-    request = played.last("UpdateLocation")
+    request = fakes.last("UpdateLocation")
     assert not {"address", "transportation"} & set(request.update_mask.paths)
     assert request.location.confidential, "a missing field does not make a place public"
     save(client, f"/entry/places/{ID}", name="Casa del río", address="Portón verde")
-    assert "address" in played.last("UpdateLocation").update_mask.paths
+    assert "address" in fakes.last("UpdateLocation").update_mask.paths
 
 
 @pytest.mark.parametrize(("address", "stays"), [("Del parque", True), ("Del molino", False)])
 def test_a_place_with_another_address_loses_its_coordinates(
-    client: FlaskClient, played: PlayedServices, address: str, stays: bool
+    client: FlaskClient, fakes: FakePageServices, address: str, stays: bool
 ) -> None:
-    played.answers["GetLocation"] = pb.Location(
+    fakes.answers["GetLocation"] = pb.Location(
         id=ID,
         organization_id=ID,
         name="Oficina",
@@ -285,15 +285,15 @@ def test_a_place_with_another_address_loses_its_coordinates(
         longitude=-87,
     )
     save(client, f"/entry/places/{ID}", name="Oficina", address=address)
-    request = played.last("UpdateLocation")
+    request = fakes.last("UpdateLocation")
     assert {"latitude", "longitude"}.isdisjoint(request.update_mask.paths) is stays
     assert not request.location.HasField("latitude")
 
 
 def test_the_stored_address_is_shown_on_request_and_in_that_answer_alone(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetLocation": pb.Location(
             id=ID, etag="v1", organization_id=ID, name="Casa", confidential=True
         ),
@@ -312,18 +312,18 @@ def test_the_stored_address_is_shown_on_request_and_in_that_answer_alone(
     ],
 )
 def test_the_entries_of_others_are_not_found(
-    client: FlaskClient, played: PlayedServices, rpc: str, path: str, answer: Message
+    client: FlaskClient, fakes: FakePageServices, rpc: str, path: str, answer: Message
 ) -> None:
-    played.answers[rpc] = answer
+    fakes.answers[rpc] = answer
     assert client.get(f"{path}/{ID}").status_code == 404
 
 
 def test_a_manager_reads_how_far_her_figures_can_be_relied_on(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["SearchServices"] = d.SearchServicesResponse(services=[service()])
+    fakes.answers["SearchServices"] = d.SearchServicesResponse(services=[service()])
     score = pb.TruthScore(service_id=ID, score=83, kept=8, broken=2, freshness=100)
-    played.answers["ListTruthScores"] = pb.ListTruthScoresResponse(scores=[score])
+    fakes.answers["ListTruthScores"] = pb.ListTruthScoresResponse(scores=[score])
     texts = (
         "Cuánto se puede confiar en lo que dice: 83 de 100.",
         "De 10 veces que dijo que hay lugar y llegó alguien, lo hubo 8.",
@@ -335,12 +335,12 @@ def test_a_manager_reads_how_far_her_figures_can_be_relied_on(
 
 
 def show_referral(
-    played: PlayedServices,
+    fakes: FakePageServices,
     side: r.Side.ValueType = r.SIDE_SENDER,
     state: r.State.ValueType = r.STATE_ACCEPTED,
 ) -> None:
     """Answers with a referral to a confidential service, seen from this side in this state."""
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": r.Referral(
             id=ID, side=side, state=state, service_id=ID, need_code="HOU.EMG"
         ),
@@ -365,13 +365,13 @@ def open_address(client: FlaskClient) -> tuple[int, str]:
     ],
 )
 def test_a_service_without_a_recent_statement_of_room_leads_to_the_page_that_takes_one(
-    capacity: d.Capacity, sentence: str, played: PlayedServices, client: FlaskClient
+    capacity: d.Capacity, sentence: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["SearchServices"] = d.SearchServicesResponse(
+    fakes.answers["SearchServices"] = d.SearchServicesResponse(
         services=[service(capacity=capacity)]
     )
     score = pb.TruthScore(service_id=ID, score=50, freshness=0)
-    played.answers["ListTruthScores"] = pb.ListTruthScoresResponse(scores=[score])
+    fakes.answers["ListTruthScores"] = pb.ListTruthScoresResponse(scores=[score])
     page = client.get("/entry").text
     assert re.findall("Todavía no dijo si hay lugar.|El dato de lugar[^<]*", page) == [sentence]
     links = (
@@ -382,10 +382,10 @@ def test_a_service_without_a_recent_statement_of_room_leads_to_the_page_that_tak
 
 
 def test_the_sender_opens_the_address_and_it_is_in_that_answer_alone(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    show_referral(played)
-    played.answers["OpenAddress"] = pb.OpenAddressResponse(
+    show_referral(fakes)
+    fakes.answers["OpenAddress"] = pb.OpenAddressResponse(
         addresses=[pb.OpenedAddress(name="Casa", address="Portón inventado")]
     )
     assert "Ver la dirección" in client.get(f"/referrals/{ID}").text
@@ -398,14 +398,14 @@ def test_the_sender_opens_the_address_and_it_is_in_that_answer_alone(
 
 
 def test_an_address_that_was_opened_before_or_is_missing_is_reported_in_its_place(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    show_referral(played)
+    show_referral(fakes)
     for refusal, expected, text in (
         (Conflict("address_opened"), 422, "La dirección ya se abrió para esta remisión."),
         (NotFound(), 404, "El servicio no ha guardado aquí su dirección."),
     ):
-        played.answers["OpenAddress"] = refusal
+        fakes.answers["OpenAddress"] = refusal
         status, page = open_address(client)
         assert (status, text in page) == (expected, True)
 
@@ -419,7 +419,7 @@ def test_an_address_that_was_opened_before_or_is_missing_is_reported_in_its_plac
     ],
 )
 def test_the_receiver_and_a_sender_without_an_accepted_referral_are_not_offered_the_address(
-    client: FlaskClient, played: PlayedServices, side: r.Side.ValueType, state: r.State.ValueType
+    client: FlaskClient, fakes: FakePageServices, side: r.Side.ValueType, state: r.State.ValueType
 ) -> None:
-    show_referral(played, side, state)
+    show_referral(fakes, side, state)
     assert "Ver la dirección" not in client.get(f"/referrals/{ID}").text

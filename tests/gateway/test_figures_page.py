@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from protos.referrals.v1.referrals_pb2 import Figure, Figures, PilotFigures, Route
 from services.gateway.site.parts import pictures
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages
+from tests.gateway.pages_gateway import FakePageServices, enter, missing, pages
 
 
 def pilot(**tables: list[tuple[str, int]]) -> PilotFigures:
@@ -38,9 +38,9 @@ def drawings(page: str) -> list[str]:
 
 
 def test_a_small_count_has_no_number_and_is_drawn_the_same_whatever_is_beside_it(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetPilotFigures"] = pilot(
+    fakes.answers["GetPilotFigures"] = pilot(
         by_department=[("NI-CI", 13), ("NI-LE", -1), ("NI-MD", -1)]
     )
     page = client.get("/figures/pilot").text
@@ -48,16 +48,16 @@ def test_a_small_count_has_no_number_and_is_drawn_the_same_whatever_is_beside_it
     assert re.findall(r"<span>(&lt;10|\d+)</span>", page) == ["13", "&lt;10", "&lt;10"]
     visible_picture, *hidden_pictures = drawings(page)
     assert 'width="100.0%"' in visible_picture
-    played.answers["GetPilotFigures"] = pilot(by_department=[("NI-CI", 1300), ("NI-LE", -1)])
+    fakes.answers["GetPilotFigures"] = pilot(by_department=[("NI-CI", 1300), ("NI-LE", -1)])
     assert set(hidden_pictures) == {drawings(client.get("/figures/pilot").text)[1]}
     assert "rect" not in hidden_pictures[0]
     assert ">-1<" not in page
 
 
 def test_every_month_of_the_period_is_a_column_in_its_order(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetPilotFigures"] = pilot(
+    fakes.answers["GetPilotFigures"] = pilot(
         by_month=[("2006-03", -1), ("2006-02", 12), ("2006-07", 24)]
     )
     page = client.get("/figures/pilot").text
@@ -75,8 +75,8 @@ def test_every_month_of_the_period_is_a_column_in_its_order(
     ]
 
 
-def test_a_table_without_counts_is_left_out(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetPilotFigures"] = pilot(by_country=[("SV", 10)])
+def test_a_table_without_counts_is_left_out(fakes: FakePageServices, client: FlaskClient) -> None:
+    fakes.answers["GetPilotFigures"] = pilot(by_country=[("SV", 10)])
     page = client.get("/figures/pilot").text
     assert "A dónde las habían llevado" in page
     assert not {"De dónde son", "Cuándo"} & set(re.findall(r"<h2>([^<]+)</h2>", page))
@@ -84,9 +84,9 @@ def test_a_table_without_counts_is_left_out(played: PlayedServices, client: Flas
 
 @pytest.mark.parametrize(("language", "name"), [("es", "El Salvador"), ("fr", "Salvador")])
 def test_the_file_of_the_pilot_has_the_figures_of_the_page_with_method_and_date(
-    language: str, name: str, played: PlayedServices, client: FlaskClient
+    language: str, name: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetPilotFigures"] = pilot(
+    fakes.answers["GetPilotFigures"] = pilot(
         by_country=[("SV", 10), ("CR", -1)], by_month=[("2006-07", 12)]
     )
     assert 'href="/figures/pilot.csv"' in client.get(f"/figures/pilot?lang={language}").text
@@ -132,9 +132,9 @@ NETWORK = Figures(
 
 
 @pytest.fixture
-def public_client(played: PlayedServices) -> FlaskClient:
-    played.answers["GetFigures"] = NETWORK
-    return pages(played).test_client()
+def public_client(fakes: FakePageServices) -> FlaskClient:
+    fakes.answers["GetFigures"] = NETWORK
+    return pages(fakes).test_client()
 
 
 def test_anybody_reads_the_figures_of_the_network_and_reaches_them_from_the_first_page(
@@ -153,7 +153,7 @@ def test_anybody_reads_the_figures_of_the_network_and_reaches_them_from_the_firs
 
 
 def test_a_signed_in_reader_reads_the_same_figures_and_finds_them_in_the_navigation(
-    played: PlayedServices, public_client: FlaskClient
+    fakes: FakePageServices, public_client: FlaskClient
 ) -> None:
     card = re.compile(r"<section class=\"card\">.*?</section>", re.DOTALL)
     public_cards = card.findall(public_client.get("/figures").text)
@@ -175,10 +175,10 @@ def test_every_table_ends_with_a_row_for_unpublished_counts_whether_or_not_there
 
 
 def test_the_filters_are_sent_to_the_service_kept_in_the_form_and_printed(
-    played: PlayedServices, public_client: FlaskClient
+    fakes: FakePageServices, public_client: FlaskClient
 ) -> None:
     page = public_client.get("/figures?period=2026&country=NI&need_group_code=HOU").text
-    request = played.last("GetFigures")
+    request = fakes.last("GetFigures")
     assert (request.period, request.country, request.need_group_code) == ("2026", "NI", "HOU")
     texts = (
         *(f'<option value="{code}" selected>' for code in ("2026", "NI", "HOU")),
@@ -190,9 +190,9 @@ def test_the_filters_are_sent_to_the_service_kept_in_the_form_and_printed(
 
 
 def test_without_publishable_figures_there_is_no_empty_box_and_there_is_a_way_back(
-    played: PlayedServices, public_client: FlaskClient
+    fakes: FakePageServices, public_client: FlaskClient
 ) -> None:
-    played.answers["GetFigures"] = Figures(
+    fakes.answers["GetFigures"] = Figures(
         counted_until="2026-Q3", total=-1, by_quarter=[Figure(code="2026-Q3", count=-1)]
     )
     page = public_client.get("/figures?country=PA").text
@@ -201,10 +201,10 @@ def test_without_publishable_figures_there_is_no_empty_box_and_there_is_a_way_ba
 
 
 def test_the_page_has_the_last_two_years_and_the_file_has_all(
-    played: PlayedServices, public_client: FlaskClient
+    fakes: FakePageServices, public_client: FlaskClient
 ) -> None:
     quarters = [f"{year}-Q{number}" for year in range(2020, 2026) for number in (1, 2, 3, 4)]
-    played.answers["GetFigures"] = Figures(
+    fakes.answers["GetFigures"] = Figures(
         counted_until="2025-Q4",
         total=240,
         by_quarter=[Figure(code=quarter, count=10) for quarter in quarters],

@@ -10,20 +10,20 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
-from tests.gateway.pages_gateway import ID, PlayedServices, enter, missing, signed_in, submit
+from tests.gateway.pages_gateway import ID, FakePageServices, enter, missing, signed_in, submit
 
 WORDS = "nube tambor escalera limon"
 OTHER_ID = "b" * 32
 
 
 def test_the_sign_in_links_to_the_reset_and_its_answer_is_the_same_for_every_email(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
     assert 'href="/forgot"' in visitor.get("/sign-in").text
     answers = []
     for email in ("una@ejemplo.org", "nadie@ejemplo.org"):
         answer = send(visitor, "/forgot", email=f" {email} ")
-        assert played.last("RequestPasswordReset").email == email
+        assert fakes.last("RequestPasswordReset").email == email
         assert email not in answer.text
         text = re.sub(r'value="[\w.:-]{20,}"|nonce="[^"]+"', "", answer.text)
         cookie = answer.headers.get("Set-Cookie", "").partition("=")[0]
@@ -38,9 +38,9 @@ def send(visitor: FlaskClient, path: str, **fields: str) -> TestResponse:
 
 
 def test_a_missing_email_is_reported_at_its_field(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["RequestPasswordReset"] = errors.Invalid(("email", "required"))
+    fakes.answers["RequestPasswordReset"] = errors.Invalid(("email", "required"))
     answer = send(visitor, "/forgot", email="")
     assert (answer.status_code, 'id="email-error"' in answer.text) == (422, True)
 
@@ -52,14 +52,14 @@ def reset(visitor: FlaskClient, **fields: str) -> TestResponse:
 
 
 def test_a_new_password_leads_to_the_sign_in_without_the_secret_of_the_link(
-    visitor: FlaskClient, played: PlayedServices, capsys: pytest.CaptureFixture[str]
+    visitor: FlaskClient, fakes: FakePageServices, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer = reset(visitor)
     assert (answer.status_code, answer.location) == (
         303,
         "/sign-in?to=/account/made&done=password_reset",
     )
-    request = played.last("ResetPassword")
+    request = fakes.last("ResetPassword")
     assert (request.token, request.password) == ("the-secret-of-a-link", WORDS)
     text = str(answer.headers) + "".join(capsys.readouterr())
     assert missing(text, "the-secret-of-a-link", WORDS) == ["the-secret-of-a-link", WORDS]
@@ -68,11 +68,11 @@ def test_a_new_password_leads_to_the_sign_in_without_the_secret_of_the_link(
 
 
 def test_a_password_is_passed_on_exactly_as_it_was_typed(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
     password = f" {WORDS}  "
     reset(visitor, password=password, again=password, token=" secret ")
-    request = played.last("ResetPassword")
+    request = fakes.last("ResetPassword")
     assert (request.password, request.token) == (password, "secret")
 
 
@@ -86,22 +86,22 @@ def test_a_password_is_passed_on_exactly_as_it_was_typed(
 )
 def test_errors_are_reported_and_no_password_is_sent_back(
     visitor: FlaskClient,
-    played: PlayedServices,
+    fakes: FakePageServices,
     refusal: errors.Refusal,
     status: int,
     sentence: str,
 ) -> None:
-    played.answers["ResetPassword"] = refusal
+    fakes.answers["ResetPassword"] = refusal
     answer = reset(visitor)
     # the token is typed only once, even without a script
     texts = (sentence, 'value="the-secret-of-a-link"', WORDS)
     assert (answer.status_code, missing(answer.text, *texts)) == (status, [WORDS])
 
 
-def test_a_mistyped_password_is_not_sent(visitor: FlaskClient, played: PlayedServices) -> None:
+def test_a_mistyped_password_is_not_sent(visitor: FlaskClient, fakes: FakePageServices) -> None:
     answer = reset(visitor, again="otra")
     assert (answer.status_code, "no es la misma" in answer.text) == (422, True)
-    assert played.requests("ResetPassword") == []
+    assert fakes.requests("ResetPassword") == []
 
 
 def test_a_password_manager_finds_the_fields_that_it_needs(visitor: FlaskClient) -> None:
@@ -114,19 +114,19 @@ def test_a_password_manager_finds_the_fields_that_it_needs(visitor: FlaskClient)
 
 
 @pytest.fixture
-def manager(played: PlayedServices, visitor: FlaskClient) -> FlaskClient:
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_MANAGER)
+def manager(fakes: FakePageServices, visitor: FlaskClient) -> FlaskClient:
+    fakes.answers["IssueToken"] = signed_in(contract_pb2.ROLE_MANAGER)
     workers = [
         m.Worker(id=ID, name="Ella misma", status=m.WORKER_STATUS_ACTIVE),
         m.Worker(id=OTHER_ID, name="Rosa", status=m.WORKER_STATUS_ACTIVE),
         m.Worker(id="c" * 32, name="Se fue", status=m.WORKER_STATUS_SUSPENDED),
     ]
-    played.answers["ListWorkers"] = m.ListWorkersResponse(workers=workers)
+    fakes.answers["ListWorkers"] = m.ListWorkersResponse(workers=workers)
     return enter(visitor)
 
 
 def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_the_second_factor(
-    manager: FlaskClient, played: PlayedServices
+    manager: FlaskClient, fakes: FakePageServices
 ) -> None:
     page = manager.get("/members").text
     assert re.findall(r'action="(/members/workers/\w+/second-factor)"', page) == [
@@ -135,28 +135,28 @@ def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_th
     path = f"/members/workers/{OTHER_ID}/second-factor"
     refusal = submit(manager, path, page)
     assert (refusal.status_code, "hable con ella antes" in refusal.text) == (422, True)
-    assert played.requests("ResetSecondFactor") == []
+    assert fakes.requests("ResetSecondFactor") == []
     answer = submit(manager, path, page, spoke="1")
-    assert (answer.status_code, answer.location, played.last("ResetSecondFactor").id) == (
+    assert (answer.status_code, answer.location, fakes.last("ResetSecondFactor").id) == (
         303,
         "/members?done=second_factor_reset",
         OTHER_ID,
     )
     assert "Le avisamos por correo" in manager.get(answer.location).text
-    played.answers["ResetSecondFactor"] = errors.Conflict("own_account")
+    fakes.answers["ResetSecondFactor"] = errors.Conflict("own_account")
     own_account = submit(manager, f"/members/workers/{ID}/second-factor", page, spoke="1")
     assert (own_account.status_code, "Nadie quita lo suyo" in own_account.text) == (422, True)
 
 
 def test_a_coordinator_is_offered_the_removal_for_the_only_manager_of_a_member(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
+    fakes.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
     enter(visitor)
     member = d.Organization(
         id=OTHER_ID, name="Puentes", status=d.ORGANIZATION_STATUS_APPROVED, has_manager=True
     )
-    played.answers["GetOrganization"] = member
+    fakes.answers["GetOrganization"] = member
     path = f"/directory/organizations/{OTHER_ID}"
     assert f"{path}/second-factor" not in visitor.get(path).text, (
         "a worker with another manager is helped by that manager"
@@ -167,4 +167,4 @@ def test_a_coordinator_is_offered_the_removal_for_the_only_manager_of_a_member(
     action = f"{path}/second-factor"
     assert submit(visitor, action, page, worker="c" * 32).status_code == 422
     answer = submit(visitor, action, page, worker="c" * 32, spoke="1")
-    assert (answer.status_code, played.last("ResetSecondFactor").id) == (303, "c" * 32)
+    assert (answer.status_code, fakes.last("ResetSecondFactor").id) == (303, "c" * 32)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.gateway.page_forms import posted_forms
-from tests.gateway.pages_gateway import ID, PlayedServices, enter, page_at, pages, routes
+from tests.gateway.pages_gateway import ID, FakePageServices, enter, page_at, pages, routes
 from tests.parts.local_stack import ROOT
 
 pytestmark = pytest.mark.long
@@ -68,7 +68,7 @@ def fields_read_in_code() -> frozenset[str]:
 
 @pytest.fixture(scope="module")
 def client() -> FlaskClient:
-    return enter(pages(PlayedServices()).test_client())
+    return enter(pages(FakePageServices()).test_client())
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +87,9 @@ def forms(client: FlaskClient) -> dict[str, dict[str, str]]:
 
 
 POSTS = sorted(
-    {path for _, path in routes(pages(PlayedServices()), "POST")} - {"/sign-out", "/quick-exit"}
+    {path for _, path in routes(pages(FakePageServices()), "POST")} - {"/sign-out", "/quick-exit"}
 )
-GETS = sorted({path for _, path in routes(pages(PlayedServices()))})
+GETS = sorted({path for _, path in routes(pages(FakePageServices()))})
 
 
 def fields_of(forms: dict[str, dict[str, str]], path: str) -> dict[str, str]:
@@ -113,7 +113,7 @@ def token(client: FlaskClient, forms: dict[str, dict[str, str]]) -> None:
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_c16_no_value_in_all_fields_of_a_form_causes_a_server_error(
+def test_no_value_in_all_fields_of_a_form_causes_a_server_error(
     client: FlaskClient, forms: dict[str, dict[str, str]], path: str
 ) -> None:
     fields = fields_of(forms, path)
@@ -127,7 +127,7 @@ def test_c16_no_value_in_all_fields_of_a_form_causes_a_server_error(
 @pytest.mark.parametrize("path", POSTS)
 @settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_c16_no_mixture_of_values_in_a_form_causes_a_server_error(
+def test_no_mixture_of_values_in_a_form_causes_a_server_error(
     client: FlaskClient, forms: dict[str, dict[str, str]], path: str, data: st.DataObject
 ) -> None:
     values = {
@@ -138,7 +138,7 @@ def test_c16_no_mixture_of_values_in_a_form_causes_a_server_error(
 
 
 @pytest.mark.parametrize("path", GETS)
-def test_c16_no_query_of_an_address_causes_a_server_error(client: FlaskClient, path: str) -> None:
+def test_no_query_of_an_address_causes_a_server_error(client: FlaskClient, path: str) -> None:
     names = sorted(fields_read_in_code())
     statuses = {
         value[:40]: client.get(path, query_string=dict.fromkeys(names, value)).status_code

@@ -10,7 +10,7 @@ from chassis.errors import NotFound
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2
 from protos.partners.v1 import open_data_pb2 as o
-from tests.gateway.api_gateway import ID, Played
+from tests.gateway.api_gateway import ID, FakeServices
 from tests.gateway.hsds_rules import check, check_page
 
 HEX = "0123456789abcdef0123456789abcdef"
@@ -88,14 +88,14 @@ def public_service() -> o.PublicService:
 
 
 @pytest.fixture
-def played() -> Played:
+def fakes() -> FakeServices:
     """The fake services, which answer empty messages unless the test sets other answers."""
-    return Played()
+    return FakeServices()
 
 
 @pytest.fixture
-def open_directory(played: Played) -> Played:
-    played.answers |= {
+def open_directory(fakes: FakeServices) -> FakeServices:
+    fakes.answers |= {
         "ListPublicServices": o.ListPublicServicesResponse(
             services=[public_service()], total_size=3
         ),
@@ -119,7 +119,7 @@ def open_directory(played: Played) -> Played:
             ]
         ),
     }
-    return played
+    return fakes
 
 
 def get(api: Flask, path: str, **headers: str) -> Any:
@@ -148,7 +148,7 @@ def test_the_first_page_names_the_version_of_hsds(api: Flask) -> None:
     ],
 )
 def test_every_list_is_a_page_of_valid_objects(
-    api: Flask, open_directory: Played, path: str, kind: str
+    api: Flask, open_directory: FakeServices, path: str, kind: str
 ) -> None:
     answer = get(api, path)
     assert answer.content_type == "application/json"
@@ -167,7 +167,7 @@ def test_every_list_is_a_page_of_valid_objects(
     ],
 )
 def test_every_object_is_valid_when_read_by_its_id(
-    api: Flask, open_directory: Played, path: str, kind: str
+    api: Flask, open_directory: FakeServices, path: str, kind: str
 ) -> None:
     check(kind, get(api, path).json)
 
@@ -194,7 +194,7 @@ def test_every_object_is_valid_when_read_by_its_id(
     ],
 )
 def test_a_website_that_is_not_a_uri_is_left_out(
-    api: Flask, open_directory: Played, address: str, expected: str | None
+    api: Flask, open_directory: FakeServices, address: str, expected: str | None
 ) -> None:
     organization = d.Organization(id=ID, name="Casa", url=address)
     open_directory.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
@@ -203,7 +203,7 @@ def test_a_website_that_is_not_a_uri_is_left_out(
     assert check_page("organization", get(api, "/organizations").json)[0].get("website") == expected
 
 
-def test_terms_are_found_by_their_ids_and_parents(api: Flask, open_directory: Played) -> None:
+def test_terms_are_found_by_their_ids_and_parents(api: Flask, open_directory: FakeServices) -> None:
     [group, code] = get(api, "/taxonomy_terms").json["contents"]
     assert code["parent_id"] == group["id"]
     check("taxonomy_term", get(api, f"/taxonomy_terms/{code['id']}").json)
@@ -216,7 +216,9 @@ def test_terms_are_found_by_their_ids_and_parents(api: Flask, open_directory: Pl
         assert get(api, f"/taxonomy_terms?{query}").json["contents"] == [term]
 
 
-def test_a_service_contains_all_that_belongs_to_it(api: Flask, open_directory: Played) -> None:
+def test_a_service_contains_all_that_belongs_to_it(
+    api: Flask, open_directory: FakeServices
+) -> None:
     body = get(api, f"/services/{UUID(HEX)}").json
     assert open_directory.last("GetPublicService").id == HEX
     days = [schedule["byday"] for schedule in body["schedules"]]
@@ -235,7 +237,7 @@ def test_a_service_contains_all_that_belongs_to_it(api: Flask, open_directory: P
     ) == (18, False, "LEG")
 
 
-def test_the_parameters_are_those_of_hsds(api: Flask, open_directory: Played) -> None:
+def test_the_parameters_are_those_of_hsds(api: Flask, open_directory: FakeServices) -> None:
     [group, _] = get(api, "/taxonomy_terms").json["contents"]
     answer = get(
         api,
@@ -263,7 +265,7 @@ def test_the_parameters_are_those_of_hsds(api: Flask, open_directory: Played) ->
     "query", ["taxonomy_term_id=nothing", "organization_id=x", f"taxonomy_id={UUID(HEX)}"]
 )
 def test_a_filter_for_something_unknown_finds_nothing_rather_than_everything(
-    api: Flask, open_directory: Played, query: str
+    api: Flask, open_directory: FakeServices, query: str
 ) -> None:
     for name in ("services", "service_at_locations"):
         answer = get(api, f"/{name}?{query}").json
@@ -286,7 +288,7 @@ def test_a_filter_for_something_unknown_finds_nothing_rather_than_everything(
     ],
 )
 def test_unsupported_parameters_are_refused(
-    api: Flask, open_directory: Played, query: str, reason: str
+    api: Flask, open_directory: FakeServices, query: str, reason: str
 ) -> None:
     answer = get(api, f"/services?{query}")
     assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
@@ -294,7 +296,7 @@ def test_unsupported_parameters_are_refused(
 
 
 def test_answers_may_be_cached_for_a_while_and_then_revalidated(
-    api: Flask, open_directory: Played
+    api: Flask, open_directory: FakeServices
 ) -> None:
     answer = get(api, "/services")
     assert (answer.headers["Cache-Control"], answer.headers["Access-Control-Allow-Origin"]) == (
@@ -305,7 +307,9 @@ def test_answers_may_be_cached_for_a_while_and_then_revalidated(
     assert (unchanged.status_code, unchanged.data) == (304, b"")
 
 
-def test_a_page_of_another_site_may_search_by_post(api: Flask, open_directory: Played) -> None:
+def test_a_page_of_another_site_may_search_by_post(
+    api: Flask, open_directory: FakeServices
+) -> None:
     """Its browser asks first whether the request may state that its body is JSON."""
     answer = api.test_client().options(
         "/hsds/services",
@@ -320,14 +324,14 @@ def test_a_page_of_another_site_may_search_by_post(api: Flask, open_directory: P
     assert answer.headers["Access-Control-Allow-Headers"] == "Content-Type"
 
 
-def test_no_credential_is_needed_and_none_is_read(api: Flask, open_directory: Played) -> None:
+def test_no_credential_is_needed_and_none_is_read(api: Flask, open_directory: FakeServices) -> None:
     answer = get(api, "/services", Authorization="Bearer enl_wrong", Cookie="session=x")
     assert answer.status_code == 200
     assert all(not caller.tokens for _, _, caller in open_directory.calls)
 
 
 def test_missing_objects_and_unsupported_methods_are_problems(
-    api: Flask, open_directory: Played
+    api: Flask, open_directory: FakeServices
 ) -> None:
     open_directory.answers |= {
         "GetPublicService": NotFound(),
@@ -363,7 +367,7 @@ def test_missing_objects_and_unsupported_methods_are_problems(
     ],
 )
 def test_a_parameter_has_one_value_that_is_text_a_number_or_a_boolean(
-    api: Flask, open_directory: Played, query: str, body: dict[str, Any], reason: str
+    api: Flask, open_directory: FakeServices, query: str, body: dict[str, Any], reason: str
 ) -> None:
     answer: Any = api.test_client().post(f"/hsds/services{query}", json=body)
     assert (answer.status_code, [error["reason"] for error in answer.json["errors"]]) == (
@@ -373,7 +377,9 @@ def test_a_parameter_has_one_value_that_is_text_a_number_or_a_boolean(
     assert open_directory.requests("ListPublicServices") == []
 
 
-def test_a_body_that_names_a_parameter_twice_is_refused(api: Flask, open_directory: Played) -> None:
+def test_a_body_that_names_a_parameter_twice_is_refused(
+    api: Flask, open_directory: FakeServices
+) -> None:
     answer: Any = api.test_client().post(
         "/hsds/services", data='{"search": "a", "search": "b"}', content_type="application/json"
     )
@@ -382,7 +388,7 @@ def test_a_body_that_names_a_parameter_twice_is_refused(api: Flask, open_directo
 
 @pytest.mark.parametrize("path", ["", *(f"/{name}/{HEX}" for name in OBJECTS)])
 def test_an_address_without_parameters_refuses_every_parameter(
-    api: Flask, open_directory: Played, path: str
+    api: Flask, open_directory: FakeServices, path: str
 ) -> None:
     for query in ("zz=1", "full=true", "page=1"):
         answer = get(api, f"{path}?{query}")

@@ -9,7 +9,7 @@ from chassis.errors import Exhausted, Invalid
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as o
-from tests.gateway.pages_gateway import PlayedServices, missing, page_at, signed_in, submit
+from tests.gateway.pages_gateway import FakePageServices, missing, page_at, signed_in, submit
 
 JOB = "aa0c9a4e1b7d42b38c6de0f1a2b3c4d5"
 TWIN = "bb0c9a4e1b7d42b38c6de0f1a2b3c4d5"
@@ -17,8 +17,8 @@ PAGE = f"/directory/import/{JOB}"
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices(
+def fakes() -> FakePageServices:
+    return FakePageServices(
         {
             "IssueToken": signed_in(contract_pb2.ROLE_MANAGER),
             "CreateImport": o.Import(id=JOB, state=o.IMPORT_STATE_PENDING),
@@ -34,9 +34,9 @@ def send(client: FlaskClient, step: str, content: bytes = b"Nombre\n") -> tuple[
     return answer.status_code, answer.location
 
 
-def report(played: PlayedServices, **fields: object) -> None:
+def report(fakes: FakePageServices, **fields: object) -> None:
     """Answers with a finished import that has this report."""
-    played.answers["GetImport"] = o.Import(
+    fakes.answers["GetImport"] = o.Import(
         id=JOB,
         state=o.IMPORT_STATE_DONE,
         dry_run=True,
@@ -50,13 +50,13 @@ def refused_row(column: str, field: str, reason: str) -> o.ImportLine:
 
 
 def test_a_file_is_passed_on_and_the_page_of_its_import_is_shown(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     assert send(client, "try", b"a" * 600_000) == (303, PAGE)  # more than any other form may send
-    request = played.last("CreateImport")
+    request = fakes.last("CreateImport")
     assert (request.dry_run, len(request.content)) == (True, 600_000)
     assert send(client, "import") == (303, PAGE)
-    assert not played.last("CreateImport").dry_run
+    assert not fakes.last("CreateImport").dry_run
 
 
 @pytest.mark.parametrize(
@@ -64,78 +64,78 @@ def test_a_file_is_passed_on_and_the_page_of_its_import_is_shown(
     [(Invalid(("content", "too_long")), 422), (Exhausted("too_many_requests", 30), 429)],
 )
 def test_a_file_that_the_service_does_not_accept_is_refused_with_its_status(
-    played: PlayedServices, client: FlaskClient, refusal: Exception, status: int
+    fakes: FakePageServices, client: FlaskClient, refusal: Exception, status: int
 ) -> None:
-    played.answers["CreateImport"] = refusal
+    fakes.answers["CreateImport"] = refusal
     assert send(client, "import")[0] == status
 
 
 def test_an_import_that_runs_shows_its_progress_without_a_script_and_can_be_cancelled(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetImport"] = o.Import(
+    fakes.answers["GetImport"] = o.Import(
         id=JOB, state=o.IMPORT_STATE_WRITING, rows_done=120, rows_total=5000
     )
     page = page_at(client, PAGE)
     assert missing(page, '<meta http-equiv="refresh"', "Filas: 120 de 5000") == []
     assert submit(client, f"{PAGE}/cancel", page).status_code == 303
-    assert played.last("CancelImport").id == JOB
-    played.answers["GetImport"] = o.Import(id=JOB, state=o.IMPORT_STATE_CANCELLED)
+    assert fakes.last("CancelImport").id == JOB
+    fakes.answers["GetImport"] = o.Import(id=JOB, state=o.IMPORT_STATE_CANCELLED)
     assert "refresh" not in page_at(client, PAGE)
 
 
 def test_a_file_that_was_refused_is_not_listed_as_imported(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     refused_import = o.Import(id=JOB, state=o.IMPORT_STATE_DONE)  # the list has no reports
-    played.answers["ListImports"] = o.ListImportsResponse(imports=[refused_import])
+    fakes.answers["ListImports"] = o.ListImportsResponse(imports=[refused_import])
     last_import = page_at(client, "/directory/import").partition('id="last"')[2]
     assert "Leída: vea el resultado" in last_import
     assert "#done" not in last_import.partition("</section>")[0]
 
 
-def test_each_wrong_cell_is_named(played: PlayedServices, client: FlaskClient) -> None:
+def test_each_wrong_cell_is_named(fakes: FakePageServices, client: FlaskClient) -> None:
     created_line = o.ImportLine(row=2, outcome=o.IMPORT_OUTCOME_CREATED)
     refused_line = refused_row("E", "schedules", "ambiguous")
-    report(played, created=1, refused=1, lines=[created_line, refused_line], ignored_columns=["G"])
+    report(fakes, created=1, refused=1, lines=[created_line, refused_line], ignored_columns=["G"])
     page = page_at(client, PAGE)
     assert "<b>E3</b> Cuándo recibe gente: se puede leer de dos maneras" in page
     assert page.index("Rechazada") < page.index("Nueva</span>")
 
 
 def test_an_unknown_word_in_a_file_is_reported_as_none_of_the_options(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    report(played, refused=1, lines=[refused_row("G", "languages", "unknown_code")])
+    report(fakes, refused=1, lines=[refused_row("G", "languages", "unknown_code")])
     sentence = "Idiomas: no es una de las opciones; escríbala como en «Agregar un servicio»"
     assert sentence in page_at(client, PAGE)
 
 
 def test_a_row_without_an_id_leads_to_a_question_and_the_answer_is_sent_for_the_same_file(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     lines = [
         o.ImportLine(row=row, outcome=o.IMPORT_OUTCOME_ASKED, candidate_ids=[TWIN])
         for row in (4, 5)
     ]
-    report(played, asked=2, lines=lines)
-    played.answers["BatchGet"] = d.BatchGetResponse(
+    report(fakes, asked=2, lines=lines)
+    fakes.answers["BatchGet"] = d.BatchGetResponse(
         services=[d.Service(id=TWIN, name="Consejería", phone="+50523410000")]
     )
     page = page_at(client, PAGE)
     assert "Es el mismo: Consejería" in page
     answers = {"answer-4-": TWIN, "answer-5-": "new"}
     assert submit(client, PAGE, page, step="import", **answers).location == PAGE
-    request = played.last("CreateImport")
+    request = fakes.last("CreateImport")
     assert (request.source_import_id, request.dry_run, request.content) == (JOB, False, b"")
     assert [(answer.row, answer.subject_id) for answer in request.answers] == [(4, TWIN), (5, "")]
 
 
 def test_a_guessed_encoding_is_shown_with_words_and_confirmed(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     report(
-        played,
+        fakes,
         created=1,
         encoding=o.IMPORT_ENCODING_MACINTOSH,
         encoding_guessed=True,
@@ -145,11 +145,11 @@ def test_a_guessed_encoding_is_shown_with_words_and_confirmed(
     option = f'<option value="{o.IMPORT_ENCODING_MACINTOSH}" selected>'
     assert missing(page, "Así se leyó: Consejería.", option) == []
     submit(client, PAGE, page, step="import", encoding=str(o.IMPORT_ENCODING_WINDOWS_1252))
-    assert played.last("CreateImport").encoding == o.IMPORT_ENCODING_WINDOWS_1252
+    assert fakes.last("CreateImport").encoding == o.IMPORT_ENCODING_WINDOWS_1252
 
 
-def test_an_import_that_failed_says_why(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetImport"] = o.Import(
+def test_an_import_that_failed_says_why(fakes: FakePageServices, client: FlaskClient) -> None:
+    fakes.answers["GetImport"] = o.Import(
         id=JOB, state=o.IMPORT_STATE_FAILED, failure_code="too_much_work"
     )
     assert "demasiado trabajo" in page_at(client, PAGE)

@@ -3,7 +3,7 @@
 from flask.testing import FlaskClient
 
 from chassis import errors
-from tests.gateway.pages_gateway import PlayedServices, missing, submit
+from tests.gateway.pages_gateway import FakePageServices, missing, submit
 
 SECRET = "the-secret-of-a-link"
 
@@ -15,32 +15,32 @@ def send(visitor: FlaskClient, path: str, **fields: str) -> tuple[int, str]:
 
 
 def test_an_application_is_counted_by_client_address_and_the_applicant_is_told_of_the_email(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
     status, page = send(visitor, "/join", name="San Lucas", contact_email="parroquia@a.example")
     assert (status, "le enviamos un correo" in page) == (200, True)
-    assert played.calls[-1][2].origin["client-address"] == "127.0.0.1"
+    assert fakes.calls[-1][2].origin["client-address"] == "127.0.0.1"
 
 
 def test_an_applicant_who_applied_too_often_is_told_when_to_try_again(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["ApplyForMembership"] = errors.Exhausted("too_many_attempts", 60)
+    fakes.answers["ApplyForMembership"] = errors.Exhausted("too_many_attempts", 60)
     status, page = send(visitor, "/join", name="San Lucas")
     assert (status, missing(page, "pruebe en una hora", 'value="San Lucas"')) == (429, [])
 
 
 def test_the_link_in_the_email_confirms_the_application(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
     status, page = send(visitor, "/join/confirm", token=f" {SECRET} ")
     assert (status, missing(page, "Recibimos su pedido", SECRET)) == (200, [SECRET])
-    assert played.last("ConfirmApplication").token == SECRET
+    assert fakes.last("ConfirmApplication").token == SECRET
 
 
 def test_an_invalid_link_leads_to_a_page_that_says_that_it_is_invalid(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["ConfirmApplication"] = errors.NotFound()
+    fakes.answers["ConfirmApplication"] = errors.NotFound()
     status, page = send(visitor, "/join/confirm", token=SECRET)
     assert (status, missing(page, "Este enlace no sirve", 'href="/join"')) == (404, [])

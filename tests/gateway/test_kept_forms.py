@@ -18,7 +18,7 @@ from tests.gateway.page_forms import sent_fields
 from tests.gateway.pages_gateway import (
     ID,
     SECRET,
-    PlayedServices,
+    FakePageServices,
     missing,
     signed_in,
     submit,
@@ -29,10 +29,10 @@ NOTE = "Llamó desde la terminal & dijo «vuelvo a las seis»"
 ANOTHER_WORKER = "e" * 32
 
 
-def send_late(client: FlaskClient, played: PlayedServices, note: str = NOTE) -> TestResponse:
+def send_late(client: FlaskClient, fakes: FakePageServices, note: str = NOTE) -> TestResponse:
     """Sends a contact after the session has ended; returns the answer."""
     page = client.get("/line/new").text
-    played.answers["IssueToken"] = first_session_ended
+    fakes.answers["IssueToken"] = first_session_ended
     client.application.extensions["exchange"].forget(SECRET)
     fields = {"note": note, "danger_now": "yes", "kind_code": "crisis"}
     return submit(client, "/line/new", page, **fields)
@@ -46,11 +46,11 @@ def first_session_ended(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
 
 
 def sign_in(
-    client: FlaskClient, played: PlayedServices, page: str, worker_id: str = ""
+    client: FlaskClient, fakes: FakePageServices, page: str, worker_id: str = ""
 ) -> TestResponse:
     """Signs in again on that page."""
     session = signed_in(contract_pb2.ROLE_OPERATOR)
-    played.answers["SignIn"] = m.SignInResponse(
+    fakes.answers["SignIn"] = m.SignInResponse(
         session_secret="fresh", worker=m.Worker(id=worker_id or session.worker.id)
     )
     return send_credentials(client, page)
@@ -68,45 +68,45 @@ def sealed_form(page: str) -> str:
 
 
 def test_the_written_text_is_offered_again_and_sent_only_by_its_writer(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    page = send_late(client, played)
+    page = send_late(client, fakes)
     assert (page.status_code, "no se perdió" in page.text) == (401, True)
-    offer = sign_in(client, played, page.text)
+    offer = sign_in(client, fakes, page.text)
     assert (offer.status_code, 'action="/line/new"' in offer.text) == (200, True)
-    assert played.requests("CreateContact") == [], "nothing is sent without her knowledge"
+    assert fakes.requests("CreateContact") == [], "nothing is sent without her knowledge"
     fields = sent_fields(offer.text)
     assert (fields["note"], fields["danger_now"], fields["request_id"]) == (NOTE, "yes", "one")
     client.post("/line/new", data=fields)
-    request = played.last("CreateContact")
+    request = fakes.last("CreateContact")
     assert (request.contact.note, request.request_id) == (NOTE, "one")
 
 
 def test_the_next_person_at_the_screen_reads_nothing_of_the_text(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    page = send_late(client, played).text
+    page = send_late(client, fakes).text
     assert sealed_form(page)
     parts = ["terminal", "seis", "danger_now", "crisis"]
     assert missing(page, *parts) == parts
 
 
 def test_another_worker_who_signs_in_there_does_not_get_the_text(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    answer = sign_in(client, played, send_late(client, played).text, worker_id=ANOTHER_WORKER)
+    answer = sign_in(client, fakes, send_late(client, fakes).text, worker_id=ANOTHER_WORKER)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/today")
     assert "terminal" not in answer.text
 
 
 def test_a_wrong_password_does_not_lose_the_text(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    page = send_late(client, played).text
-    played.answers["SignIn"] = errors.Unauthenticated("sign_in_failed")
+    page = send_late(client, fakes).text
+    fakes.answers["SignIn"] = errors.Unauthenticated("sign_in_failed")
     answer = send_credentials(client, page)
     assert answer.status_code == 401
-    assert "terminal" in sign_in(client, played, answer.text).text
+    assert "terminal" in sign_in(client, fakes, answer.text).text
 
 
 @pytest.mark.parametrize(
@@ -119,42 +119,44 @@ def test_a_wrong_password_does_not_lose_the_text(
     ],
 )
 def test_a_sealed_form_that_was_tampered_with_is_not_offered(
-    alter: Callable[[str], str], client: FlaskClient, played: PlayedServices
+    alter: Callable[[str], str], client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    page = send_late(client, played).text
+    page = send_late(client, fakes).text
     form = sealed_form(page)
     altered_page = page.replace(html.escape(form), html.escape(alter(form)))
-    assert sign_in(client, played, altered_page).location == "/today"
+    assert sign_in(client, fakes, altered_page).location == "/today"
 
 
 def test_the_page_does_not_promise_to_keep_a_text_that_is_too_long(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    page = send_late(client, played, note=b64encode(Random(1).randbytes(45_000)).decode())
+    page = send_late(client, fakes, note=b64encode(Random(1).randbytes(45_000)).decode())
     assert ("no se perdió" in page.text, "/sign-in" in page.headers["Location"]) == (False, True)
 
 
-def test_a_form_of_another_session_is_not_kept(client: FlaskClient, played: PlayedServices) -> None:
-    send_late(client, played)
+def test_a_form_of_another_session_is_not_kept(
+    client: FlaskClient, fakes: FakePageServices
+) -> None:
+    send_late(client, fakes)
     answer = submit(client, "/line/new", client.get("/sign-in").text, note=NOTE)
     assert ("terminal" in answer.text, sealed_form(answer.text)) == (False, "")
 
 
 # D26
 def test_a_form_sent_after_signing_out_in_another_tab_is_kept_for_its_writer_alone(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     form = client.get("/line/new").text
     client.delete_cookie("s")
     page = submit(client, "/line/new", form, note=NOTE, kind_code="crisis")
     assert (page.status_code, missing(page.text, "no se perdió", "terminal")) == (401, ["terminal"])
-    assert "terminal" not in sign_in(client, played, page.text, worker_id=ANOTHER_WORKER).text
+    assert "terminal" not in sign_in(client, fakes, page.text, worker_id=ANOTHER_WORKER).text
     client.delete_cookie("s")
-    assert sent_fields(sign_in(client, played, page.text).text)["note"] == NOTE
+    assert sent_fields(sign_in(client, fakes, page.text).text)["note"] == NOTE
 
 
 def test_a_refused_button_is_offered_again_without_a_claim_about_a_text(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     path = f"/referrals/{ID}"
     token = token_of(client.get(path).text)
@@ -162,7 +164,7 @@ def test_a_refused_button_is_offered_again_without_a_claim_about_a_text(
         ("AcknowledgeReferral", "acknowledge", ""),
         ("AddNote", "add_note", NOTE),
     ):
-        played.answers[rpc] = errors.Unavailable("store_unavailable")
+        fakes.answers[rpc] = errors.Unavailable("store_unavailable")
         data = {"form_token": token, "request_id": "one", "etag": "e1", "note": note}
         page = client.post(f"{path}/do/{verb}", data=data).text
         assert ("Enviarlo otra vez" in page, "Lo que escribió sigue aquí" in page) == (
@@ -173,11 +175,11 @@ def test_a_refused_button_is_offered_again_without_a_claim_about_a_text(
 
 @pytest.mark.parametrize("refusal", [errors.Stale(), errors.Conflict("illegal_transition")])
 def test_a_text_whose_form_is_gone_is_shown_without_a_button_to_send_it_again(
-    refusal: errors.Refusal, played: PlayedServices, client: FlaskClient
+    refusal: errors.Refusal, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     path = f"/referrals/{ID}"
     token = token_of(client.get(path).text)
-    played.answers |= {"GetReferral": r.Referral(id=ID), "DeclineReferral": refusal}
+    fakes.answers |= {"GetReferral": r.Referral(id=ID), "DeclineReferral": refusal}
     data = {"form_token": token, "request_id": "one", "etag": "e1", "reason_code": "other"}
     page = client.post(f"{path}/do/decline", data=data | {"note": NOTE}).text
     expected = {html.escape(NOTE): True, "Cópielo antes": True, "Enviarlo otra vez": False}

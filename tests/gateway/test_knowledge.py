@@ -13,7 +13,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import vocabulary
 from services.gateway.site.parts import sheet as sheet_module
-from tests.gateway.pages_gateway import ID, PlayedServices, enter, missing, pages
+from tests.gateway.pages_gateway import ID, FakePageServices, enter, missing, pages
 
 SHELTER = "a" * 32
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -47,13 +47,13 @@ def reading(days: int, allowed: bool = True, organization: str = SHELTER) -> p.R
 
 
 @pytest.fixture
-def played() -> PlayedServices:
+def fakes() -> FakePageServices:
     members = [
         d.Organization(id=ID, name="Casa Puentes"),
         d.Organization(id=SHELTER, name="Luna Nueva"),
     ]
     readings = [reading(1), reading(3), reading(20), reading(2, allowed=False)]
-    return PlayedServices(
+    return FakePageServices(
         {
             "GetPerson": p.Person(id=ID, organization_id=ID, code="7QK4M2"),
             "BatchGet": d.BatchGetResponse(organizations=members),
@@ -65,9 +65,9 @@ def played() -> PlayedServices:
     )
 
 
-def get_sheet(played: PlayedServices, end: str = "", status: int = 200) -> TestResponse:
+def get_sheet(fakes: FakePageServices, end: str = "", status: int = 200) -> TestResponse:
     """Returns the answer to a request for the sheet, which has this status."""
-    answer = enter(pages(played).test_client()).get(f"/people/{ID}/knows{end}")
+    answer = enter(pages(fakes).test_client()).get(f"/people/{ID}/knows{end}")
     assert answer.status_code == status
     return answer
 
@@ -143,10 +143,10 @@ def get_sheet(played: PlayedServices, end: str = "", status: int = 200) -> TestR
     ],
 )
 def test_the_sheet_states_who_knows_what_and_which_receipts_open_nothing(
-    played: PlayedServices, receipts: list[p.Receipt], shown: list[str], not_shown: list[str]
+    fakes: FakePageServices, receipts: list[p.Receipt], shown: list[str], not_shown: list[str]
 ) -> None:
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=receipts)
-    assert missing(get_sheet(played).text, *shown, *not_shown) == not_shown
+    fakes.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=receipts)
+    assert missing(get_sheet(fakes).text, *shown, *not_shown) == not_shown
 
 
 @pytest.mark.parametrize(
@@ -160,10 +160,10 @@ def test_the_sheet_states_who_knows_what_and_which_receipts_open_nothing(
     ],
 )
 def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
-    played: PlayedServices, confirmations: list[bool], due: int, expected: str
+    fakes: FakePageServices, confirmations: list[bool], due: int, expected: str
 ) -> None:
     withdrawn_receipt = receipt(live=False, withdraw_time=NOW - timedelta(days=1))
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[withdrawn_receipt])
+    fakes.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[withdrawn_receipt])
     referrals = []
     for is_confirmed in confirmations:
         clock = r.Clock(kind=r.CLOCK_KIND_DELETION)
@@ -171,12 +171,12 @@ def test_after_a_withdrawal_the_sheet_states_whether_the_data_were_destroyed(
         if is_confirmed:
             clock.stop_time.FromDatetime(NOW)
         referrals.append(r.Referral(id=ID, receipt_id=withdrawn_receipt.id, clocks=[clock]))
-    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=referrals)
-    assert missing(get_sheet(played).text, expected, "Se retiró el") == []
+    fakes.answers["ListReferrals"] = r.ListReferralsResponse(referrals=referrals)
+    assert missing(get_sheet(fakes).text, expected, "Se retiró el") == []
 
 
 def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_and_on_the_paper(
-    played: PlayedServices, monkeypatch: pytest.MonkeyPatch
+    fakes: FakePageServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = e.EnquiryContent(
         need_code="HOU.EMG", age_band=r.AGE_BAND_18_TO_24, languages=["es"], dependants=0
@@ -199,12 +199,12 @@ def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_
             e.ListEnquiriesResponse(enquiries=enquiries[1:]),
         ]
     )
-    played.answers |= {
+    fakes.answers |= {
         "ListEnquiries": lambda request: next(answers),
         "ListReceipts": p.ListReceiptsResponse(),
     }
-    page = get_sheet(played).text
-    assert {request.person_id for rpc, request, _ in played.calls if rpc == "ListEnquiries"} == {ID}
+    page = get_sheet(fakes).text
+    assert {request.person_id for rpc, request, _ in fakes.calls if rpc == "ListEnquiries"} == {ID}
     assert (page.count("<h2>Luna Nueva</h2>"), page.count("<h2>Casa Puentes</h2>")) == (1, 0)
     texts = (
         "ayuda y urgencia, edad, hijos o familiares a cargo.",
@@ -215,20 +215,20 @@ def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_
     assert "Retirar o imprimir el permiso" not in page, "there is no consent to withdraw"
     draw = Mock(return_value=b"%PDF-")
     monkeypatch.setattr(sheet_module, "pdf", draw)
-    played.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=enquiries)
-    get_sheet(played, ".pdf")
+    fakes.answers["ListEnquiries"] = e.ListEnquiriesResponse(enquiries=enquiries)
+    get_sheet(fakes, ".pdf")
     assert missing(repr(draw.call_args), "Luna Nueva", "Nadie más tiene") == ["Nadie más tiene"]
 
 
 def test_a_person_is_not_told_that_she_has_a_reference_which_only_a_line_gives(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
-    assert "si tiene referencia y PIN" in get_sheet(played).text
+    assert "si tiene referencia y PIN" in get_sheet(fakes).text
     assert "si los tiene" in vocabulary.TABLES["explained"]["how_to_withdraw"]
 
 
 def test_every_access_to_the_file_is_on_the_sheet_however_many_pages_they_fill(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
     answers = iter(
         [
@@ -236,29 +236,29 @@ def test_every_access_to_the_file_is_on_the_sheet_however_many_pages_they_fill(
             p.ListReadingsResponse(readings=[reading(4, organization=ID)]),
         ]
     )
-    played.answers["ListReadings"] = lambda request: next(answers)
-    page = get_sheet(played).text
-    assert [request.page_token for request in played.requests("ListReadings")] == ["", "more"]
+    fakes.answers["ListReadings"] = lambda request: next(answers)
+    page = get_sheet(fakes).text
+    assert [request.page_token for request in fakes.requests("ListReadings")] == ["", "more"]
     assert page.count("Casa Puentes") >= 2
 
 
 def test_there_is_no_sheet_of_a_file_that_another_organisation_holds(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
-    played.answers["GetPerson"] = p.Person(id=ID, organization_id=SHELTER)
-    get_sheet(played, status=404)
-    get_sheet(played, ".pdf", status=404)
+    fakes.answers["GetPerson"] = p.Person(id=ID, organization_id=SHELTER)
+    get_sheet(fakes, status=404)
+    get_sheet(fakes, ".pdf", status=404)
 
 
 @pytest.mark.parametrize("language", ["es", "en", "fr"])
 def test_the_sheet_is_printed_in_the_persons_language_and_never_names_her(
-    played: PlayedServices, language: str
+    fakes: FakePageServices, language: str
 ) -> None:
-    answer = get_sheet(played, f".pdf?lang={language}")
+    answer = get_sheet(fakes, f".pdf?lang={language}")
     file = answer.data
     assert (file[:5], f"/Lang ({language})".encode() in file) == (b"%PDF-", True)
     assert "Set-Cookie" not in answer.headers, "the worker's pages stay in her own language"
-    assert played.requests("OpenPerson") == []
+    assert fakes.requests("OpenPerson") == []
 
 
 @pytest.mark.parametrize(
@@ -271,14 +271,14 @@ def test_the_sheet_is_printed_in_the_persons_language_and_never_names_her(
     ],
 )
 def test_a_consent_for_a_child_is_shown_to_end_at_the_latest_at_a_certain_age(
-    played: PlayedServices, fields: dict[str, object], expected: str
+    fakes: FakePageServices, fields: dict[str, object], expected: str
 ) -> None:
     consent = receipt(**fields)
-    played.answers |= {
+    fakes.answers |= {
         "ListReceipts": p.ListReceiptsResponse(receipts=[consent]),
         "GetReceipt": consent,
     }
     sentence = f"o antes, al cumplir {expected}" if expected else "o antes"
-    client = enter(pages(played).test_client())
+    client = enter(pages(fakes).test_client())
     for path in (f"/people/{ID}", f"/people/{ID}/knows", f"/people/receipts/{ID}"):
         assert (sentence in client.get(path).text) == bool(expected), path

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 
 from services.gateway.edge.limits import CALLERS_PER_ADDRESS
 from tests.gateway.api_gateway import KEY
-from tests.gateway.pages_gateway import PlayedServices, enter, pages
+from tests.gateway.pages_gateway import FakePageServices, enter, pages
 
 OTHER_KEY = KEY.replace("enl_00", "enl_11")
 
@@ -23,7 +23,7 @@ def app() -> Iterator[Flask]:
 
     The clock of its limits stands still, so that no test outlasts the period of a limit.
     """
-    app = pages(PlayedServices(), caller_rate=1)
+    app = pages(FakePageServices(), caller_rate=1)
     for limiter in app.extensions["limits"]._limiters.values():
         limiter._now = lambda: 0.0
     with app.app_context():

@@ -17,16 +17,16 @@ from services.gateway.site.language import i18n
 from services.referrals.line.domain.contact import MAX_NOTES
 from services.referrals.line.domain.triage import Triage
 from tests.gateway.page_forms import sent_fields
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, send
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, send
 
 CONTACT = f"/line/{ID}"
 NO_SUCH_CODE = "ese código no existe; pregúntelo otra vez, o déjelo vacío"
 
 
 def test_a_contact_is_recorded_and_questions_without_an_answer_stay_open(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["CreateContact"] = c.CreateContactResponse(
+    fakes.answers["CreateContact"] = c.CreateContactResponse(
         contact=c.Contact(id=ID, etag="1", urgency=r.URGENCY_EMERGENCY),
         reference="W43P-VWJF",
         pin="4821",
@@ -40,7 +40,7 @@ def test_a_contact_is_recorded_and_questions_without_an_answer_stay_open(
         kind_code="crisis",
         pin="4821",
     )
-    request = played.last("CreateContact")
+    request = fakes.last("CreateContact")
     assert request.contact.triage == c.Triage(
         danger_now=c.ANSWER_NO, safe_place_tonight=c.ANSWER_NO, safe_to_talk=c.ANSWER_DID_NOT_SAY
     )
@@ -58,36 +58,36 @@ def test_a_contact_is_recorded_and_questions_without_an_answer_stay_open(
 
 
 def test_the_end_of_a_line_counts_as_one_character_as_in_the_browsers_limit(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     send(client, CONTACT, note="uno\r\ndos\r\n")
-    assert played.last("UpdateContact").contact.note == "uno\ndos"
+    assert fakes.last("UpdateContact").contact.note == "uno\ndos"
 
 
 def test_a_contact_can_be_saved_however_much_the_caller_added(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     contact = c.Contact(id=ID, etag="1", note="llama sola", line_country="NI")
     for _ in range(MAX_NOTES):
         contact.later_notes.add(note="ñ" * 4000)
-    played.answers |= {"GetContact": contact, "UpdateContact": contact}
+    fakes.answers |= {"GetContact": contact, "UpdateContact": contact}
     fields = sent_fields(client.get(CONTACT).text)
     assert client.post(CONTACT, data=fields | {"note": "llama otra vez"}).status_code == 303
-    assert played.last("UpdateContact").contact.note == "llama otra vez"
+    assert fakes.last("UpdateContact").contact.note == "llama otra vez"
 
 
 @pytest.mark.parametrize("path", [CONTACT, f"{CONTACT}/hand-over", f"{CONTACT}/file"])
 def test_a_new_message_of_the_caller_is_on_each_page_that_can_mark_it_as_read(
-    played: PlayedServices, client: FlaskClient, path: str
+    fakes: FakePageServices, client: FlaskClient, path: str
 ) -> None:
     contact = c.Contact(id=ID, etag="1", unheard=True)
     contact.later_notes.add(note="ya me encontró")
-    played.answers["GetContact"] = contact
+    fakes.answers["GetContact"] = contact
     assert missing(client.get(path).text, "ya me encontró", ">nuevo<") == []
 
 
 def test_a_contact_with_an_unknown_code_of_a_poster_is_saved_without_the_code(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     contact = c.Contact(id=ID, etag="2", update_time=Timestamp(seconds=1))
 
@@ -101,7 +101,7 @@ def test_a_contact_with_an_unknown_code_of_a_poster_is_saved_without_the_code(
             raise errors.Invalid(("contact.placement_code", "malformed"))
         return contact
 
-    played.answers |= {"CreateContact": create, "UpdateContact": update, "GetContact": contact}
+    fakes.answers |= {"CreateContact": create, "UpdateContact": update, "GetContact": contact}
     new_page = send(client, "/line/new", danger_now="yes", placement_code="ZZZZ")
     assert (new_page.status_code, "W43P-VWJF" in new_page.text) == (200, True)
     assert new_page.text.count(NO_SUCH_CODE) == 3, (
@@ -109,22 +109,19 @@ def test_a_contact_with_an_unknown_code_of_a_poster_is_saved_without_the_code(
     )
     assert 'name="placement_code" type="text" value="ZZZZ"' in new_page.text
     saved_page = send(client, CONTACT, note="llama sola", placement_code="ZZZZ")
-    assert (played.last("UpdateContact").contact.note, saved_page.status_code) == (
-        "llama sola",
-        200,
-    )
+    assert (fakes.last("UpdateContact").contact.note, saved_page.status_code) == ("llama sola", 200)
     assert missing(saved_page.text, NO_SUCH_CODE, 'name="etag" value="2"') == []
 
 
 def test_a_contact_is_not_saved_without_its_code_if_anything_else_is_wrong(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["UpdateContact"] = errors.Invalid(
+    fakes.answers["UpdateContact"] = errors.Invalid(
         ("contact.placement_code", "malformed"), ("contact.note", "too_long")
     )
     answer = send(client, CONTACT, placement_code="ZZZZ")
     assert (answer.status_code, "Guardado" in answer.text) == (422, False)
-    assert len(played.requests("UpdateContact")) == 1
+    assert len(fakes.requests("UpdateContact")) == 1
 
 
 @pytest.mark.parametrize(
@@ -139,9 +136,9 @@ def test_haitian_creole_is_offered_as_the_language_of_a_caller(
 
 @pytest.mark.parametrize("current", ["", "MX-BCN", "CU-03"])
 def test_a_caller_may_be_in_another_country_than_the_line_whose_departments_come_first(
-    played: PlayedServices, client: FlaskClient, current: str
+    fakes: FakePageServices, client: FlaskClient, current: str
 ) -> None:
-    played.answers["GetContact"] = c.Contact(id=ID, line_country="NI", department=current)
+    fakes.answers["GetContact"] = c.Contact(id=ID, line_country="NI", department=current)
     page = client.get(CONTACT).text
     [select] = re.findall(r'<select id="department".*?</select>', page, re.DOTALL)
     assert re.findall("<optgroup label=[^>]*>", select)[0] == '<optgroup label="Nicaragua">'
@@ -155,18 +152,14 @@ TO_OTHER_MEDICINE = "contra un embarazo"
 @pytest.mark.parametrize("time", ["assault_time", "create_time"])
 @pytest.mark.parametrize(
     ("hours", "expected"),
-    [
-        (1, [TO_HIV_MEDICINE, TO_OTHER_MEDICINE]),
-        (73, [TOO_LATE, TO_OTHER_MEDICINE]),
-        (121, []),
-    ],
+    [(1, [TO_HIV_MEDICINE, TO_OTHER_MEDICINE]), (73, [TOO_LATE, TO_OTHER_MEDICINE]), (121, [])],
 )
 def test_an_operator_reads_only_of_the_medicine_for_which_there_is_time(
-    played: PlayedServices, client: FlaskClient, time: str, hours: int, expected: list[str]
+    fakes: FakePageServices, client: FlaskClient, time: str, hours: int, expected: list[str]
 ) -> None:
     contact = c.Contact(id=ID, etag="1", medicine_codes=[r.CLOCK_KIND_HIV_PROPHYLAXIS])
     getattr(contact, time).FromDatetime(i18n.now() - timedelta(hours=hours))
-    played.answers["GetContact"] = contact
+    fakes.answers["GetContact"] = contact
     page = " ".join(client.get(CONTACT).text.split())
     sentences = (TO_HIV_MEDICINE, TOO_LATE, TO_OTHER_MEDICINE)
     assert [sentence for sentence in sentences if sentence in page] == expected
@@ -181,24 +174,24 @@ def test_an_operator_reads_only_of_the_medicine_for_which_there_is_time(
     ],
 )
 def test_a_time_of_an_assault_that_cannot_be_read_is_refused_at_its_field(
-    played: PlayedServices, client: FlaskClient, path: str, text: str, expected: str
+    fakes: FakePageServices, client: FlaskClient, path: str, text: str, expected: str
 ) -> None:
     answer = send(client, path, danger_now="yes", note="llama sola", assault_time=text)
     assert (answer.status_code, answer.text.count(expected)) == (422, 2)
     assert 'href="#assault_time"' in answer.text
     assert 'name="etag" value="e1"' in answer.text, "the change of a colleague is not overwritten"
     assert missing(answer.text, text, "llama sola</textarea>") == []
-    assert played.requests("CreateContact") + played.requests("UpdateContact") == []
+    assert fakes.requests("CreateContact") + fakes.requests("UpdateContact") == []
 
 
 @pytest.mark.parametrize(
     ("language", "expected"), [("es", "Sin valorar"), ("en", "Not assessed"), ("fr", "Non évaluée")]
 )
 def test_a_contact_that_was_not_assessed_is_never_called_normal(
-    played: PlayedServices, client: FlaskClient, language: str, expected: str
+    fakes: FakePageServices, client: FlaskClient, language: str, expected: str
 ) -> None:
     contact = c.Contact(id=ID, etag="1", outcome_code=c.CONTACT_OUTCOME_OPEN, reference_hint="7K")
-    played.answers |= {
+    fakes.answers |= {
         "ListContacts": c.ListContactsResponse(contacts=[contact]),
         "GetContact": contact,
         "ListReferrals": r.ListReferralsResponse(),
@@ -211,15 +204,15 @@ def test_a_contact_that_was_not_assessed_is_never_called_normal(
 
 @pytest.mark.parametrize("urgency", [r.URGENCY_IMMEDIATE, r.URGENCY_NORMAL])
 def test_an_immediate_contact_offers_the_referral_where_its_questions_stop(
-    urgency: r.Urgency.ValueType, played: PlayedServices, client: FlaskClient
+    urgency: r.Urgency.ValueType, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetContact"] = c.Contact(id=ID, urgency=urgency)
+    fakes.answers["GetContact"] = c.Contact(id=ID, urgency=urgency)
     note = client.get(CONTACT).text.partition('id="enough">')[2].partition("</div>")[0]
     assert (f'href="/referrals/new?contact={ID}"' in note) == (urgency == r.URGENCY_IMMEDIATE)
 
 
 def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     advised, is_open = c.CONTACT_OUTCOME_ADVISED, c.CONTACT_OUTCOME_OPEN
     contacts = [
@@ -229,7 +222,7 @@ def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
         c.Contact(id="4" * 32, outcome_code=is_open),
         c.Contact(id="5" * 32, outcome_code=advised, urgency=r.URGENCY_IMMEDIATE),
     ]
-    played.answers["ListContacts"] = lambda request: c.ListContactsResponse(
+    fakes.answers["ListContacts"] = lambda request: c.ListContactsResponse(
         contacts=[
             contact
             for contact in contacts
@@ -242,7 +235,7 @@ def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
 
 
 def test_a_contact_shows_its_referrals_and_a_declined_one_leads_to_other_services(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     declined_referral = r.Referral(
         id="b" * 32,
@@ -252,27 +245,27 @@ def test_a_contact_shows_its_referrals_and_a_declined_one_leads_to_other_service
         main_step="refer_again",
         unanswered=True,
     )
-    played.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[declined_referral])
+    fakes.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[declined_referral])
     block = client.get(CONTACT).text.partition('id="referrals"')[2].partition("</section>")[0]
-    assert played.last("ListReferrals").filter == r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=ID)
+    assert fakes.last("ListReferrals").filter == r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=ID)
     assert {f"/referrals/{'b' * 32}", f"/referrals/{'b' * 32}/reroute"} <= set(
         re.findall(r'href="([^"?#]+)', block)
     )
     assert "No la pudieron recibir" in block
-    played.answers["ListReferrals"] = r.ListReferralsResponse()
+    fakes.answers["ListReferrals"] = r.ListReferralsResponse()
     assert 'id="referrals"' not in client.get(CONTACT).text
-    played.calls.clear()
+    fakes.calls.clear()
     assert 'id="referrals"' not in client.get("/line/new").text
-    assert played.requests("ListReferrals") == []
+    assert fakes.requests("ListReferrals") == []
 
 
 @pytest.mark.parametrize(
     ("name", "kind"), [("unrelated", c.CONTACT_KIND_UNRELATED), ("prank", c.CONTACT_KIND_PRANK)]
 )
 def test_a_contact_that_needs_nothing_is_closed_by_the_button_that_names_its_kind(
-    name: str, kind: c.ContactKind.ValueType, played: PlayedServices, client: FlaskClient
+    name: str, kind: c.ContactKind.ValueType, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetContact"] = c.Contact(
+    fakes.answers["GetContact"] = c.Contact(
         id=ID, etag="v7", urgency=r.URGENCY_NORMAL, outcome_code=c.CONTACT_OUTCOME_OPEN
     )
     page = client.get(CONTACT).text
@@ -282,16 +275,16 @@ def test_a_contact_that_needs_nothing_is_closed_by_the_button_that_names_its_kin
     )
     answer = send(client, CONTACT, kind_code="crisis", close_as=name, etag="v7")
     assert answer.location == "/line?done=saved"
-    contact = played.last("UpdateContact").contact
+    contact = fakes.last("UpdateContact").contact
     assert (contact.kind_code, contact.outcome_code) == (kind, c.CONTACT_OUTCOME_NOTHING_TO_DO)
 
 
 @pytest.mark.parametrize("open_questions", [0, 10])
 @pytest.mark.parametrize("urgency", r.Urgency.values())
 def test_a_contact_that_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press(
-    urgency: r.Urgency.ValueType, open_questions: int, played: PlayedServices, client: FlaskClient
+    urgency: r.Urgency.ValueType, open_questions: int, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetContact"] = c.Contact(
+    fakes.answers["GetContact"] = c.Contact(
         id=ID,
         etag="1",
         urgency=urgency,
@@ -302,13 +295,13 @@ def test_a_contact_that_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press
     assert ('name="close_as"' in client.get(CONTACT).text) == may_close
     answer = send(client, CONTACT, kind_code="crisis", close_as="prank", etag="1")
     assert answer.status_code == (303 if may_close else 422)
-    assert len(played.requests("UpdateContact")) == may_close
+    assert len(fakes.requests("UpdateContact")) == may_close
 
 
 def test_an_answer_that_was_changed_with_the_press_is_saved_and_the_contact_stays_open(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetContact"] = c.Contact(
+    fakes.answers["GetContact"] = c.Contact(
         id=ID,
         etag="1",
         urgency=r.URGENCY_NORMAL,
@@ -316,7 +309,7 @@ def test_an_answer_that_was_changed_with_the_press_is_saved_and_the_contact_stay
         triage=c.Triage(danger_now=c.ANSWER_NO),
     )
     answer = send(client, CONTACT, kind_code="crisis", danger_now="yes", close_as="prank", etag="1")
-    contact = played.last("UpdateContact").contact
+    contact = fakes.last("UpdateContact").contact
     assert (contact.kind_code, contact.outcome_code, contact.triage.danger_now) == (
         c.CONTACT_KIND_CRISIS,
         c.CONTACT_OUTCOME_OPEN,
@@ -326,11 +319,11 @@ def test_an_answer_that_was_changed_with_the_press_is_saved_and_the_contact_stay
 
 
 def test_a_new_contact_cannot_be_closed_by_one_press(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     assert 'name="close_as"' not in client.get("/line/new").text
     assert send(client, "/line/new", kind_code="crisis", close_as="prank").status_code == 422
-    assert played.requests("CreateContact") == []
+    assert fakes.requests("CreateContact") == []
 
 
 @pytest.mark.parametrize(
@@ -342,9 +335,9 @@ def test_a_new_contact_cannot_be_closed_by_one_press(
     ],
 )
 def test_a_contact_with_open_questions_states_how_many_are_left(
-    language: str, expected: str, played: PlayedServices, client: FlaskClient
+    language: str, expected: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetContact"] = c.Contact(
+    fakes.answers["GetContact"] = c.Contact(
         id=ID, etag="1", open_question_count=10, triage=c.Triage(danger_now=c.ANSWER_NO)
     )
     page = client.get(f"{CONTACT}?lang={language}").text
@@ -365,16 +358,16 @@ def test_no_is_the_calm_answer_to_each_question(client: FlaskClient) -> None:
 
 
 def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     page = f"{CONTACT}/hand-over"
-    played.answers["ListOrganizations"] = d.ListOrganizationsResponse(
+    fakes.answers["ListOrganizations"] = d.ListOrganizationsResponse(
         organizations=[d.Organization(id="b" * 32, name="Albergue Luz")]
     )
     assert "Albergue Luz" in client.get(page).text
     fields = {"etag": "v7", "emergency_number_code": "ambulance"}
     assert send(client, page, **fields, connected_live="yes").status_code == 303
-    assert played.last("UpdateContact").contact == c.Contact(
+    assert fakes.last("UpdateContact").contact == c.Contact(
         id=ID,
         etag="v7",
         connected_live=c.ANSWER_YES,
@@ -386,10 +379,10 @@ def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
         incomplete_answer.status_code,
         "diga si quedaron hablando" in incomplete_answer.text,
     ) == (422, True)
-    assert len(played.requests("UpdateContact")) == 1
+    assert len(fakes.requests("UpdateContact")) == 1
     send(client, page, **fields, connected_live="no")
-    assert "outcome_code" not in played.last("UpdateContact").update_mask.paths
-    played.answers["UpdateContact"] = errors.Invalid(
+    assert "outcome_code" not in fakes.last("UpdateContact").update_mask.paths
+    fakes.answers["UpdateContact"] = errors.Invalid(
         ("contact.emergency_number_code", "out_of_range")
     )
     answer = send(client, page, **fields, connected_live="yes")
@@ -398,10 +391,10 @@ def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
 
 @pytest.mark.parametrize("term", ["Ximena", "qk4-m2x", "QK4 M2X"])
 def test_an_operator_links_a_contact_to_a_file_that_she_finds_by_name_or_code(
-    term: str, played: PlayedServices, client: FlaskClient
+    term: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     file = p.Person(id="b" * 32, code="QK4M2X")
-    played.answers |= {
+    fakes.answers |= {
         "GetContact": c.Contact(id=ID, etag="v3", line_country="NI"),
         "SearchPeople": p.SearchPeopleResponse(
             people=[file, p.Person(id="c" * 32, code="ERASED", erased=True)]
@@ -417,18 +410,18 @@ def test_an_operator_links_a_contact_to_a_file_that_she_finds_by_name_or_code(
     assert ("Esta búsqueda quedó anotada" in list_page) == (term == "Ximena")
     answer = send(client, f"{CONTACT}/file", q=term, etag="v3", person_id=file.id)
     assert (answer.status_code, answer.location) == (303, f"{CONTACT}?done=saved")
-    request = played.last("UpdateContact")
+    request = fakes.last("UpdateContact")
     assert request.contact == c.Contact(id=ID, etag="v3", person_id=file.id)
     assert list(request.update_mask.paths) == ["person_id"]
 
 
 def test_the_file_of_a_caller_is_found_by_one_call_with_its_code(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetContact"] = c.Contact(id=ID, etag="v3")
+    fakes.answers["GetContact"] = c.Contact(id=ID, etag="v3")
     send(client, f"{CONTACT}/file", f"{CONTACT}/files", q="qk4-m2x")
-    assert played.last("ListPeople") == p.ListPeopleRequest(code="qk4-m2x")
-    played.answers |= {
+    assert fakes.last("ListPeople") == p.ListPeopleRequest(code="qk4-m2x")
+    fakes.answers |= {
         "ListPeople": errors.Invalid(("code", "malformed")),
         "SearchPeople": p.SearchPeopleResponse(people=[p.Person(id="b" * 32, code="QK4M2X")]),
     }
@@ -437,21 +430,21 @@ def test_the_file_of_a_caller_is_found_by_one_call_with_its_code(
 
 
 def test_an_operator_who_may_not_search_by_name_reads_why_and_finds_a_file_by_its_code(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["SearchPeople"] = errors.NotAllowed("member_on_probation")
+    fakes.answers["SearchPeople"] = errors.NotAllowed("member_on_probation")
     answer = send(client, f"{CONTACT}/file", f"{CONTACT}/files", q="Ximena")
     texts = ("período de prueba", 'value="Ximena"', "Por el código del expediente")
     assert (answer.status_code, missing(answer.text, *texts)) == (422, [])
 
 
 def test_an_operator_ends_the_link_of_a_contact_to_a_file(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetContact"] = c.Contact(id=ID, etag="v3", person_id="b" * 32)
+    fakes.answers["GetContact"] = c.Contact(id=ID, etag="v3", person_id="b" * 32)
     assert 'name="person_id" value=""' in client.get(f"{CONTACT}/file").text
     assert send(client, f"{CONTACT}/file", etag="v3", person_id="").status_code == 303
-    request = played.last("UpdateContact")
+    request = fakes.last("UpdateContact")
     assert (request.contact, list(request.update_mask.paths)) == (
         c.Contact(id=ID, etag="v3"),
         ["person_id"],
@@ -463,14 +456,14 @@ def test_an_operator_ends_the_link_of_a_contact_to_a_file(
     [(errors.NotFound(), 404), (errors.Conflict("person_erased"), 422), (errors.Stale(), 409)],
 )
 def test_a_refused_link_to_a_file_is_answered_with_the_status_of_the_refusal(
-    refusal: errors.Refusal, status: int, played: PlayedServices, client: FlaskClient
+    refusal: errors.Refusal, status: int, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["UpdateContact"] = refusal
+    fakes.answers["UpdateContact"] = refusal
     assert send(client, f"{CONTACT}/file", person_id="b" * 32).status_code == status
 
 
 def test_a_shift_is_handed_over_with_one_sheet_and_the_worker_who_takes_over_is_recorded(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     page = client.get("/line/shift").text
     expected = (
@@ -483,19 +476,19 @@ def test_a_shift_is_handed_over_with_one_sheet_and_the_worker_who_takes_over_is_
     assert missing(page, *expected) == []
     assert "/line/calls/" not in page, "the sheet offers no actions"
     assert send(client, "/line/shift", request_id="1" * 32).location == "/line/shift?done=saved"
-    assert played.last("TakeOverLine").request_id == "1" * 32
+    assert fakes.last("TakeOverLine").request_id == "1" * 32
 
 
 def test_a_contact_that_was_marked_as_handed_over_by_mistake_is_open_again(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     for outcome, expected in (
         (c.CONTACT_OUTCOME_HANDED_OVER, [c.CONTACT_OUTCOME_OPEN]),
         (c.CONTACT_OUTCOME_REFERRED, []),
     ):
-        played.answers["GetContact"] = c.Contact(id=ID, line_country="NI", outcome_code=outcome)
+        fakes.answers["GetContact"] = c.Contact(id=ID, line_country="NI", outcome_code=outcome)
         form = {"etag": "v7", "emergency_number_code": "ambulance", "connected_live": "no"}
         assert send(client, f"{CONTACT}/hand-over", **form).status_code == 303
-        request = played.last("UpdateContact")
+        request = fakes.last("UpdateContact")
         is_changed = "outcome_code" in request.update_mask.paths
         assert ([request.contact.outcome_code] if is_changed else []) == expected

@@ -19,7 +19,7 @@ from services.gateway.edge.clients import Clients
 from services.gateway.site.shell import access
 from services.gateway.site.shell.lines import AGE_SECONDS, TRY_AGAIN_SECONDS, Lines
 from tests.gateway.api_gateway import OUTPUTS
-from tests.gateway.pages_gateway import PlayedServices, enter, page_at, pages, routes, submit
+from tests.gateway.pages_gateway import FakePageServices, enter, page_at, pages, routes, submit
 from tests.gateway.served_gateway import (
     NAMES,
     Gateway,
@@ -36,16 +36,16 @@ HOTLINES = [Hotline(country="NI", number="133"), Hotline(country="CR", number="1
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices({"ListHotlines": ListHotlinesResponse(hotlines=HOTLINES)})
+def fakes() -> FakePageServices:
+    return FakePageServices({"ListHotlines": ListHotlinesResponse(hotlines=HOTLINES)})
 
 
-def take_services_down(played: PlayedServices) -> None:
-    played.answers |= dict.fromkeys(OUTPUTS, SERVICE_DOWN)
+def take_services_down(fakes: FakePageServices) -> None:
+    fakes.answers |= dict.fromkeys(OUTPUTS, SERVICE_DOWN)
 
 
-def test_every_public_page_has_a_number_to_call(played: PlayedServices) -> None:
-    app = pages(played)
+def test_every_public_page_has_a_number_to_call(fakes: FakePageServices) -> None:
+    app = pages(fakes)
     client = app.test_client()
     values = {
         path: page_at(client, path)
@@ -75,11 +75,11 @@ def test_every_public_page_has_a_number_to_call(played: PlayedServices) -> None:
     ],
 )
 def test_the_number_stays_when_everything_behind_the_gateway_goes_down(
-    played: PlayedServices, path: str, status: int, number: str
+    fakes: FakePageServices, path: str, status: int, number: str
 ) -> None:
-    client = pages(played).test_client()
+    client = pages(fakes).test_client()
     assert DIAL in client.get("/").text
-    take_services_down(played)
+    take_services_down(fakes)
     answer = client.get(path)
     assert (answer.status_code, number in answer.text) == (status, True)
 
@@ -95,19 +95,19 @@ def test_the_number_stays_when_everything_behind_the_gateway_goes_down(
     ids=["503", "429", "500", "404"],
 )
 def test_an_error_page_has_the_number_for_visitors_and_for_workers(
-    played: PlayedServices, refusal: Exception, status: int
+    fakes: FakePageServices, refusal: Exception, status: int
 ) -> None:
-    client = pages(played, development=False).test_client()
-    played.answers["GetFigures"] = played.answers["ListPeople"] = refusal
+    client = pages(fakes, development=False).test_client()
+    fakes.answers["GetFigures"] = fakes.answers["ListPeople"] = refusal
     client.application.config["PROPAGATE_EXCEPTIONS"] = False
     for answer in (client.get("/figures"), enter(client).get("/people")):
         assert (answer.status_code, DIAL in answer.text) == (status, True)
 
 
 def test_the_page_of_her_status_has_the_number_even_when_the_status_is_unavailable(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
-    client = pages(played).test_client()
+    client = pages(fakes).test_client()
     page, credential = client.get("/my-referral").text, {"reference": "W43P-VWJF", "pin": "4821"}
     assert DIAL in submit(client, "/my-referral", page, **credential).text
     for refusal, status in (
@@ -115,7 +115,7 @@ def test_the_page_of_her_status_has_the_number_even_when_the_status_is_unavailab
         (errors.Unauthenticated("reference_or_pin_wrong"), 401),
         (SERVICE_DOWN, 503),
     ):
-        played.answers["GetReferenceStatus"] = refusal
+        fakes.answers["GetReferenceStatus"] = refusal
         answer = submit(client, "/my-referral", page, **credential)
         assert (answer.status_code, DIAL in answer.text) == (status, True)
 
@@ -126,10 +126,10 @@ def test_the_page_of_her_status_has_the_number_even_when_the_status_is_unavailab
     ids=["unknown", "the line of its country has left"],
 )
 def test_the_code_of_any_poster_leads_to_a_page_with_a_number(
-    played: PlayedServices, known: errors.NotFound | Placement
+    fakes: FakePageServices, known: errors.NotFound | Placement
 ) -> None:
-    played.answers["GetPlacement"] = known
-    answer = pages(played).test_client().get("/l/7K2V")
+    fakes.answers["GetPlacement"] = known
+    answer = pages(fakes).test_client().get("/l/7K2V")
     assert (answer.status_code, DIAL in answer.text) == (200, True)
 
 
@@ -141,21 +141,21 @@ def numbers(**by_country: str) -> ListHotlinesResponse:
 
 
 @pytest.fixture
-def dead_directory() -> PlayedServices:
-    return PlayedServices({"ListHotlines": SERVICE_DOWN})
+def dead_directory() -> FakePageServices:
+    return FakePageServices({"ListHotlines": SERVICE_DOWN})
 
 
-def line_numbers(lines: Lines, services: PlayedServices) -> dict[str, str]:
+def line_numbers(lines: Lines, services: FakePageServices) -> dict[str, str]:
     return {line.country: line.number for line in lines.hotlines(cast(Clients, services))}
 
 
 def test_the_last_numbers_survive_a_restart_and_replace_the_configured_numbers(
-    tmp_path: Path, played: PlayedServices, dead_directory: PlayedServices
+    tmp_path: Path, fakes: FakePageServices, dead_directory: FakePageServices
 ) -> None:
-    played.answers["ListHotlines"] = numbers(NI="134", SV="1333")
+    fakes.answers["ListHotlines"] = numbers(NI="134", SV="1333")
     configured_numbers, file = {"NI": "133"}, tmp_path / "lines.json"
     assert line_numbers(Lines(configured_numbers, file), dead_directory) == {"NI": "133"}
-    assert line_numbers(Lines(configured_numbers, file), played) == {"NI": "134", "SV": "1333"}
+    assert line_numbers(Lines(configured_numbers, file), fakes) == {"NI": "134", "SV": "1333"}
     assert line_numbers(Lines(configured_numbers, file), dead_directory) == {
         "NI": "134",
         "SV": "1333",
@@ -163,44 +163,44 @@ def test_the_last_numbers_survive_a_restart_and_replace_the_configured_numbers(
     file.write_text("{ torn")
     assert line_numbers(Lines(configured_numbers, file), dead_directory) == {"NI": "133"}
     missing_folder = tmp_path / "no" / "folder"
-    assert line_numbers(Lines(configured_numbers, missing_folder), played) == {
+    assert line_numbers(Lines(configured_numbers, missing_folder), fakes) == {
         "NI": "134",
         "SV": "1333",
     }
 
 
 def test_the_directory_is_queried_once_in_a_while_and_a_changed_number_is_shown(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
     now = Mock(return_value=1000.0)
     lines = Lines({}, None, now)
-    played.answers["ListHotlines"] = numbers(NI="133")
-    assert [line_numbers(lines, played) for _ in range(3)] == [{"NI": "133"}] * 3
-    assert len(played.calls) == 1
-    played.answers["ListHotlines"] = numbers(NI="134")
+    fakes.answers["ListHotlines"] = numbers(NI="133")
+    assert [line_numbers(lines, fakes) for _ in range(3)] == [{"NI": "133"}] * 3
+    assert len(fakes.calls) == 1
+    fakes.answers["ListHotlines"] = numbers(NI="134")
     now.return_value += AGE_SECONDS + 1
-    assert line_numbers(lines, played) == {"NI": "134"}
-    played.answers["ListHotlines"] = SERVICE_DOWN
+    assert line_numbers(lines, fakes) == {"NI": "134"}
+    fakes.answers["ListHotlines"] = SERVICE_DOWN
     now.return_value += AGE_SECONDS + 1
-    assert [line_numbers(lines, played) for _ in range(3)] == [{"NI": "134"}] * 3
-    assert len(played.calls) == 3
+    assert [line_numbers(lines, fakes) for _ in range(3)] == [{"NI": "134"}] * 3
+    assert len(fakes.calls) == 3
     now.return_value += TRY_AGAIN_SECONDS + 1
-    played.answers["ListHotlines"] = numbers(NI="135")
-    assert line_numbers(lines, played) == {"NI": "135"}
+    fakes.answers["ListHotlines"] = numbers(NI="135")
+    assert line_numbers(lines, fakes) == {"NI": "135"}
 
 
 def test_the_numbers_are_complete_only_after_an_answer_of_the_directory(
-    played: PlayedServices, dead_directory: PlayedServices
+    fakes: FakePageServices, dead_directory: FakePageServices
 ) -> None:
-    for services, is_complete in ((dead_directory, False), (played, True)):
+    for services, is_complete in ((dead_directory, False), (fakes, True)):
         lines = Lines({"NI": "133"}, None)
         line_numbers(lines, services)
         assert lines.complete is is_complete
 
 
-def test_an_unknown_line_is_no_404_while_the_directory_is_down(played: PlayedServices) -> None:
-    take_services_down(played)
-    client = pages(played, lines={"NI": "133"}).test_client()
+def test_an_unknown_line_is_no_404_while_the_directory_is_down(fakes: FakePageServices) -> None:
+    take_services_down(fakes)
+    client = pages(fakes, lines={"NI": "133"}).test_client()
     answer = client.get("/lines/PE")
     assert (answer.status_code, DIAL in answer.text) == (503, True)
 
@@ -244,7 +244,7 @@ def test_a_gateway_that_restarts_without_services_shows_the_last_numbers(
 
 
 def test_two_processes_that_save_the_numbers_at_once_do_not_disturb_each_other(
-    tmp_path: Path, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fakes: FakePageServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, replace = tmp_path / "lines.json", Path.replace
     texts: list[str] = []
@@ -252,11 +252,11 @@ def test_two_processes_that_save_the_numbers_at_once_do_not_disturb_each_other(
     def replace_while_another_process_saves(new: Path, target: Path) -> Path:
         monkeypatch.setattr(Path, "replace", replace)
         texts.append(new.read_text())
-        assert line_numbers(Lines({}, file), PlayedServices({"ListHotlines": numbers(NI="134")}))
+        assert line_numbers(Lines({}, file), FakePageServices({"ListHotlines": numbers(NI="134")}))
         texts.append(new.read_text())
         return new.replace(target)
 
     monkeypatch.setattr(Path, "replace", replace_while_another_process_saves)
-    line_numbers(Lines({}, file), played)
+    line_numbers(Lines({}, file), fakes)
     assert texts[0] == texts[1]
     assert json.loads(file.read_text()) == {"NI": "133", "CR": "1022"}

@@ -20,7 +20,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import current_caller
 from services.gateway.site.backend import lists, names
 from tests.gateway.api_gateway import ID, OUTPUTS, filled_message
-from tests.gateway.pages_gateway import PlayedServices, enter, missing, pages, realistic, referral
+from tests.gateway.pages_gateway import FakePageServices, enter, missing, pages, realistic, referral
 
 ID_COUNT = 450
 MAX_ROWS = 200
@@ -30,7 +30,7 @@ def ids(start: int = 0, count: int = ID_COUNT) -> list[str]:
     return [f"{number:032x}" for number in range(start, start + count)]
 
 
-def page_through(played: PlayedServices, rpc: str, field: str, rows: Sequence[Message]) -> None:
+def page_through(fakes: FakePageServices, rpc: str, field: str, rows: Sequence[Message]) -> None:
     """Answers an rpc in pages of at most 200 rows, as the services do."""
 
     def answer(request: Any) -> Message:
@@ -40,7 +40,7 @@ def page_through(played: PlayedServices, rpc: str, field: str, rows: Sequence[Me
             response.next_page_token = str(start + size)  # type: ignore[attr-defined]
         return response
 
-    played.answers[rpc] = answer
+    fakes.answers[rpc] = answer
 
 
 def names_for(request: d.BatchGetRequest) -> d.BatchGetResponse:
@@ -56,19 +56,19 @@ def names_for(request: d.BatchGetRequest) -> d.BatchGetResponse:
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices({"BatchGet": names_for})
+def fakes() -> FakePageServices:
+    return FakePageServices({"BatchGet": names_for})
 
 
 @pytest.fixture
-def app(played: PlayedServices) -> Iterator[Flask]:
-    app = pages(played)
+def app(fakes: FakePageServices) -> Iterator[Flask]:
+    app = pages(fakes)
     with app.app_context():
         yield app
 
 
-def test_c16_names_of_more_than_two_hundred_ids_are_requested_in_several_calls(
-    played: PlayedServices, app: Flask
+def test_names_of_more_than_two_hundred_ids_are_requested_in_several_calls(
+    fakes: FakePageServices, app: Flask
 ) -> None:
     organizations, services, workers = ids(0), ids(1000, 130), ids(2000, 90)
     current_caller.set(current_caller.get())
@@ -77,7 +77,7 @@ def test_c16_names_of_more_than_two_hundred_ids_are_requested_in_several_calls(
     assert [*map(all_names.organization, organizations)] == [f"O {id_}" for id_ in organizations]
     assert [*map(all_names.service, services)] == [f"S {id_}" for id_ in services]
     assert [*map(all_names.worker, workers)] == [f"W {id_}" for id_ in workers]
-    assert len(played.requests("BatchGet")) == 4
+    assert len(fakes.requests("BatchGet")) == 4
 
 
 def callback(id_: str) -> c.Callback:
@@ -87,15 +87,15 @@ def callback(id_: str) -> c.Callback:
     return message
 
 
-def page_text(played: PlayedServices, path: str) -> str:
-    answer = enter(pages(played).test_client()).get(path)
+def page_text(fakes: FakePageServices, path: str) -> str:
+    answer = enter(pages(fakes).test_client()).get(path)
     assert answer.status_code == 200
     return answer.text
 
 
 @pytest.mark.parametrize("path", ["/today", "/line/shift"])
-def test_c16_a_page_of_referrals_among_hundreds_of_members_is_shown_without_an_error(
-    played: PlayedServices, path: str
+def test_a_page_of_referrals_among_hundreds_of_members_is_shown_without_an_error(
+    fakes: FakePageServices, path: str
 ) -> None:
     rows = [
         referral(
@@ -107,8 +107,8 @@ def test_c16_a_page_of_referrals_among_hundreds_of_members_is_shown_without_an_e
         )
         for sender, receiver, service in zip(ids(0), ids(1000), ids(2000), strict=True)
     ]
-    page_through(played, "ListReferrals", "referrals", rows)
-    page = page_text(played, path)
+    page_through(fakes, "ListReferrals", "referrals", rows)
+    page = page_text(fakes, path)
     assert f"O {ids(1000)[0]}" in page
     if path == "/line/shift":
         assert page.count('href="/referrals/') >= ID_COUNT
@@ -154,22 +154,22 @@ def test_c16_a_page_of_referrals_among_hundreds_of_members_is_shown_without_an_e
         ),
     ],
 )
-def test_c16_a_long_list_is_shown_completely(
-    played: PlayedServices, rpc: str, field: str, rows: list[Message], path: str, mention: str
+def test_a_long_list_is_shown_completely(
+    fakes: FakePageServices, rpc: str, field: str, rows: list[Message], path: str, mention: str
 ) -> None:
-    page_through(played, rpc, field, rows)
-    assert missing(page_text(played, path), *map(mention.format, ids())) == []
+    page_through(fakes, rpc, field, rows)
+    assert missing(page_text(fakes, path), *map(mention.format, ids())) == []
 
 
 @pytest.mark.parametrize(("maximum", "has_more"), [(2000, False), (400, True)])
-def test_c16_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
-    played: PlayedServices, monkeypatch: pytest.MonkeyPatch, maximum: int, has_more: bool
+def test_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
+    fakes: FakePageServices, monkeypatch: pytest.MonkeyPatch, maximum: int, has_more: bool
 ) -> None:
     monkeypatch.setattr(lists, "MOST", maximum)
     enquiries = [e.Enquiry(id=id_, side=r.SIDE_SENDER) for id_ in ids()]
-    page_through(played, "ListEnquiries", "enquiries", enquiries)
-    page_through(played, "ListReferrals", "referrals", [referral(id=id_) for id_ in ids(1000)])
-    page = page_text(played, f"/line/{ID}")
+    page_through(fakes, "ListEnquiries", "enquiries", enquiries)
+    page_through(fakes, "ListReferrals", "referrals", [referral(id=id_) for id_ in ids(1000)])
+    page = page_text(fakes, f"/line/{ID}")
     links = [
         f'href="/{kind}/{id_}"'
         for kind, start in (("enquiries", 0), ("referrals", 1000))
@@ -179,21 +179,21 @@ def test_c16_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
 
 
 @pytest.mark.parametrize(("maximum", "has_more"), [(2000, False), (400, True)])
-def test_c16_every_sheet_that_an_account_exported_is_listed_on_its_page(
-    played: PlayedServices, monkeypatch: pytest.MonkeyPatch, maximum: int, has_more: bool
+def test_every_sheet_that_an_account_exported_is_listed_on_its_page(
+    fakes: FakePageServices, monkeypatch: pytest.MonkeyPatch, maximum: int, has_more: bool
 ) -> None:
     monkeypatch.setattr(lists, "MOST", maximum)
-    page_through(played, "ListOwnExports", "exports", [p.Export(person_id=id_) for id_ in ids()])
-    page = page_text(played, "/account/made")
+    page_through(fakes, "ListOwnExports", "exports", [p.Export(person_id=id_) for id_ in ids()])
+    page = page_text(fakes, "/account/made")
     assert (page.count('href="/people/'), "Hay más: aquí caben 400." in page) == (
         min(maximum, ID_COUNT),
         has_more,
     )
 
 
-def test_c16_a_list_without_room_for_all_rows_says_that_there_are_more(
-    played: PlayedServices, monkeypatch: pytest.MonkeyPatch
+def test_a_list_without_room_for_all_rows_says_that_there_are_more(
+    fakes: FakePageServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lists, "MOST", 400)
-    page_through(played, "ListCallbacks", "callbacks", [callback(id_) for id_ in ids()])
-    assert "Hay más: aquí caben 400." in page_text(played, "/line")
+    page_through(fakes, "ListCallbacks", "callbacks", [callback(id_) for id_ in ids()])
+    assert "Hay más: aquí caben 400." in page_text(fakes, "/line")

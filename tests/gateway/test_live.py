@@ -38,7 +38,7 @@ from services.gateway.site.shell.live import (
 from tests.gateway.api_gateway import ID, KEY
 from tests.gateway.pages_gateway import (
     SECRET,
-    PlayedServices,
+    FakePageServices,
     enter,
     missing,
     page_at,
@@ -255,8 +255,8 @@ def test_no_thread_and_no_connection_is_held_for_a_viewer(tmp_path: Path, servic
 
 
 @pytest.fixture
-def app(played: PlayedServices) -> Flask:
-    return pages(played)
+def app(fakes: FakePageServices) -> Flask:
+    return pages(fakes)
 
 
 @pytest.fixture
@@ -271,9 +271,9 @@ def live_answer(client: FlaskClient) -> dict[str, str]:
 
 
 def test_the_version_covers_referrals_contacts_and_messages_and_the_page_contains_it(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetQueueVersion": r.QueueVersion(version="q"),
         "CountUnread": n.CountUnreadResponse(unread=3, version="u"),
     }
@@ -284,7 +284,7 @@ def test_the_version_covers_referrals_contacts_and_messages_and_the_page_contain
 
 
 def test_a_viewer_with_a_ticket_is_answered_without_the_app(
-    client: FlaskClient, app: Flask, played: PlayedServices
+    client: FlaskClient, app: Flask, fakes: FakePageServices
 ) -> None:
     answers = live_module.answers_without_app(app)
     app_answer = live_answer(client)
@@ -302,14 +302,14 @@ def test_a_viewer_with_a_ticket_is_answered_without_the_app(
         ("/live", {"COOKIE": headers["COOKIE"]}),
     ):
         assert answers(path, other_headers) is None
-    assert len(played.requests("GetQueueVersion")) == 1
+    assert len(fakes.requests("GetQueueVersion")) == 1
 
 
 def test_the_services_are_queried_with_the_tokens_that_they_issued(
-    client: FlaskClient, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, fakes: FakePageServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_module, "FRESH_SECONDS", 0.0)
-    played.answers |= {
+    fakes.answers |= {
         "GetQueueVersion": r.QueueVersion(version="q", watch_token="tq"),
         "CountUnread": n.CountUnreadResponse(unread=3, version="u", watch_token="tu"),
         "BatchGetQueueVersions": lambda request: r.BatchGetQueueVersionsResponse(
@@ -320,21 +320,21 @@ def test_the_services_are_queried_with_the_tokens_that_they_issued(
         ),
     }
     assert [live_answer(client)["version"] for _ in range(2)] == ["q.u", "for tq.for tu"]
-    played.answers["BatchGetUnreadVersions"] = errors.Unavailable("service_unreachable")
+    fakes.answers["BatchGetUnreadVersions"] = errors.Unavailable("service_unreachable")
     assert live_answer(client)["version"] == "for tq."
-    assert len(played.requests("GetQueueVersion")) == 1
+    assert len(fakes.requests("GetQueueVersion")) == 1
 
 
 def test_a_version_needs_the_referrals_service_but_not_the_count_of_messages(
-    client: FlaskClient, app: Flask, played: PlayedServices
+    client: FlaskClient, app: Flask, fakes: FakePageServices
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetQueueVersion": r.QueueVersion(version="q"),
         "CountUnread": errors.Unavailable("service_unreachable"),
     }
     assert live_answer(client)["version"] == "q."
     app.extensions["live"]._groups.clear()
-    played.answers["GetQueueVersion"] = errors.Unavailable("service_unreachable")
+    fakes.answers["GetQueueVersion"] = errors.Unavailable("service_unreachable")
     assert client.get("/live").status_code == 503
 
 
@@ -362,35 +362,35 @@ def test_every_page_of_a_worker_has_the_time_of_the_server(client: FlaskClient, 
 def test_only_requests_that_a_page_makes_by_itself_do_not_prolong_the_session(
     client: FlaskClient,
     app: Flask,
-    played: PlayedServices,
+    fakes: FakePageServices,
     path: str,
     headers: dict[str, str],
     passive: bool,
 ) -> None:
     app.extensions["exchange"]._known.clear()
     assert client.get(path, headers=headers).status_code == 200
-    assert played.last("IssueToken") == m.IssueTokenRequest(session_secret=SECRET, passive=passive)
+    assert fakes.last("IssueToken") == m.IssueTokenRequest(session_secret=SECRET, passive=passive)
 
 
 def test_a_click_right_after_a_request_by_the_page_itself_counts_as_use(
-    client: FlaskClient, app: Flask, played: PlayedServices
+    client: FlaskClient, app: Flask, fakes: FakePageServices
 ) -> None:
     app.extensions["exchange"]._known.clear()
     client.get("/live", headers=PASSIVE_HEADER)
     client.get("/today")
-    assert not played.last("IssueToken").passive
-    count_before = len(played.requests("IssueToken"))
+    assert not fakes.last("IssueToken").passive
+    count_before = len(fakes.requests("IssueToken"))
     client.get("/live", headers=PASSIVE_HEADER)
-    assert len(played.requests("IssueToken")) == count_before, (
+    assert len(fakes.requests("IssueToken")) == count_before, (
         "a token from a click also serves requests by the page itself"
     )
 
 
 def test_the_script_learns_of_an_ended_session_and_the_cookie_stays_for_unsent_text(
-    client: FlaskClient, app: Flask, played: PlayedServices
+    client: FlaskClient, app: Flask, fakes: FakePageServices
 ) -> None:
     app.extensions["exchange"].forget(SECRET)
-    played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
+    fakes.answers["IssueToken"] = errors.Unauthenticated("session_ended")
     for path, headers in (("/live", {}), ("/live", PASSIVE_HEADER), ("/today", PASSIVE_HEADER)):
         answer = client.get(path, headers=headers)
         has_cookie = "Set-Cookie" in answer.headers
@@ -399,14 +399,14 @@ def test_the_script_learns_of_an_ended_session_and_the_cookie_stays_for_unsent_t
 
 
 def test_an_unchanged_referral_is_not_sent_again_and_its_notes_are_not_opened(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     page = client.get(f"/referrals/{ID}").text
     etag = page.split('data-etag="')[1].split('"')[0]
-    count_before = len(played.requests("ListReferralEvents"))
+    count_before = len(fakes.requests("ListReferralEvents"))
     unchanged = client.get(f"/referrals/{ID}", headers=PASSIVE_HEADER | {"If-None-Match": etag})
     assert (unchanged.status_code, unchanged.data) == (304, b"")
-    assert len(played.requests("ListReferralEvents")) == count_before
+    assert len(fakes.requests("ListReferralEvents")) == count_before
     # a reader's own request is always answered
     for headers in (PASSIVE_HEADER | {"If-None-Match": "older"}, {"If-None-Match": etag}):
         assert client.get(f"/referrals/{ID}", headers=headers).status_code == 200
@@ -425,10 +425,10 @@ def test_without_a_script_the_page_today_reloads_itself_and_no_other_page_does(
 
 
 def test_the_title_of_today_has_the_number_of_waiting_referrals(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     for count, title in ((3, "(3) Hoy"), (0, "Hoy")):
-        played.answers["CountReferrals"] = r.CountReferralsResponse(waiting_for_me=count)
+        fakes.answers["CountReferrals"] = r.CountReferralsResponse(waiting_for_me=count)
         assert f"<title>{title}</title>" in client.get("/today").text
 
 

@@ -17,7 +17,7 @@ from protos.referrals.v1 import plans_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.pages_gateway import (
     ALL_ROLES,
-    PlayedServices,
+    FakePageServices,
     pages,
     referral,
     served,
@@ -28,7 +28,7 @@ from tests.gateway.test_pages_in_browser import open_pages
 PATIENCE_MS = 8_000  # ms: a page checks every 2.5 s, and a version is remembered for 2 s
 
 
-class Desk(PlayedServices):
+class Desk(FakePageServices):
     """Fake services with a list of referrals that grows, and a version that changes with it."""
 
     def __post_init__(self) -> None:

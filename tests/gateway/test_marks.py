@@ -9,7 +9,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import open_data_pb2 as o
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.pages_gateway import ID, PlayedServices, page_at, routes, submit
+from tests.gateway.pages_gateway import ID, FakePageServices, page_at, routes, submit
 
 NAME, MARK = "Denuncia Ñandú", "comparte con la policía"
 POLICE = d.Service(
@@ -33,8 +33,8 @@ NOT_LISTED = {
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    services = PlayedServices()
+def fakes() -> FakePageServices:
+    services = FakePageServices()
     names_answer = services.answers["BatchGet"]
     assert isinstance(names_answer, d.BatchGetResponse)
     public_service = o.PublicService(
@@ -70,7 +70,7 @@ def test_the_check_detects_a_service_without_its_mark() -> None:
 
 
 def test_no_page_shows_a_police_service_without_its_mark(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     page_of = {
         endpoint: page_at(client, path)
@@ -88,7 +88,7 @@ def test_no_page_shows_a_police_service_without_its_mark(
 
 
 def test_no_answer_to_a_form_lists_a_police_service_without_its_mark(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     form = client.get("/directory").text
     for path in ("/directory", "/services"):
@@ -101,7 +101,7 @@ def test_no_answer_to_a_form_lists_a_police_service_without_its_mark(
         "languages": "es",
     }
     assert f"Comisaría · {MARK}" in submit(client, "/enquiries/new", form, **fields).text
-    played.answers["GetReferral"] = r.Referral(
+    fakes.answers["GetReferral"] = r.Referral(
         id=ID, side=r.SIDE_NETWORK, allowed_verbs=["reroute"], need_code="HOU.EMG"
     )
     several_page = submit(client, "/board/several", form, step="reroute", chosen=f"{ID}:v1").text

@@ -19,15 +19,15 @@ from services.gateway.edge.clients import ServiceFault
 from services.gateway.site.language import i18n
 from services.gateway.site.public.open_directory import days, hours
 from tests.gateway.page_forms import sent_fields
-from tests.gateway.pages_gateway import ID, PlayedServices, enter, missing, pages, submit
+from tests.gateway.pages_gateway import ID, FakePageServices, enter, missing, pages, submit
 
 LAWYER = {"words": "abogada", "need_code": "LEG", "department": "NI-CI"}
 PUBLIC_RPCS = {"ListPublicServices", "ListPublicOrganizations", "ListHotlines", "ListTaxonomyTerms"}
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices(
+def fakes() -> FakePageServices:
+    return FakePageServices(
         {
             "ListHotlines": d.ListHotlinesResponse(
                 hotlines=[
@@ -79,13 +79,13 @@ def service(**fields: object) -> o.PublicService:
 
 def search(
     visitor: FlaskClient,
-    played: PlayedServices,
+    fakes: FakePageServices,
     *services: o.PublicService,
     next_page: str = "",
     **fields: str,
 ) -> TestResponse:
     """Returns the answer to the form when these services are found."""
-    played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
+    fakes.answers["ListPublicServices"] = o.ListPublicServicesResponse(
         services=services, total_size=len(services), next_page_token=next_page
     )
     return send(visitor, **fields)
@@ -111,9 +111,9 @@ def test_the_first_page_links_to_the_directory_which_begins_with_help_in_danger(
 
 
 def test_a_result_states_whom_to_call_when_and_where(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
-    page = main(search(visitor, played, service(), words="derechos").text)
+    page = main(search(visitor, fakes, service(), words="derechos").text)
     parts = (
         "Asesoría",
         f'href="/services/organizations/{ID}"',
@@ -133,22 +133,22 @@ def test_a_result_states_whom_to_call_when_and_where(
     [(1, "1 servicio"), (999, "999 servicios"), (1000, "Mil servicios o más")],
 )
 def test_a_total_of_a_thousand_or_more_is_not_stated_exactly(
-    visitor: FlaskClient, played: PlayedServices, total: int, expected: str
+    visitor: FlaskClient, fakes: FakePageServices, total: int, expected: str
 ) -> None:
-    played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
+    fakes.answers["ListPublicServices"] = o.ListPublicServicesResponse(
         services=[service()], total_size=total
     )
     assert f'<h2 id="found">{expected}</h2>' in send(visitor).text
 
 
 def test_no_result_for_housing_shows_its_place(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
     shelter = service(service=d.Service(need_codes=["HOU.RENT"]))
-    played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
+    fakes.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
         organizations=[shelter.organization]
     )
-    results = search(visitor, played, shelter).text.partition('<ul class="rows">')[2]
+    results = search(visitor, fakes, shelter).text.partition('<ul class="rows">')[2]
     notice = "no se dice dónde está, por seguridad"
     parts = ["Chinandega", "Oficina", "parque", "23410002", "Derechos", "De qué se ocupa"]
     for page in (
@@ -157,20 +157,20 @@ def test_no_result_for_housing_shows_its_place(
     ):
         assert missing(page, notice, *parts) == parts
     legal_pages = (
-        main(search(visitor, played, service()).text)
+        main(search(visitor, fakes, service()).text)
         + visitor.get(f"/services/organizations/{ID}").text
     )
     assert legal_pages.count("Chinandega") > 2
 
 
 def test_the_place_of_a_member_with_more_services_than_a_page_is_not_shown(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
     legal = service()
-    played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
+    fakes.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
         organizations=[legal.organization]
     )
-    played.answers["ListPublicServices"] = o.ListPublicServicesResponse(
+    fakes.answers["ListPublicServices"] = o.ListPublicServicesResponse(
         services=[legal], total_size=101, next_page_token="next"
     )
     page = main(visitor.get(f"/services/organizations/{ID}").text)
@@ -179,70 +179,70 @@ def test_the_place_of_a_member_with_more_services_than_a_page_is_not_shown(
 
 
 def test_a_search_for_housing_says_that_shelters_are_reached_by_phone(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
     notice = "Los albergues y las casas seguras no están en esta lista"
     for code in ("HOU", "HOU.EMG"):
-        assert notice in search(visitor, played, need_code=code).text
-    assert notice not in search(visitor, played, need_code="LEG").text
+        assert notice in search(visitor, fakes, need_code=code).text
+    assert notice not in search(visitor, fakes, need_code="LEG").text
 
 
 def test_search_words_are_in_no_address_and_only_open_data_are_requested(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.calls.clear()
-    page = search(visitor, played, service(), next_page="siguiente", **LAWYER).text
+    fakes.calls.clear()
+    page = search(visitor, fakes, service(), next_page="siguiente", **LAWYER).text
     visitor.get(f"/services/organizations/{ID}")
-    assert {rpc for rpc, _, _ in played.calls} <= PUBLIC_RPCS
+    assert {rpc for rpc, _, _ in fakes.calls} <= PUBLIC_RPCS
     assert 'method="get"' not in page
     assert "abogada" not in "".join(re.findall(r'(?:href|action)="([^"]*)"', page))
-    played.calls.clear()
+    fakes.calls.clear()
     # a signed-in reader sees the same, and no more
-    search(enter(visitor), played, service(), words="abogada")
+    search(enter(visitor), fakes, service(), words="abogada")
     frame_rpcs = {"IssueToken", "CountUnread", "SignIn"}
-    assert {rpc for rpc, _, _ in played.calls} <= PUBLIC_RPCS | frame_rpcs
+    assert {rpc for rpc, _, _ in fakes.calls} <= PUBLIC_RPCS | frame_rpcs
 
 
 def test_the_next_page_repeats_the_search_and_a_tile_starts_one(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
-    page = search(visitor, played, service(), next_page="siguiente", **LAWYER).text
+    page = search(visitor, fakes, service(), next_page="siguiente", **LAWYER).text
     request = o.ListPublicServicesRequest(by_name=True, page_size=20, **LAWYER)  # type: ignore[arg-type]
-    assert played.last("ListPublicServices") == request
+    assert fakes.last("ListPublicServices") == request
     last_form = page[page.index('name="page"') - 600 :]
     fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', last_form)
     visitor.post("/services", data=dict(fields))
     request.page_token = "siguiente"
-    assert played.last("ListPublicServices") == request
+    assert fakes.last("ListPublicServices") == request
     tiles = r'class="tile" name="need_code" value="(\w+)"'
     assert re.findall(tiles, visitor.get("/services").text) == ["HOU"]
 
 
 def test_forged_fields_get_no_larger_page_and_no_other_order(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
-    search(visitor, played, page_size="100000", by_name="0", modified_after="2020-01-01")
+    search(visitor, fakes, page_size="100000", by_name="0", modified_after="2020-01-01")
     expected = o.ListPublicServicesRequest(by_name=True, page_size=20)
-    assert played.last("ListPublicServices") == expected
+    assert fakes.last("ListPublicServices") == expected
 
 
 def test_an_outdated_page_token_leads_back_to_the_first_page(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
     def refuse_old_token(request: o.ListPublicServicesRequest) -> o.ListPublicServicesResponse:
         if request.page_token:
             raise errors.Invalid(("page_token", "malformed"))
         return o.ListPublicServicesResponse(services=[service()], total_size=1)
 
-    played.answers["ListPublicServices"] = refuse_old_token
+    fakes.answers["ListPublicServices"] = refuse_old_token
     answer = send(visitor, page="de otra búsqueda")
     assert (answer.status_code, "Asesoría" in answer.text) == (200, True)
 
 
 def test_invalid_search_terms_are_reported_at_their_fields(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["ListPublicServices"] = errors.Invalid(
+    fakes.answers["ListPublicServices"] = errors.Invalid(
         ("words", "too_long"), ("department", "malformed")
     )
     answer = send(visitor, words="a" * 5000, department="<b>")
@@ -253,18 +253,18 @@ def test_invalid_search_terms_are_reported_at_their_fields(
     )
 
 
-def test_an_empty_result_says_what_to_do(visitor: FlaskClient, played: PlayedServices) -> None:
-    page = main(search(visitor, played, words="zzz").text)
+def test_an_empty_result_says_what_to_do(visitor: FlaskClient, fakes: FakePageServices) -> None:
+    page = main(search(visitor, fakes, words="zzz").text)
     assert ("llame a la línea" in page, page.count('href="tel:133"')) == (True, 2)
 
 
 @pytest.mark.parametrize("reason", ["service_away", "deadline_exceeded"])
 def test_while_the_directory_is_down_the_page_says_what_to_do(
-    visitor: FlaskClient, played: PlayedServices, reason: str
+    visitor: FlaskClient, fakes: FakePageServices, reason: str
 ) -> None:
     form = visitor.get("/services").text
-    played.answers |= dict.fromkeys(PUBLIC_RPCS, errors.Unavailable(reason))
-    new_client = pages(played).test_client()
+    fakes.answers |= dict.fromkeys(PUBLIC_RPCS, errors.Unavailable(reason))
+    new_client = pages(fakes).test_client()
     # on a process that never received the numbers, and on one that did
     no_number, number = "llame a la policía si corre peligro", "tel:133"
     for text, answer in (
@@ -281,33 +281,33 @@ def test_while_the_directory_is_down_the_page_says_what_to_do(
         assert missing(answer.text, text, 'class="exit"', 'href="/services"', unwanted) == [
             unwanted
         ]
-    played.answers["ListHotlines"] = ServiceFault("INTERNAL")
+    fakes.answers["ListHotlines"] = ServiceFault("INTERNAL")
     assert new_client.get("/services").status_code in (503, 504)
 
 
 def test_a_members_name_is_shown_as_text_and_its_address_must_be_a_web_address(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
     script = '"><script>alert(1)</script>{{ 7*7 }}'
     malicious_service = service(
         service=d.Service(name=script, description=script, phone='+505"onclick=x'),
         organization=d.Organization(name=script, url="javascript:alert(1)", description=script),
     )
-    played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
+    fakes.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
         organizations=[malicious_service.organization]
     )
     dangerous_texts = ["<script>alert", "javascript:", '"onclick']
     for page in (
-        search(visitor, played, malicious_service, next_page=script, words=script).text,
+        search(visitor, fakes, malicious_service, next_page=script, words=script).text,
         visitor.get(f"/services/organizations/{ID}").text,
     ):
         assert missing(page, "{{ 7*7 }}", *dangerous_texts) == dangerous_texts
 
 
 def test_a_member_without_public_services_has_no_page(
-    visitor: FlaskClient, played: PlayedServices
+    visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse()
+    fakes.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse()
     answers = [
         visitor.get(f"/services/organizations/{id}")
         for id in (ID, "x", "A" * 32, "..%2f", "a" * 3000)
@@ -315,8 +315,8 @@ def test_a_member_without_public_services_has_no_page(
     assert {answer.status_code for answer in answers} == {404}
 
 
-def test_requests_to_the_public_directory_are_limited(played: PlayedServices) -> None:
-    visitor = pages(played, caller_rate=1).test_client()
+def test_requests_to_the_public_directory_are_limited(fakes: FakePageServices) -> None:
+    visitor = pages(fakes, caller_rate=1).test_client()
     assert {visitor.get("/services").status_code for _ in range(40)} == {200, 429}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from services.gateway import site
 from services.gateway.site.shell import frame
-from tests.gateway.pages_gateway import PlayedServices, pages
+from tests.gateway.pages_gateway import FakePageServices, pages
 
 TEMPLATES = Path(site.__file__).parent / "templates"
 PAGES = sorted(page for page in TEMPLATES.rglob("*.html") if page.parent.name != "parts")
@@ -36,7 +36,7 @@ def test_no_page_passes_a_value_under_a_name_that_the_frame_uses() -> None:
 
     The deadlines on the board then had no server time, and late referrals were shown as calm.
     """
-    with pages(PlayedServices()).test_request_context("/"):
+    with pages(FakePageServices()).test_request_context("/"):
         frame_names = frame.context().keys()
     calls = [
         (file.name, node.lineno, keyword.arg)

@@ -17,7 +17,7 @@ from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import vocabulary
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, signed_in_as
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, send, signed_in_as
 
 FUTURE = Timestamp(seconds=4_000_000_000)
 PAST = Timestamp(seconds=1_180_000_000)
@@ -72,9 +72,9 @@ def choices_of(page: TestResponse, name: str) -> list[str]:
     return re.findall(rf'name="{name}" value="(\w+)"', page.text)
 
 
-def set_draft(played: PlayedServices, age: r.AgeBand.ValueType) -> None:
+def set_draft(fakes: FakePageServices, age: r.AgeBand.ValueType) -> None:
     """Sets the referral to a draft for a person of this age."""
-    played.answers["GetReferral"] = r.Referral(
+    fakes.answers["GetReferral"] = r.Referral(
         id=ID,
         etag="1",
         state=r.STATE_DRAFT,
@@ -85,7 +85,7 @@ def set_draft(played: PlayedServices, age: r.AgeBand.ValueType) -> None:
 
 
 def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     points_page = client.get(CONSENT)
     answers_page = send_page(client, points_page, explained_codes=EXPLAINED_CODES)
@@ -93,9 +93,9 @@ def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
     assert [
         (page.status_code, ticked_count(page)) for page in (points_page, answers_page, manner_page)
     ] == [(200, 0)] * 3, "nothing is ticked before she answers"
-    assert played.requests("CreateReceipt") + played.requests("UpdateReferral") == []
+    assert fakes.requests("CreateReceipt") + fakes.requests("UpdateReferral") == []
     assert send_page(client, manner_page, **LAST_ANSWERS).location == f"/referrals/{ID}/check"
-    receipt = played.last("CreateReceipt").receipt
+    receipt = fakes.last("CreateReceipt").receipt
     assert list(receipt.field_groups) == [p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH]
     assert {number for number in p.Explained.values() if number} == set(receipt.explained_codes)
     assert (receipt.giver_code, receipt.manner_code, receipt.in_private) == (
@@ -105,9 +105,9 @@ def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
     )
     assert (receipt.recipient_organization_id, list(receipt.purpose_codes)) == (ID, ["HOU.EMG"])
     assert receipt.until_time.ToJsonString() == "2027-02-02T05:59:00Z", "the whole day in Managua"
-    assert played.last("UpdateReferral").update_mask.paths == ["receipt_id"]
+    assert fakes.last("UpdateReferral").update_mask.paths == ["receipt_id"]
     send_page(client, manner_page, **LAST_ANSWERS)
-    first_request, second_request = played.requests("CreateReceipt")
+    first_request, second_request = fakes.requests("CreateReceipt")
     assert first_request.request_id == second_request.request_id, (
         "the form sent twice makes one receipt"
     )
@@ -137,7 +137,7 @@ def test_every_group_of_fields_has_to_be_answered_yes_or_no(client: FlaskClient)
 
 
 def test_no_to_the_rest_answers_every_open_group_with_no(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     manner_page = send_page(
         client,
@@ -149,11 +149,11 @@ def test_no_to_the_rest_answers_every_open_group_with_no(
     )
     assert manner_page.status_code == 200
     send_page(client, manner_page, **LAST_ANSWERS)
-    assert list(played.last("CreateReceipt").receipt.field_groups) == [p.FIELD_GROUP_IDENTITY]
+    assert list(fakes.last("CreateReceipt").receipt.field_groups) == [p.FIELD_GROUP_IDENTITY]
 
 
 def test_a_person_who_says_yes_to_nothing_gives_no_consent_and_can_still_be_helped(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     answers_page = second_page(client)
     for answers in ({"no_to_the_rest": "1"}, NO_TO_ALL):
@@ -161,7 +161,7 @@ def test_a_person_who_says_yes_to_nothing_gives_no_consent_and_can_still_be_help
         assert "Sin su permiso no se envía nada; puede recibir ayuda igual." in answer.text
     previous_page = send_page(client, answer, back="1")
     assert ticked_count(previous_page) == len(NO_TO_ALL), "her answers can be changed"
-    assert played.requests("CreateReceipt") == []
+    assert fakes.requests("CreateReceipt") == []
 
 
 def test_going_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None:
@@ -182,16 +182,16 @@ def test_going_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None
     [({}, "point_uses"), ({"explained_codes": EXPLAINED_CODES}, "answer_identity")],
 )
 def test_no_page_can_be_skipped(
-    answers: dict[str, object], field: str, played: PlayedServices, client: FlaskClient
+    answers: dict[str, object], field: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fields = hidden_fields(client.get(CONSENT).text).to_dict()
     answer = client.post(CONSENT, data={**fields, "page": "manner", **LAST_ANSWERS, **answers})
     assert (answer.status_code, f'href="#{field}"' in answer.text) == (422, True)
-    assert played.requests("CreateReceipt") == []
+    assert fakes.requests("CreateReceipt") == []
 
 
 def test_how_the_consent_was_given_must_be_stated(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     answer = send_page(client, last_page(client))
     assert answer.status_code == 422
@@ -201,34 +201,34 @@ def test_how_the_consent_was_given_must_be_stated(
     ], "in the order of the page"
     for text in ("marque quién lo da", "marque si fue de palabra o por escrito"):
         assert answer.text.count(text) == 2, "in the list, and at the field"
-    assert played.requests("CreateReceipt") == []
+    assert fakes.requests("CreateReceipt") == []
 
 
 def test_an_explanation_about_one_organisation_is_no_consent_for_another(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     manner_page = last_page(client)
-    played.answers["GetService"] = d.Service(id=ID, organization_id="b" * 32, name="Otro")
+    fakes.answers["GetService"] = d.Service(id=ID, organization_id="b" * 32, name="Otro")
     answer = send_page(client, manner_page, **LAST_ANSWERS)
     assert (answer.status_code, "Cambió el servicio" in answer.text, ticked_count(answer)) == (
         422,
         True,
         0,
     )
-    assert played.requests("CreateReceipt") == []
+    assert fakes.requests("CreateReceipt") == []
 
 
 def test_a_child_who_was_not_asked_needs_a_best_interest_decision_and_a_record_of_her_assent(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    set_draft(played, r.AGE_BAND_0_TO_11)
+    set_draft(fakes, r.AGE_BAND_0_TO_11)
     answers_page = send_page(client, client.get(CONSENT), unasked="1")
     manner_page = send_page(client, answers_page, purpose_codes="HOU", **ANSWERS)
     assert 'value="guardian"' not in manner_page.text
     fields = {"giver_code": "best_interest", "manner_code": "spoken"}
     assert send_page(client, manner_page, **fields).status_code == 422
     send_page(client, manner_page, **fields, assent_code="too_young")
-    receipt = played.last("CreateReceipt").receipt
+    receipt = fakes.last("CreateReceipt").receipt
     assert (receipt.giver_code, receipt.assent_code, list(receipt.explained_codes)) == (
         p.GIVER_BEST_INTEREST,
         p.ASSENT_TOO_YOUNG,
@@ -245,9 +245,9 @@ def test_a_child_who_was_not_asked_needs_a_best_interest_decision_and_a_record_o
     ],
 )
 def test_a_consent_that_the_service_refuses_comes_back_on_its_page(
-    refusal: errors.Refusal, sentence: str, played: PlayedServices, client: FlaskClient
+    refusal: errors.Refusal, sentence: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["CreateReceipt"] = refusal
+    fakes.answers["CreateReceipt"] = refusal
     answer = send_page(client, last_page(client), **LAST_ANSWERS)
     assert (answer.status_code, sentence in answer.text) == (422, True)
 
@@ -261,11 +261,11 @@ def test_reading_the_text_in_another_language_unticks_nothing(client: FlaskClien
 
 
 def test_only_consents_that_the_service_names_for_the_referral_are_offered(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[p.Receipt(id="b" * 32)])
+    fakes.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[p.Receipt(id="b" * 32)])
     page = client.get(CONSENT).text
-    assert played.last("ListReceipts") == p.ListReceiptsRequest(person_id=ID, referral_id=ID)
+    assert fakes.last("ListReceipts") == p.ListReceiptsRequest(person_id=ID, referral_id=ID)
     assert f'value="{"b" * 32}"' in page
 
 
@@ -276,18 +276,18 @@ def test_the_text_to_read_aloud_is_in_the_persons_language(client: FlaskClient) 
 
 
 def test_a_refused_sending_says_what_is_missing_and_keeps_the_note(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["SendReferral"] = errors.Conflict("receipt_missing")
+    fakes.answers["SendReferral"] = errors.Conflict("receipt_missing")
     answer = send(client, f"/referrals/{ID}/check", note="Llega a las seis")
     assert answer.status_code == 422
     assert missing(answer.text, "Falta el consentimiento", "Llega a las seis") == []
 
 
-def test_b6_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
-    played: PlayedServices, client: FlaskClient
+def test_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    set_draft(played, r.AGE_BAND_UNSPECIFIED)
+    set_draft(fakes, r.AGE_BAND_UNSPECIFIED)
     manner_page = last_page(client)
     assert choices_of(manner_page, "adult_ground_code") == [
         "her_word",
@@ -308,7 +308,7 @@ def test_b6_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
             count,
         )
     send_page(client, manner_page, manner_code="spoken", adult_ground_code="document")
-    receipt = played.last("CreateReceipt").receipt
+    receipt = fakes.last("CreateReceipt").receipt
     assert (receipt.adult_ground_code, receipt.giver_code) == (
         p.ADULT_GROUND_DOCUMENT,
         p.GIVER_PERSON,
@@ -323,18 +323,18 @@ def test_b6_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
         (r.AGE_BAND_25_TO_59, []),
     ],
 )
-def test_b6_only_a_small_child_can_be_recorded_as_too_young(
-    age: r.AgeBand.ValueType, choices: list[str], played: PlayedServices, client: FlaskClient
+def test_only_a_small_child_can_be_recorded_as_too_young(
+    age: r.AgeBand.ValueType, choices: list[str], fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    set_draft(played, age)
+    set_draft(fakes, age)
     assert choices_of(last_page(client), "assent_code") == choices
 
 
-def test_b6_the_refusal_of_a_child_is_shown_with_the_only_possible_decision(
-    played: PlayedServices, client: FlaskClient
+def test_the_refusal_of_a_child_is_shown_with_the_only_possible_decision(
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    set_draft(played, r.AGE_BAND_12_TO_17)
-    played.answers["CreateReceipt"] = errors.Conflict("assent_required")
+    set_draft(fakes, r.AGE_BAND_12_TO_17)
+    fakes.answers["CreateReceipt"] = errors.Conflict("assent_required")
     answer = send_page(
         client,
         last_page(client),
@@ -346,10 +346,10 @@ def test_b6_the_refusal_of_a_child_is_shown_with_the_only_possible_decision(
     assert "Contra su no, solo por su interés superior, entre dos." in answer.text
 
 
-def test_b7_for_an_adult_another_giver_is_offered_only_to_workers_who_may_override(
-    played: PlayedServices, client: FlaskClient
+def test_for_an_adult_another_giver_is_offered_only_to_workers_who_may_override(
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    set_draft(played, r.AGE_BAND_25_TO_59)
+    set_draft(fakes, r.AGE_BAND_25_TO_59)
     time_limit = "Si lo da otra persona por una adulta, termina a las 72 horas, sin esta fecha."
     manner_page = last_page(client)
     assert (
@@ -357,7 +357,7 @@ def test_b7_for_an_adult_another_giver_is_offered_only_to_workers_who_may_overri
         choices_of(manner_page, "giver_ground_code"),
         time_limit in manner_page.text,
     ) == (["person"], [], False)
-    rescuer = signed_in_as(played, contract_pb2.ROLE_WORKER, contract_pb2.ROLE_EMERGENCY)
+    rescuer = signed_in_as(fakes, contract_pb2.ROLE_WORKER, contract_pb2.ROLE_EMERGENCY)
     manner_page = last_page(rescuer)
     assert (choices_of(manner_page, "giver_code"), time_limit in manner_page.text) == (
         ["person", "guardian", "authority"],
@@ -371,15 +371,15 @@ def test_b7_for_an_adult_another_giver_is_offered_only_to_workers_who_may_overri
         giver_ground_code="court_order",
         until_time="2027-02-01",
     )
-    receipt = played.last("CreateReceipt").receipt
+    receipt = fakes.last("CreateReceipt").receipt
     assert receipt.giver_ground_code == p.GIVER_GROUND_COURT_ORDER
     assert not receipt.HasField("until_time"), "the service states the 72 hours"
 
 
-def test_b7_a_consent_in_her_place_waits_for_a_second_person_on_its_page(
-    played: PlayedServices, client: FlaskClient
+def test_a_consent_in_her_place_waits_for_a_second_person_on_its_page(
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    receipt = played.answers["GetReceipt"] = p.Receipt(
+    receipt = fakes.answers["GetReceipt"] = p.Receipt(
         id=ID,
         genuine=True,
         giver_code=p.GIVER_AUTHORITY,
@@ -405,11 +405,11 @@ def test_b7_a_consent_in_her_place_waits_for_a_second_person_on_its_page(
     ]
 
 
-def test_b6_the_page_of_a_receipt_says_if_it_no_longer_opens_any_data(
-    played: PlayedServices, client: FlaskClient
+def test_the_page_of_a_receipt_says_if_it_no_longer_opens_any_data(
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     receipt = p.Receipt(id=ID, genuine=True, giver_code=p.GIVER_PERSON, until_time=FUTURE)
-    played.answers["GetReceipt"] = receipt
+    fakes.answers["GetReceipt"] = receipt
     sentence = "Ya no abre nada: lo que dice su expediente cambió"
     assert sentence in client.get(RECEIPT).text
     receipt.live = True
@@ -417,9 +417,9 @@ def test_b6_the_page_of_a_receipt_says_if_it_no_longer_opens_any_data(
 
 
 def test_a_receiver_withdraws_a_consent_for_the_person_from_the_page_of_the_referral(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
-    played.answers["GetReferral"] = r.Referral(
+    fakes.answers["GetReferral"] = r.Referral(
         id=ID,
         state=r.STATE_ACCEPTED,
         side=r.SIDE_RECEIVER,
@@ -427,23 +427,23 @@ def test_a_receiver_withdraws_a_consent_for_the_person_from_the_page_of_the_refe
         person_id=ID,
         receipt_id=ID,
     )
-    played.answers["GetReceipt"] = played.answers["WithdrawReceipt"] = p.Receipt(
+    fakes.answers["GetReceipt"] = fakes.answers["WithdrawReceipt"] = p.Receipt(
         id=ID, person_id=ID, recipient_organization_id=ID, genuine=True, live=True
     )
-    client = signed_in_as(played, contract_pb2.ROLE_WORKER)
+    client = signed_in_as(fakes, contract_pb2.ROLE_WORKER)
     assert f'href="{RECEIPT}"' in client.get(f"/referrals/{ID}").text
     page = client.get(RECEIPT).text
     assert f'href="/people/{ID}"' not in page, "its organisation then finds the file no more"
     answer = send(client, RECEIPT, f"{RECEIPT}/withdraw")
     assert (answer.status_code, answer.location) == (303, f"{RECEIPT}?done=receipt_withdrawn")
-    assert played.last("WithdrawReceipt").id == ID
+    assert fakes.last("WithdrawReceipt").id == ID
 
 
 @pytest.mark.parametrize(("until", "is_over"), [(FUTURE, False), (PAST, True)])
 def test_the_page_of_an_expired_receipt_says_that_it_expired_and_promises_no_end_of_access(
-    until: Timestamp, is_over: bool, played: PlayedServices, client: FlaskClient
+    until: Timestamp, is_over: bool, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReceipt"] = p.Receipt(
+    fakes.answers["GetReceipt"] = p.Receipt(
         id=ID, genuine=True, giver_code=p.GIVER_PERSON, live=True, until_time=until
     )
     page = client.get(RECEIPT).text
@@ -454,8 +454,8 @@ def test_the_page_of_an_expired_receipt_says_that_it_expired_and_promises_no_end
     ) == (is_over, not is_over, True)
 
 
-def test_b6_the_file_states_for_each_receipt_whether_it_waits_or_no_longer_opens_any_data(
-    played: PlayedServices, client: FlaskClient
+def test_the_file_states_for_each_receipt_whether_it_waits_or_no_longer_opens_any_data(
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     waiting_receipt = p.Receipt(
         id="a" * 32,
@@ -471,7 +471,7 @@ def test_b6_the_file_states_for_each_receipt_whether_it_waits_or_no_longer_opens
         (outdated_receipt, False, True),
         (live_receipt, False, False),
     ):
-        played.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt])
+        fakes.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[receipt])
         page = client.get(f"/people/{ID}").text
         assert ("Falta confirmar" in page, "Ya no abre nada" in page) == (waits, opens_nothing)
 

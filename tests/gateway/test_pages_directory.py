@@ -18,7 +18,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n, words
 from tests.gateway.page_forms import posted_forms, sent_fields
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, referral, send, signed_in_as
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, referral, send, signed_in_as
 
 
 def directory_forms(page: str) -> list[dict[str, list[str]]]:
@@ -39,13 +39,13 @@ def room(**fields: object) -> d.Capacity:
     return capacity
 
 
-def results_page(client: FlaskClient, played: PlayedServices, **service: object) -> str:
+def results_page(client: FlaskClient, fakes: FakePageServices, **service: object) -> str:
     """Returns the page of results with this one service."""
     found_service = d.Service(
         id=ID, organization_id=ID, name="Albergue", country="NI", need_codes=["HOU.EMG"]
     )
     found_service.MergeFrom(d.Service(**service))  # type: ignore[arg-type]
-    played.answers["SearchServices"] = d.SearchServicesResponse(
+    fakes.answers["SearchServices"] = d.SearchServicesResponse(
         services=[found_service], total_size=1
     )
     return send(client, "/directory", words="albergue").text
@@ -57,10 +57,10 @@ def search_request(**filters: Any) -> d.SearchServicesRequest:
 
 
 def test_a_service_that_declined_for_lack_of_room_is_not_shown_as_having_room(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    assert ">Hay lugar</span>" in results_page(client, played, capacity=room())
-    page = results_page(client, played, capacity=room(declined=True))
+    assert ">Hay lugar</span>" in results_page(client, fakes, capacity=room())
+    page = results_page(client, fakes, capacity=room(declined=True))
     assert missing(
         page,
         ">Hay lugar</span>",
@@ -68,27 +68,27 @@ def test_a_service_that_declined_for_lack_of_room_is_not_shown_as_having_room(
         "antes dijo: hay lugar, camas: 2",
     ) == [">Hay lugar</span>"]
     assert ">Sin lugar</span>" in results_page(
-        client, played, capacity=room(declined=True, intake=d.INTAKE_CLOSED)
+        client, fakes, capacity=room(declined=True, intake=d.INTAKE_CLOSED)
     )
 
 
 def test_a_service_whose_last_free_bed_was_taken_is_not_shown_as_having_room(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     capacity = room()
     capacity.available = 0
-    page = results_page(client, played, capacity=capacity)
+    page = results_page(client, fakes, capacity=capacity)
     assert missing(page, ">Sin lugar</span>", ">Hay lugar</span>") == [">Hay lugar</span>"]
 
 
 def test_the_choice_of_a_service_for_a_referral_shows_that_a_service_declined(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     reason = d.MatchReason(
         criterion=d.CRITERION_ROOM, verdict=d.VERDICT_ASK, reason_code="room_declined"
     )
     service = d.Service(id=ID, name="Albergue", capacity=room(declined=True))
-    played.answers["MatchServices"] = d.MatchServicesResponse(
+    fakes.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=service, verdict=d.VERDICT_ASK, reasons=[reason])]
     )
     page = client.get(f"/referrals/{ID}/services").text
@@ -113,26 +113,26 @@ def test_the_choice_of_a_service_for_a_referral_shows_that_a_service_declined(
 )
 def test_a_worker_who_declines_for_lack_of_room_is_led_to_the_page_of_capacity(
     client: FlaskClient,
-    played: PlayedServices,
+    fakes: FakePageServices,
     side: r.Side.ValueType,
     reason: str,
     last_step: str,
     has_link: bool,
 ) -> None:
-    played.answers["GetReferral"] = referral(side=side, state=r.STATE_DECLINED, reason_code=reason)
+    fakes.answers["GetReferral"] = referral(side=side, state=r.STATE_DECLINED, reason_code=reason)
     page = client.get(f"/referrals/{ID}?done={last_step}").text
     assert (f'href="/capacity/{ID}"' in page) is has_link
 
 
 def test_before_a_search_the_needs_are_shown_as_tiles_that_search(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     page = client.get("/directory").text
     assert re.findall(r'<button class="tile" name="need_code" value="([^"]+)">([^<]+)<', page) == [
         ("HOU", "Vivienda")
     ]
     answer = send(client, "/directory", need_code="HOU")
-    assert played.last("SearchServices").need_code == "HOU"
+    assert fakes.last("SearchServices").need_code == "HOU"
     assert 'class="tile"' not in answer.text
 
 
@@ -147,28 +147,28 @@ def test_before_a_search_the_needs_are_shown_as_tiles_that_search(
 )
 def test_a_chip_sets_a_filter_with_one_tap_and_removes_it_with_another(
     client: FlaskClient,
-    played: PlayedServices,
+    fakes: FakePageServices,
     chip: str,
     filters: dict[str, Any],
     pressed_chips: list[str],
 ) -> None:
     page = send(client, "/directory", words="casa", chip=chip).text
-    assert played.last("SearchServices") == search_request(**filters)
+    assert fakes.last("SearchServices") == search_request(**filters)
     assert re.findall(r'name="chip" value="(\w+)" aria-pressed="true"', page) == pressed_chips
     client.post("/directory", data={**directory_forms(page)[0], "chip": chip})
-    assert played.last("SearchServices") == search_request()
+    assert fakes.last("SearchServices") == search_request()
 
 
 def test_a_search_leads_to_its_results_because_they_are_below_the_form_on_a_phone(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     tiles = client.get("/directory").text
     assert tiles.count('action="/directory#found"') == 2, "the form and the tiles"
-    assert '<h2 id="found">1 servicio</h2>' in results_page(client, played)
+    assert '<h2 id="found">1 servicio</h2>' in results_page(client, fakes)
 
 
 def test_results_of_a_search_by_words_explain_their_order(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     assert "Por qué en este orden" in send(client, "/directory", words="casa").text
     # sorted by name, which is obvious
@@ -176,7 +176,7 @@ def test_results_of_a_search_by_words_explain_their_order(
 
 
 def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     counts = [
         d.DepartmentCount(department="NI-CI", count=7),
@@ -186,7 +186,7 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
     service = d.Service(
         id=ID, organization_id=ID, name="Casa", country="NI", need_codes=["HOU.EMG"]
     )
-    played.answers["SearchServices"] = d.SearchServicesResponse(
+    fakes.answers["SearchServices"] = d.SearchServicesResponse(
         services=[service], total_size=11, departments=counts
     )
     page = send(client, "/directory", words="casa").text
@@ -205,10 +205,10 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
     ]
     form = {**directory_forms(page)[-1], "department": "NI-LE"}
     client.post("/directory", data=form)
-    assert played.last("SearchServices") == search_request(department="NI-LE")
+    assert fakes.last("SearchServices") == search_request(department="NI-LE")
     page = send(client, "/directory", words="casa", department="NI-LE").text
     client.post("/directory", data=directory_forms(page)[-1])  # and back to all departments
-    assert played.last("SearchServices") == search_request()
+    assert fakes.last("SearchServices") == search_request()
 
 
 @pytest.mark.parametrize(
@@ -223,22 +223,22 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
 )
 def test_counts_are_for_the_searched_or_the_readers_country_and_need_no_map(
     client: FlaskClient,
-    played: PlayedServices,
+    fakes: FakePageServices,
     request_fields: dict[str, str],
     country: str,
     has_map: bool,
 ) -> None:
     counts = [d.DepartmentCount(department=f"{country}-SS", count=2)]
-    played.answers["SearchServices"] = d.SearchServicesResponse(
+    fakes.answers["SearchServices"] = d.SearchServicesResponse(
         services=[d.Service(id=ID, name="Casa")], departments=counts
     )
     page = send(client, "/directory", words="casa", **request_fields).text
-    assert played.last("SearchServices").count_country == country
+    assert fakes.last("SearchServices").count_country == country
     assert ('<svg class="map"' in page) is has_map
     assert "Servicios encontrados por departamento" in page
 
 
-def test_the_next_page_repeats_the_search(client: FlaskClient, played: PlayedServices) -> None:
+def test_the_next_page_repeats_the_search(client: FlaskClient, fakes: FakePageServices) -> None:
     fields = {
         "words": "casa",
         "need_code": "HOU",
@@ -249,21 +249,21 @@ def test_the_next_page_repeats_the_search(client: FlaskClient, played: PlayedSer
         "has_room": "1",
     }
     page = send(client, "/directory", **fields).text
-    first_request = played.last("SearchServices")
+    first_request = fakes.last("SearchServices")
     client.post("/directory", data=next(form for form in directory_forms(page) if "page" in form))
-    second_request = played.last("SearchServices")
+    second_request = fakes.last("SearchServices")
     assert second_request.page_token
     second_request.page_token = ""
     assert second_request == first_request
 
 
 def test_an_age_that_cannot_be_read_is_not_left_out_of_the_search(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     answer = send(client, "/directory", age="unos 19", has_room="1")
     texts = ('href="#age"', 'value="unos 19"', 'name="has_room" value="1"')
     assert (answer.status_code, missing(answer.text, *texts)) == (422, [])
-    assert not any(request.has_room for request in played.requests("SearchServices"))
+    assert not any(request.has_room for request in fakes.requests("SearchServices"))
 
 
 @pytest.mark.parametrize(
@@ -280,12 +280,12 @@ def test_an_age_that_cannot_be_read_is_not_left_out_of_the_search(
 )
 def test_a_service_for_everybody_does_not_list_every_gender(
     client: FlaskClient,
-    played: PlayedServices,
+    fakes: FakePageServices,
     genders: list[d.Gender.ValueType],
     expected: str,
     unexpected: str,
 ) -> None:
-    page = results_page(client, played, eligibility=d.Eligibility(genders=genders))
+    page = results_page(client, fakes, eligibility=d.Eligibility(genders=genders))
     assert missing(page, expected, unexpected) == [unexpected]
 
 
@@ -326,10 +326,10 @@ def test_no_place_is_shown_as_a_code(
         assert words.place(subdivision, country).startswith(place_name)
 
 
-def test_no_code_is_shown_on_a_result(client: FlaskClient, played: PlayedServices) -> None:
+def test_no_code_is_shown_on_a_result(client: FlaskClient, fakes: FakePageServices) -> None:
     page = results_page(
         client,
-        played,
+        fakes,
         country="US",
         department="US-CA",
         languages=["miq", "x-lsn"],
@@ -340,23 +340,23 @@ def test_no_code_is_shown_on_a_result(client: FlaskClient, played: PlayedService
 
 
 def test_a_result_leads_to_a_new_referral_to_that_service_if_it_fits(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    page = results_page(client, played, organization_id="f" * 32, active=True)
+    page = results_page(client, fakes, organization_id="f" * 32, active=True)
     assert f'href="/referrals/new?service={ID}"' in page
     shelter = d.Service(
         id=ID, name="Albergue", organization_name="Casa Puentes", need_codes=["HOU.EMG"]
     )
-    played.answers["BatchGet"] = d.BatchGetResponse(services=[shelter])
+    fakes.answers["BatchGet"] = d.BatchGetResponse(services=[shelter])
     first_page = client.get(f"/referrals/new?service={ID}").text
     assert "Para remitir a: <b>Albergue</b> · Casa Puentes" in first_page
-    played.answers["MatchServices"] = d.MatchServicesResponse(
+    fakes.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=shelter, verdict=d.VERDICT_ASK)]
     )
-    played.answers["CreateReferral"] = played.answers["GetReferral"] = r.Referral(
+    fakes.answers["CreateReferral"] = fakes.answers["GetReferral"] = r.Referral(
         id=ID, etag="d", state=r.STATE_DRAFT, person_id=ID
     )
-    played.answers["UpdateReferral"] = r.Referral(
+    fakes.answers["UpdateReferral"] = r.Referral(
         id=ID,
         etag="e",
         state=r.STATE_DRAFT,
@@ -367,7 +367,7 @@ def test_a_result_leads_to_a_new_referral_to_that_service_if_it_fits(
         unsafe_code=r.UNSAFE_ANSWER_NOTHING,
     )
     assert answer_all(client, first_page).location == f"/referrals/{ID}/consent"
-    referral_fields = played.last("UpdateReferral").referral
+    referral_fields = fakes.last("UpdateReferral").referral
     assert (referral_fields.service_id, referral_fields.need_code, referral_fields.etag) == (
         ID,
         "HOU.EMG",
@@ -389,9 +389,9 @@ def answer_all(client: FlaskClient, page: str) -> TestResponse:
 
 @pytest.mark.parametrize("matches", [True, False])
 def test_a_chosen_service_that_does_not_fit_is_named_with_the_reason(
-    client: FlaskClient, played: PlayedServices, matches: bool
+    client: FlaskClient, fakes: FakePageServices, matches: bool
 ) -> None:
-    played.answers["BatchGet"] = d.BatchGetResponse(
+    fakes.answers["BatchGet"] = d.BatchGetResponse(
         services=[d.Service(id=ID, name="Albergue", need_codes=["HOU", "HOU.EMG"])]
     )
     reason = d.MatchReason(
@@ -400,31 +400,31 @@ def test_a_chosen_service_that_does_not_fit_is_named_with_the_reason(
     match = d.Match(
         service=d.Service(id=ID, name="Albergue"), verdict=d.VERDICT_DOES_NOT_FIT, reasons=[reason]
     )
-    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[match] if matches else [])
+    fakes.answers["MatchServices"] = d.MatchServicesResponse(matches=[match] if matches else [])
     first_page = client.get(f"/referrals/new?service={ID}").text
     page = answer_all(client, first_page).text
-    assert played.requests("CreatePerson") + played.requests("CreateReferral") == []
+    assert fakes.requests("CreatePerson") + fakes.requests("CreateReferral") == []
     assert (
         "Albergue no puede recibirla:" in page,
         "es demasiado joven para este servicio." in page,
         "no está entre los que dan esta ayuda." in page,
     ) == (True, matches, not matches)
-    played.answers["MatchServices"] = errors.Invalid(("dependants", "out_of_range"))
+    fakes.answers["MatchServices"] = errors.Invalid(("dependants", "out_of_range"))
     assert 'href="#dependants"' in answer_all(client, first_page).text
 
 
 def test_a_chosen_service_that_no_longer_exists_does_not_stop_the_referral(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["BatchGet"] = d.BatchGetResponse()
+    fakes.answers["BatchGet"] = d.BatchGetResponse()
     page = client.get(f"/referrals/new?service={ID}")
     assert (page.status_code, "Para remitir a:" in page.text) == (200, False)
 
 
 def test_the_chosen_service_is_kept_while_looking_for_the_persons_file(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["GetPerson"] = p.Person(id=ID, organization_id=ID)
+    fakes.answers["GetPerson"] = p.Person(id=ID, organization_id=ID)
     for page, link in (
         ("/referrals/new", f"/people?service={ID}"),
         ("/people", f"/people/{ID}?service={ID}"),
@@ -433,6 +433,6 @@ def test_the_chosen_service_is_kept_while_looking_for_the_persons_file(
         assert f'href="{link}"' in client.get(f"{page}?service={ID}").text, page
 
 
-def test_a_reader_who_may_not_refer_is_not_offered_a_referral(played: PlayedServices) -> None:
-    client = signed_in_as(played, contract_pb2.ROLE_COORDINATOR)
-    assert "Remitir aquí" not in results_page(client, played, organization_id="f" * 32, active=True)
+def test_a_reader_who_may_not_refer_is_not_offered_a_referral(fakes: FakePageServices) -> None:
+    client = signed_in_as(fakes, contract_pb2.ROLE_COORDINATOR)
+    assert "Remitir aquí" not in results_page(client, fakes, organization_id="f" * 32, active=True)

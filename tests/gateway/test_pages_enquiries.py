@@ -14,7 +14,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.page_forms import sent_fields
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, referral, token_of
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, referral, token_of
 from tests.gateway.referral_questions import DISTANT_SHELTER
 
 OTHER_ID = "b" * 32
@@ -29,7 +29,7 @@ ENQUIRY_FORM = {
 
 
 @pytest.fixture
-def played() -> PlayedServices:
+def fakes() -> FakePageServices:
     service = d.Service(
         id=OTHER_ID, name="Casa segura", organization_id=OTHER_ID, organization_name="Casa Amanecer"
     )
@@ -37,7 +37,7 @@ def played() -> PlayedServices:
         id="c" * 32, name="La nuestra", organization_id=ID, organization_name="Casa Puentes"
     )
     unsuitable_service = d.Service(id="d" * 32, name="Cerrada", organization_id=OTHER_ID)
-    return PlayedServices(
+    return FakePageServices(
         {
             "MatchServices": d.MatchServicesResponse(
                 matches=[
@@ -74,7 +74,7 @@ def without_folded_parts(page: str) -> str:
     ],
 )
 def test_a_shelter_that_was_full_at_the_last_time_step_is_asked_and_suggested_nevertheless(
-    played: PlayedServices,
+    fakes: FakePageServices,
     client: FlaskClient,
     need_code: str,
     criteria: list[d.Criterion.ValueType],
@@ -85,13 +85,13 @@ def test_a_shelter_that_was_full_at_the_last_time_step_is_asked_and_suggested_ne
     ]
     shelter = d.Service(id=OTHER_ID, organization_id=OTHER_ID, name="Casa Luna")
     match = d.Match(service=shelter, verdict=d.VERDICT_DOES_NOT_FIT, reasons=reasons)
-    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[match])
+    fakes.answers["MatchServices"] = d.MatchServicesResponse(matches=[match])
     page = post(client, **ENQUIRY_FORM | {"need_code": need_code})[1]
     assert ("Preguntar ahora" in page, "No hay a quién preguntar" in page) == (
         is_asked,
         not is_asked,
     )
-    played.answers["GetReferral"] = referral(need_code=need_code, allowed_verbs=["decline"])
+    fakes.answers["GetReferral"] = referral(need_code=need_code, allowed_verbs=["decline"])
     assert ("Casa Luna" in client.get(f"/referrals/{ID}").text) == is_asked
 
 
@@ -108,7 +108,7 @@ def test_a_shelter_that_was_full_at_the_last_time_step_is_asked_and_suggested_ne
     ],
 )
 def test_a_service_that_takes_a_part_of_her_age_band_is_asked(
-    played: PlayedServices,
+    fakes: FakePageServices,
     client: FlaskClient,
     age_band: str,
     limits: tuple[int | None, int | None],
@@ -119,19 +119,19 @@ def test_a_service_that_takes_a_part_of_her_age_band_is_asked(
     shelter = d.Service(id=OTHER_ID, organization_id=OTHER_ID, eligibility=limits_of_service)
     reason = d.MatchReason(criterion=d.CRITERION_AGE, verdict=d.VERDICT_DOES_NOT_FIT)
     match = d.Match(service=shelter, verdict=d.VERDICT_DOES_NOT_FIT, reasons=[reason])
-    played.answers["MatchServices"] = d.MatchServicesResponse(matches=[match])
+    fakes.answers["MatchServices"] = d.MatchServicesResponse(matches=[match])
     page = post(client, **ENQUIRY_FORM | {"age_band": age_band})[1]
-    assert played.last("MatchServices").age == compared_age
+    assert fakes.last("MatchServices").age == compared_age
     assert ("Preguntar ahora" in page) == is_asked
 
 
 def test_whoever_names_every_service_as_unsafe_reads_that_there_is_nobody_to_ask(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     named = ENQUIRY_FORM | {"unsafe_code": "named", "sure": "1"}
-    played.answers["CreateEnquiry"] = errors.Conflict("service_unknown")
+    fakes.answers["CreateEnquiry"] = errors.Conflict("service_unknown")
     by_organization = post(client, **named, excluded_organization_ids=OTHER_ID)
-    played.answers["MatchServices"] = d.MatchServicesResponse()
+    fakes.answers["MatchServices"] = d.MatchServicesResponse()
     by_department = post(client, **named, unsafe_departments="NI-LE")
     for (status, page, _), ticked in ((by_organization, OTHER_ID), (by_department, "NI-LE")):
         assert (status, "No hay a quién preguntar" in page) == (200, True)
@@ -140,17 +140,17 @@ def test_whoever_names_every_service_as_unsafe_reads_that_there_is_nobody_to_ask
 
 
 def test_a_number_of_children_that_cannot_be_read_is_asked_for_again(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     status, page, _ = post(client, **ENQUIRY_FORM, dependants="3 hijos")
     assert (status, 'value="3 hijos"' in page) == (422, True)
-    assert played.requests("PreviewEnquiry") == []
+    assert fakes.requests("PreviewEnquiry") == []
 
 
 def test_data_of_the_contact_are_not_asked_for_again(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetContact"] = c.Contact(
+    fakes.answers["GetContact"] = c.Contact(
         id=ID, need_code="HOU.EMG", urgency=r.URGENCY_EMERGENCY, department="MX-BCN", language="miq"
     )
     fields = sent_fields(client.get(f"/enquiries/new?contact={ID}").text)
@@ -166,13 +166,13 @@ def test_data_of_the_contact_are_not_asked_for_again(
 
 
 def test_a_language_that_nobody_recognised_or_that_is_not_told_is_not_replaced_by_spanish(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetContact"] = c.Contact(id=ID, need_code="HOU.EMG")
+    fakes.answers["GetContact"] = c.Contact(id=ID, need_code="HOU.EMG")
     assert sent_fields(client.get(f"/enquiries/new?contact={ID}").text)["languages"] == ""
     assert sent_fields(client.get("/enquiries/new").text)["languages"] == "es"
     preview = post(client, **ENQUIRY_FORM, drop="languages")[1]
-    assert list(played.last("PreviewEnquiry").content.languages) == []
+    assert list(fakes.last("PreviewEnquiry").content.languages) == []
     back = client.post("/enquiries/new", data=sent_fields(preview) | {"back": "1"})
     assert sent_fields(back.text)["languages"] == ""
 
@@ -195,11 +195,11 @@ def test_the_need_the_urgency_and_the_answer_about_safety_are_required_and_the_r
 
 
 def test_the_readers_own_services_and_services_that_do_not_fit_are_not_asked(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     status, page, _ = post(client, **ENQUIRY_FORM)
     assert (status, "Unas 5 organizaciones" in page) == (200, True)
-    request = played.last("PreviewEnquiry")
+    request = fakes.last("PreviewEnquiry")
     assert list(request.service_ids) == [OTHER_ID]
     assert request.content == e.EnquiryContent(
         need_code="HOU.EMG",
@@ -212,26 +212,26 @@ def test_the_readers_own_services_and_services_that_do_not_fit_are_not_asked(
 
 
 def test_a_line_of_one_country_can_ask_services_in_another(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     _, page, _ = post(client, **ENQUIRY_FORM | {"country": "CR", "department": "CR-G"})
     assert (
-        played.last("MatchServices").country,
-        played.last("PreviewEnquiry").content.country,
+        fakes.last("MatchServices").country,
+        fakes.last("PreviewEnquiry").content.country,
         sent_fields(page)["country"],
         "Costa Rica" in page,
     ) == ("CR", "CR", "CR", True)
     content = e.EnquiryContent(need_code="HOU.EMG", country="CR", department="CR-G")
-    played.answers["GetEnquiry"] = e.Enquiry(id=ID, side=r.SIDE_SENDER, content=content)
+    fakes.answers["GetEnquiry"] = e.Enquiry(id=ID, side=r.SIDE_SENDER, content=content)
     assert sent_fields(client.get(f"/referrals/new?enquiry={ID}").text)["country"] == "CR", (
         "otherwise the place in her file would be in no country"
     )
 
 
 def test_an_attribute_that_makes_her_recognisable_is_named_and_left_out_with_one_press(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["PreviewEnquiry"] = e.EnquiryPreview(
+    fakes.answers["PreviewEnquiry"] = e.EnquiryPreview(
         service_count=1, few=True, coarser_attribute=e.ENQUIRY_ATTRIBUTE_DEPARTMENT
     )
     _, page, _ = post(client, **ENQUIRY_FORM)
@@ -241,14 +241,14 @@ def test_an_attribute_that_makes_her_recognisable_is_named_and_left_out_with_one
     assert 'name="drop" value="department"' in page
     assert page.index("<button hidden>") < page.index('name="drop"'), "Enter only looks again"
     _, page, _ = post(client, **ENQUIRY_FORM, drop="department")
-    assert played.last("PreviewEnquiry").content.department == ""
+    assert fakes.last("PreviewEnquiry").content.department == ""
     assert "department" not in sent_fields(page)
     post(client, **ENQUIRY_FORM, gender_code="Feminine", drop="gender")
-    assert played.last("PreviewEnquiry").content.gender_code == 0
+    assert fakes.last("PreviewEnquiry").content.gender_code == 0
 
 
 def test_an_enquiry_is_sent_with_all_answers_and_the_organisations_that_she_excludes(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     status, _, location = post(
         client,
@@ -259,7 +259,7 @@ def test_an_enquiry_is_sent_with_all_answers_and_the_organisations_that_she_excl
         sure="1",
     )
     assert (status, location) == (303, f"/enquiries/{ID}?done=asked")
-    request = played.last("CreateEnquiry")
+    request = fakes.last("CreateEnquiry")
     assert (request.contact_id, list(request.excluded_organization_ids), request.keep_unused) == (
         ID,
         [OTHER_ID],
@@ -269,16 +269,16 @@ def test_an_enquiry_is_sent_with_all_answers_and_the_organisations_that_she_excl
 
 
 def test_no_service_is_asked_where_she_is_not_safe_and_going_back_keeps_her_answer(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["MatchServices"] = d.MatchServicesResponse(
+    fakes.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=DISTANT_SHELTER, verdict=d.VERDICT_FITS)]
     )
     _, page, _ = post(client, **ENQUIRY_FORM)
     assert 'name="unsafe_departments" value="NI-LE"' in page
-    assert list(played.last("MatchServices").excluded_areas) == []
+    assert list(fakes.last("MatchServices").excluded_areas) == []
     _, page, _ = post(client, **ENQUIRY_FORM, unsafe_departments="NI-LE")
-    assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
+    assert list(fakes.last("MatchServices").excluded_areas) == ["NI-LE"]
     assert sent_fields(page)["unsafe_departments"] == "NI-LE"
     exclusions = {"unsafe_departments": "NI-LE", "excluded_organization_ids": OTHER_ID}
     for page in (
@@ -286,7 +286,7 @@ def test_no_service_is_asked_where_she_is_not_safe_and_going_back_keeps_her_answ
         post(client, need_code="", **exclusions)[1],
     ):
         assert {name: sent_fields(page)[name] for name in exclusions} == exclusions
-    played.answers["PreviewEnquiry"] = e.EnquiryPreview()
+    fakes.answers["PreviewEnquiry"] = e.EnquiryPreview()
     _, page, _ = post(client, **ENQUIRY_FORM, **exclusions)
     assert {name: sent_fields(page)[name] for name in exclusions} == exclusions, (
         "the answers are kept even if nobody is left to be asked"
@@ -294,7 +294,7 @@ def test_no_service_is_asked_where_she_is_not_safe_and_going_back_keeps_her_answ
 
 
 def test_the_question_about_unsafe_people_and_places_is_visible_and_needs_an_answer(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     form = client.get("/enquiries/new").text
     assert "<legend>¿Con quién o dónde no está a salvo?" in without_folded_parts(form)
@@ -311,9 +311,9 @@ def test_the_question_about_unsafe_people_and_places_is_visible_and_needs_an_ans
         'id="excluded_organization_ids-error"' in page,
         sent_fields(page)["department"],
     ) == (422, True, "NI-CI")
-    assert played.requests("CreateEnquiry") == []
+    assert fakes.requests("CreateEnquiry") == []
     status, _, _ = post(client, **ENQUIRY_FORM | {"unsafe_code": "not_alone"}, sure="1")
-    assert (status, played.last("CreateEnquiry").unsafe_code) == (303, r.UNSAFE_ANSWER_NOT_ALONE)
+    assert (status, fakes.last("CreateEnquiry").unsafe_code) == (303, r.UNSAFE_ANSWER_NOT_ALONE)
     status, _, _ = post(
         client,
         **ENQUIRY_FORM,
@@ -321,7 +321,7 @@ def test_the_question_about_unsafe_people_and_places_is_visible_and_needs_an_ans
         unsafe_departments="NI-LE",
         sure="1",
     )
-    request = played.last("CreateEnquiry")
+    request = fakes.last("CreateEnquiry")
     assert (status, request.unsafe_code, list(request.unsafe_departments)) == (
         303,
         r.UNSAFE_ANSWER_NAMED,
@@ -330,19 +330,19 @@ def test_the_question_about_unsafe_people_and_places_is_visible_and_needs_an_ans
 
 
 def test_she_can_name_an_organisation_that_does_not_give_this_help(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     clinic = d.Service(
         id=ID, organization_id="f" * 32, organization_name="Clínica San José", department="NI-LE"
     )
-    played.answers["SearchServices"] = d.SearchServicesResponse(services=[clinic])
+    fakes.answers["SearchServices"] = d.SearchServicesResponse(services=[clinic])
     # a typed name is searched for first
     for button in ({"unsafe_look": "1"}, {"sure": "1"}):
         status, page, _ = post(client, **ENQUIRY_FORM, **button, unsafe_search="san josé")
-        assert (status, played.last("SearchServices").words) == (200, "san josé")
+        assert (status, fakes.last("SearchServices").words) == (200, "san josé")
         assert f'name="excluded_organization_ids" value="{"f" * 32}"' in page
-    assert played.requests("CreateEnquiry") == []
-    played.know("f" * 32, "Clínica San José")
+    assert fakes.requests("CreateEnquiry") == []
+    fakes.know("f" * 32, "Clínica San José")
     _, page, _ = post(client, **ENQUIRY_FORM, excluded_organization_ids="f" * 32)
     assert (sent_fields(page)["excluded_organization_ids"], "Clínica San José" in page) == (
         "f" * 32,
@@ -350,14 +350,14 @@ def test_she_can_name_an_organisation_that_does_not_give_this_help(
     )
     values = sent_fields(page) | {"sure": "1"}
     assert client.post("/enquiries/new", data=values).status_code == 303
-    assert list(played.last("CreateEnquiry").excluded_organization_ids) == ["f" * 32]
+    assert list(fakes.last("CreateEnquiry").excluded_organization_ids) == ["f" * 32]
 
 
 @pytest.mark.parametrize(
     ("fitting_count", "asked_count", "has_more"), [(50, 50, False), (51, 50, True), (100, 50, True)]
 )
 def test_the_page_states_that_more_services_fit_than_one_enquiry_asks(
-    played: PlayedServices,
+    fakes: FakePageServices,
     client: FlaskClient,
     fitting_count: int,
     asked_count: int,
@@ -366,26 +366,26 @@ def test_the_page_states_that_more_services_fit_than_one_enquiry_asks(
     services = [
         d.Service(id=f"{number:032x}", organization_id=OTHER_ID) for number in range(fitting_count)
     ]
-    played.answers["MatchServices"] = d.MatchServicesResponse(
+    fakes.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=service, verdict=d.VERDICT_FITS) for service in services]
     )
     _, page, _ = post(client, **ENQUIRY_FORM)
-    assert len(played.last("PreviewEnquiry").service_ids) == asked_count
+    assert len(fakes.last("PreviewEnquiry").service_ids) == asked_count
     assert ("Encajan más servicios de los que caben en una consulta" in page) == has_more
 
 
 def test_the_page_states_that_no_service_fits_and_has_no_button_to_ask(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["MatchServices"] = d.MatchServicesResponse()
+    fakes.answers["MatchServices"] = d.MatchServicesResponse()
     _, page, _ = post(client, **ENQUIRY_FORM)
     assert missing(page, "No hay a quién preguntar", "Preguntar ahora") == ["Preguntar ahora"]
 
 
 def test_a_refusal_is_shown_on_the_form_and_nothing_is_lost(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["CreateEnquiry"] = errors.Conflict("too_many_enquiries")
+    fakes.answers["CreateEnquiry"] = errors.Conflict("too_many_enquiries")
     status, page, _ = post(client, **ENQUIRY_FORM, sure="1")
     assert (status, "demasiadas consultas" in page, sent_fields(page)["department"]) == (
         422,
@@ -395,16 +395,16 @@ def test_a_refusal_is_shown_on_the_form_and_nothing_is_lost(
 
 
 def test_an_unavailable_service_is_reported_and_not_shown_as_a_broken_preview(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["PreviewEnquiry"] = errors.Unavailable("store_unavailable")
+    fakes.answers["PreviewEnquiry"] = errors.Unavailable("store_unavailable")
     assert post(client, **ENQUIRY_FORM)[0] == 503
 
 
-def test_b9_an_enquiry_that_is_less_urgent_than_its_contact_comes_back_asking_why(
-    played: PlayedServices, client: FlaskClient
+def test_an_enquiry_that_is_less_urgent_than_its_contact_comes_back_asking_why(
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["CreateEnquiry"] = errors.Invalid(("urgency_reason_code", "required"))
+    fakes.answers["CreateEnquiry"] = errors.Invalid(("urgency_reason_code", "required"))
     fields = {
         "need_code": "HOU.EMG",
         "urgency": "normal",
@@ -417,6 +417,6 @@ def test_b9_an_enquiry_that_is_less_urgent_than_its_contact_comes_back_asking_wh
         422,
         [],
     )
-    played.answers["CreateEnquiry"] = e.Enquiry(id=ID)
+    fakes.answers["CreateEnquiry"] = e.Enquiry(id=ID)
     assert post(client, urgency_reason_code="safe_elsewhere", **fields)[0] == 303
-    assert played.last("CreateEnquiry").urgency_reason_code == r.URGENCY_REASON_SAFE_ELSEWHERE
+    assert fakes.last("CreateEnquiry").urgency_reason_code == r.URGENCY_REASON_SAFE_ELSEWHERE

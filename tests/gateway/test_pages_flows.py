@@ -17,7 +17,7 @@ from protos.partners.v1 import members_pb2 as m
 from services.notifications.domain.notices import NOTICES
 from services.notifications.domain.webhook import FOR_PEOPLE_ALONE
 from tests.gateway.page_forms import sent_fields
-from tests.gateway.pages_gateway import ID, SECRET, PlayedServices, missing, send
+from tests.gateway.pages_gateway import ID, SECRET, FakePageServices, missing, send
 
 OTHER_ID = "f" * 32
 SIGN_IN = {"email": "a", "password": "b"}
@@ -26,9 +26,9 @@ ACCEPTANCE = {"token": "a-secret-of-a-link", "name": "Petrona", "password": "una
 
 
 def test_a_wrong_password_keeps_the_email_and_says_what_to_do(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
-    played.answers["SignIn"] = errors.Unauthenticated("sign_in_failed")
+    fakes.answers["SignIn"] = errors.Unauthenticated("sign_in_failed")
     answer = send(visitor, "/sign-in", email="rosa@x.demo", password="wrong")
     assert (answer.status_code, "Set-Cookie" in answer.headers) == (401, False)
     assert missing(answer.text, 'value="rosa@x.demo"', 'role="alert"') == []
@@ -37,9 +37,9 @@ def test_a_wrong_password_keeps_the_email_and_says_what_to_do(
 
 @pytest.mark.parametrize(("seconds", "expected"), [(300, "5 minutos"), (5 * 3600, "5 horas")])
 def test_too_many_attempts_say_how_long_to_wait(
-    seconds: int, expected: str, played: PlayedServices, visitor: FlaskClient
+    seconds: int, expected: str, fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
-    played.answers["SignIn"] = errors.Exhausted("too_many_attempts", seconds)
+    fakes.answers["SignIn"] = errors.Exhausted("too_many_attempts", seconds)
     answer = send(visitor, "/sign-in", **SIGN_IN)
     assert (answer.status_code, expected in answer.text) == (429, True)
 
@@ -52,11 +52,11 @@ def test_too_many_attempts_say_how_long_to_wait(
     ],
 )
 def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
-    played: PlayedServices, visitor: FlaskClient, form: str, rpc: str, refusal: errors.Refusal
+    fakes: FakePageServices, visitor: FlaskClient, form: str, rpc: str, refusal: errors.Refusal
 ) -> None:
-    usual_answer, played.answers[rpc] = played.answers[rpc], refusal
+    usual_answer, fakes.answers[rpc] = fakes.answers[rpc], refusal
     assert "Set-Cookie" not in send(visitor, form, **SIGN_IN, **REFERENCE | {"pin": "0000"}).headers
-    played.answers[rpc] = usual_answer
+    fakes.answers[rpc] = usual_answer
     send(visitor, form, **SIGN_IN, **REFERENCE)
     cookie = visitor.get_cookie("d")
     assert cookie is not None
@@ -69,7 +69,7 @@ def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
     if form == "/sign-in":
         send(visitor, "/sign-out")
     send(visitor, "/my-referral", **REFERENCE)
-    assert played.calls[-1][2].origin == {
+    assert fakes.calls[-1][2].origin == {
         "client-address": "127.0.0.1",
         "client-device": cookie.value,
     }
@@ -83,8 +83,8 @@ def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
         ("/invitation", "AcceptInvitation"),
     ],
 )
-def test_a3_each_sign_in_and_each_accepted_invitation_states_the_device_and_keeps_its_cookie(
-    played: PlayedServices, visitor: FlaskClient, way: str, rpc: str
+def test_each_sign_in_and_each_accepted_invitation_states_the_device_and_keeps_its_cookie(
+    fakes: FakePageServices, visitor: FlaskClient, way: str, rpc: str
 ) -> None:
     def use() -> str:
         """Uses the way on this device; returns the secret of the device that the service gets."""
@@ -94,12 +94,12 @@ def test_a3_each_sign_in_and_each_accepted_invitation_states_the_device_and_keep
             else send(visitor, way if way == "/invitation" else "/sign-in", way, **ACCEPTANCE)
         )
         assert answer.status_code == 303
-        call, _request, caller = played.calls[-1]
+        call, _request, caller = fakes.calls[-1]
         assert call == rpc
         return str(caller.origin["client-device"])
 
     if rpc != "AcceptInvitation":
-        played.answers[rpc] = m.SignInResponse(session_secret=SECRET, worker=m.Worker(id="w"))
+        fakes.answers[rpc] = m.SignInResponse(session_secret=SECRET, worker=m.Worker(id="w"))
     first = use()
     cookie = visitor.get_cookie("d")
     assert cookie is not None
@@ -117,25 +117,25 @@ def test_a_device_with_an_invalid_cookie_is_a_new_device(visitor: FlaskClient) -
 
 
 def test_signing_out_ends_the_session_everywhere(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     assert send(client, "/today", "/sign-out").location == "/"
-    assert played.last("EndSession").session_secret == SECRET
+    assert fakes.last("EndSession").session_secret == SECRET
     assert client.get("/today").status_code == 302
 
 
-def test_search_words_are_in_no_address(played: PlayedServices, client: FlaskClient) -> None:
+def test_search_words_are_in_no_address(fakes: FakePageServices, client: FlaskClient) -> None:
     answer = send(client, "/directory", words="albergue con niños", has_room="1", age="19")
     assert answer.status_code == 200
-    request = played.last("SearchServices")
+    request = fakes.last("SearchServices")
     assert (request.words, request.has_room, request.age) == ("albergue con niños", True, 19)
     assert "albergue" not in "".join(re.findall(r'href="([^"]*)"', answer.text))
 
 
-def test_capacity_is_stated_with_one_tap(played: PlayedServices, client: FlaskClient) -> None:
+def test_capacity_is_stated_with_one_tap(fakes: FakePageServices, client: FlaskClient) -> None:
     answer = send(client, f"/capacity/{ID}", intake="closed")
     assert answer.location == f"/capacity/{ID}?done=capacity"
-    capacity = played.last("SetCapacity").capacity
+    capacity = fakes.last("SetCapacity").capacity
     assert (capacity.intake, capacity.HasField("available")) == (d.INTAKE_CLOSED, False)
 
 
@@ -148,56 +148,56 @@ def test_the_page_of_free_places_does_not_promise_that_nobody_is_sent_to_a_full_
 
 
 def test_more_free_places_than_the_total_are_refused_with_an_explanation(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["SetCapacity"] = errors.Invalid(("capacity.available", "out_of_range"))
+    fakes.answers["SetCapacity"] = errors.Invalid(("capacity.available", "out_of_range"))
     answer = send(client, f"/capacity/{ID}", intake="open", available="99", maximum="12")
     assert (answer.status_code, answer.text.count("no pueden ser más que el total")) == (422, 2)
 
 
 def test_a_number_of_free_places_that_cannot_be_read_is_refused(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     answer = send(client, f"/capacity/{ID}", intake="open", available="3 camas")
-    assert (answer.status_code, played.requests("SetCapacity")) == (422, [])
+    assert (answer.status_code, fakes.requests("SetCapacity")) == (422, [])
 
 
-def offer_beds(played: PlayedServices, available: int, intake: d.Intake.ValueType) -> None:
+def offer_beds(fakes: FakePageServices, available: int, intake: d.Intake.ValueType) -> None:
     """Sets the directory to one shelter with this capacity."""
     room = d.Capacity(unit=d.CAPACITY_UNIT_BEDS, available=available, maximum=12, intake=intake)
     shelter = d.Service(id=ID, etag="v7", name="Albergue", organization_id=ID, capacity=room)
-    played.answers |= {
+    fakes.answers |= {
         "SearchServices": d.SearchServicesResponse(services=[shelter]),
         "GetService": shelter,
     }
 
 
 def test_whoever_says_that_there_is_room_after_a_full_night_states_no_zero(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    offer_beds(played, 0, d.INTAKE_CLOSED)
+    offer_beds(fakes, 0, d.INTAKE_CLOSED)
     assert sent_fields(client.get(f"/capacity/{ID}").text)["available"] == "0"
     send(client, f"/capacity/{ID}", intake="open", available="0", maximum="12")
-    capacity = played.last("SetCapacity").capacity
+    capacity = fakes.last("SetCapacity").capacity
     assert (capacity.intake, capacity.HasField("available")) == (d.INTAKE_OPEN, False)
     send(client, f"/capacity/{ID}", intake="waitlist", available="0", maximum="12")
-    assert played.last("SetCapacity").capacity.HasField("available")
+    assert fakes.last("SetCapacity").capacity.HasField("available")
     form = {"available": "0", "maximum": "12", "intake": "open", "back": "today"}
     send(client, "/today", f"/capacity/{ID}", **form)
-    assert played.last("SetCapacity").capacity.HasField("available"), "still full"
+    assert fakes.last("SetCapacity").capacity.HasField("available"), "still full"
 
 
 def test_one_bed_fewer_counts_from_the_number_that_was_shown(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    offer_beds(played, 3, d.INTAKE_OPEN)
+    offer_beds(fakes, 3, d.INTAKE_OPEN)
     page = client.get("/today").text
     assert re.search(r'name="etag" value="v7">.*?name="available" value="2">', page, re.DOTALL)
     form = {"etag": "v7", "available": "2", "maximum": "12", "intake": "open", "back": "today"}
     assert send(client, "/today", f"/capacity/{ID}", **form).location == "/today?done=capacity"
-    request = played.last("SetCapacity")
+    request = fakes.last("SetCapacity")
     assert (request.etag, request.capacity.available) == ("v7", 2)
-    played.answers["SetCapacity"] = errors.Stale()
+    fakes.answers["SetCapacity"] = errors.Stale()
     refusal = send(client, "/today", f"/capacity/{ID}", **form)
     assert (refusal.status_code, "Otra persona acaba de decirlo" in refusal.text) == (422, True)
 
@@ -213,13 +213,13 @@ def test_one_bed_fewer_counts_from_the_number_that_was_shown(
     ],
 )
 def test_confirming_the_number_of_beds_changes_nothing_else(
-    played: PlayedServices,
+    fakes: FakePageServices,
     client: FlaskClient,
     intake: d.Intake.ValueType,
     available: int,
     expected: str,
 ) -> None:
-    offer_beds(played, available, intake)
+    offer_beds(fakes, available, intake)
     page = client.get("/today").text
     values = re.findall(r'name="intake" value="(\w+)">', page)
     assert values[-1] == expected, "the button that confirms"
@@ -229,12 +229,12 @@ def test_confirming_the_number_of_beds_changes_nothing_else(
 
 
 def test_a_webhook_receives_the_ticked_kinds_or_all(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     ticked_kinds = ["referral_sent", "clock_breached"]
     send(client, "/webhooks", url="https://sistema.example/enlace", kinds=ticked_kinds)
     send(client, "/webhooks", url="https://sistema.example/enlace")
-    kinds = [list(request.webhook.kinds) for request in played.requests("CreateWebhook")]
+    kinds = [list(request.webhook.kinds) for request in fakes.requests("CreateWebhook")]
     assert kinds == [ticked_kinds, []]
     offered_kinds = re.findall(r'name="kinds" value="(\w+)"', client.get("/webhooks").text)
     assert set(offered_kinds) == {notice.kind for notice in NOTICES} - FOR_PEOPLE_ALONE
@@ -243,13 +243,13 @@ def test_a_webhook_receives_the_ticked_kinds_or_all(
 @pytest.mark.parametrize("field", ["referral_id", "enquiry_id"])
 @pytest.mark.parametrize("is_read", [True, False])
 def test_a_notice_shows_the_code_of_the_referral_or_enquiry_that_it_is_about(
-    field: str, is_read: bool, played: PlayedServices, client: FlaskClient
+    field: str, is_read: bool, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     message = n.Message(id=ID, kind="referral_sent", text="Algo")
     setattr(message, field, ID)
     if is_read:
         message.read_time.seconds = 1
-    played.answers["ListMessages"] = n.ListMessagesResponse(messages=[message])
+    fakes.answers["ListMessages"] = n.ListMessagesResponse(messages=[message])
     page = client.get("/inbox").text
     assert f'<span class="code">{short_code(ID)}</span>' in page
     assert f'Abrir<span class="unseen"> {short_code(ID)}</span>' in page
@@ -259,10 +259,10 @@ def test_a_notice_shows_the_code_of_the_referral_or_enquiry_that_it_is_about(
     "kind", [notice.kind for notice in NOTICES if notice.fact.startswith(("contact.", "callback."))]
 )
 def test_a_notice_about_the_line_leads_to_its_contacts_and_calls(
-    kind: str, played: PlayedServices, client: FlaskClient
+    kind: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     message = n.Message(id=ID, kind=kind, text="Algo", organization_id=ID)
-    played.answers["ListMessages"] = n.ListMessagesResponse(messages=[message])
+    fakes.answers["ListMessages"] = n.ListMessagesResponse(messages=[message])
     page = client.get("/inbox").text
     assert f'name="kind" value="{kind}"' in page
     assert '<p class="mute">Casa Puentes</p>' in page, "the line to be called"
@@ -270,9 +270,9 @@ def test_a_notice_about_the_line_leads_to_its_contacts_and_calls(
 
 
 def test_the_first_page_opens_when_the_directory_is_down(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
-    played.answers["ListHotlines"] = errors.Unavailable("service_unreachable")
+    fakes.answers["ListHotlines"] = errors.Unavailable("service_unreachable")
     answer = visitor.get("/")
     assert (answer.status_code, "Ahora no podemos mostrar los números" in answer.text) == (
         200,
@@ -281,13 +281,13 @@ def test_the_first_page_opens_when_the_directory_is_down(
 
 
 def test_the_numbers_can_be_dialled_and_that_of_the_visitors_country_comes_first(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     lines = [
         d.Hotline(country=country, number=number)
         for country, number in (("CR", "911"), ("NI", "133"), ("PE", "000-1334"))
     ]
-    played.answers["ListHotlines"] = d.ListHotlinesResponse(hotlines=lines)
+    fakes.answers["ListHotlines"] = d.ListHotlinesResponse(hotlines=lines)
     for languages, expected in (
         ("es", ["133", "911", "000-1334"]),
         ("es-NI", ["133", "911", "000-1334"]),
@@ -300,17 +300,17 @@ def test_the_numbers_can_be_dialled_and_that_of_the_visitors_country_comes_first
 
 
 def test_calls_to_services_are_made_in_the_workers_name_and_language(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     client.get("/people?lang=fr")
-    caller = next(caller for rpc, _, caller in reversed(played.calls) if rpc == "ListPeople")
+    caller = next(caller for rpc, _, caller in reversed(fakes.calls) if rpc == "ListPeople")
     assert (caller.tokens["enlace.referrals"], caller.language) == ("t", "fr")
     assert caller.request_id
 
 
-def member(played: PlayedServices) -> d.Organization:
+def member(fakes: FakePageServices) -> d.Organization:
     """Makes the organisation of the page an approved member without a manager; returns it."""
-    organization = played.answers["GetOrganization"]
+    organization = fakes.answers["GetOrganization"]
     assert isinstance(organization, d.Organization)
     organization.id, organization.has_manager = OTHER_ID, False
     organization.status = d.ORGANIZATION_STATUS_APPROVED
@@ -318,15 +318,15 @@ def member(played: PlayedServices) -> d.Organization:
 
 
 def test_a_coordinator_invites_the_first_manager_of_a_member_that_has_none(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    organization = member(played)
+    organization = member(fakes)
     page = f"/directory/organizations/{OTHER_ID}"
     answer = send(
         client, page, f"{page}/invite", email=" directora@casa.example ", invited_language="fr"
     )
     assert (answer.status_code, "done=invited" in answer.location) == (303, True)
-    request = played.last("CreateInvitation")
+    request = fakes.last("CreateInvitation")
     invitation = request.invitation
     assert (invitation.organization_id, invitation.email, invitation.language) == (
         OTHER_ID,
@@ -355,9 +355,9 @@ def test_a_coordinator_invites_the_first_manager_of_a_member_that_has_none(
     ],
 )
 def test_without_email_the_page_offers_paper_and_shows_the_link_once(
-    played: PlayedServices, client: FlaskClient, page: str, action: str
+    fakes: FakePageServices, client: FlaskClient, page: str, action: str
 ) -> None:
-    member(played)
+    member(fakes)
     form = {
         "email": "nueva@casa.example",
         "language": "es",
@@ -365,17 +365,17 @@ def test_without_email_the_page_offers_paper_and_shows_the_link_once(
         "roles": "worker",
     }
     assert "on_paper" not in client.get(page).text
-    played.answers["CreateInvitation"] = errors.Conflict("no_mail")
+    fakes.answers["CreateInvitation"] = errors.Conflict("no_mail")
     refusal = send(client, page, action, **form)
     assert (
         refusal.status_code,
         missing(refusal.text, "Esta red no envía correos", 'name="on_paper"'),
     ) == (422, [])
     link = "https://enlace.example/invitation#" + "s" * 43
-    played.answers["CreateInvitation"] = m.Invitation(id=ID, organization_id=OTHER_ID, link=link)
+    fakes.answers["CreateInvitation"] = m.Invitation(id=ID, organization_id=OTHER_ID, link=link)
     answer = send(client, page, action, on_paper="1", **form)
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
-    assert played.last("CreateInvitation").invitation.on_paper
+    assert fakes.last("CreateInvitation").invitation.on_paper
     assert missing(answer.text, link, "<svg") == []
 
 
@@ -393,18 +393,18 @@ def test_without_email_the_page_offers_paper_and_shows_the_link_once(
     ],
 )
 def test_a_refused_acceptance_of_an_invitation_says_why_and_keeps_all_but_the_password(
-    played: PlayedServices,
+    fakes: FakePageServices,
     visitor: FlaskClient,
     refusal: errors.Refusal,
     status: int,
     sentence: str,
 ) -> None:
-    played.answers["AcceptInvitation"] = refusal
+    fakes.answers["AcceptInvitation"] = refusal
     answer = send(visitor, "/invitation", **ACCEPTANCE)
     assert (answer.status_code, sentence in answer.text) == (status, True)
     assert missing(answer.text, "Petrona", "una clave muy larga") == ["una clave muy larga"]
     assert "Set-Cookie" not in answer.headers
-    request = played.last("AcceptInvitation")
+    request = fakes.last("AcceptInvitation")
     assert {name: getattr(request, name) for name in ACCEPTANCE} == ACCEPTANCE
 
 

@@ -24,7 +24,7 @@ from tests.gateway.pages_gateway import (
     EXIT,
     ID,
     SECRET,
-    PlayedServices,
+    FakePageServices,
     enter,
     missing,
     page_at,
@@ -54,7 +54,7 @@ PUBLIC_ENDPOINTS = {
 
 
 def test_every_page_declares_who_may_open_it_and_only_listed_pages_are_public() -> None:
-    app = pages(PlayedServices())
+    app = pages(FakePageServices())
     access_of = {
         rule.endpoint: access.declaration_of(app, rule.endpoint)
         for rule in app.url_map.iter_rules()
@@ -67,7 +67,7 @@ def test_every_page_declares_who_may_open_it_and_only_listed_pages_are_public() 
 
 
 def test_a_page_without_declared_access_opens_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    app = pages(PlayedServices())
+    app = pages(FakePageServices())
     client = enter(app.test_client())
     assert client.get("/today").status_code == 200
     monkeypatch.delattr(app.view_functions["today.today"], "access")
@@ -87,14 +87,14 @@ def test_without_a_session_only_the_allow_list_opens(visitor: FlaskClient) -> No
 
 
 def test_a_head_request_changes_no_more_than_a_get(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     for endpoint, path in routes(client.application):
         writes = []
         for method in ("GET", "HEAD"):
-            played.calls.clear()
+            fakes.calls.clear()
             client.open(path, method=method)
-            writes.append([rpc for rpc, *_ in played.calls if not rpc.startswith(READING_VERBS)])
+            writes.append([rpc for rpc, *_ in fakes.calls if not rpc.startswith(READING_VERBS)])
         assert writes[0] == writes[1], endpoint
 
 
@@ -105,8 +105,8 @@ def test_no_cookie_is_set_before_sign_in(visitor: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("role", sorted(access.EVERYONE))
-def test_a_page_is_not_found_for_another_role(played: PlayedServices, role: str) -> None:
-    client = signed_in_as(played, contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
+def test_a_page_is_not_found_for_another_role(fakes: FakePageServices, role: str) -> None:
+    client = signed_in_as(fakes, contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
     for endpoint, path in routes(client.application):
         page = access.declaration_of(client.application, endpoint)
         if page and not page.is_public and role not in page.roles:
@@ -115,9 +115,9 @@ def test_a_page_is_not_found_for_another_role(played: PlayedServices, role: str)
 
 @pytest.mark.parametrize("role", ALL_ROLES)
 def test_every_link_of_the_navigation_opens_for_its_reader(
-    played: PlayedServices, role: contract_pb2.Role.ValueType
+    fakes: FakePageServices, role: contract_pb2.Role.ValueType
 ) -> None:
-    client = signed_in_as(played, role)
+    client = signed_in_as(fakes, role)
     today = client.get("/today").text
     rail, tabs = re.findall(r'<nav class="(?:rail|tabs)".*?</nav>', today, re.DOTALL)
     for path in re.findall(r'href="(/[^"]+)"', rail + tabs):
@@ -126,14 +126,14 @@ def test_every_link_of_the_navigation_opens_for_its_reader(
 
 @pytest.mark.parametrize("role", ALL_ROLES)
 def test_a_message_leads_its_reader_only_to_pages_that_open_for_her(
-    played: PlayedServices, role: contract_pb2.Role.ValueType
+    fakes: FakePageServices, role: contract_pb2.Role.ValueType
 ) -> None:
-    played.answers["ListMessages"] = n.ListMessagesResponse(
+    fakes.answers["ListMessages"] = n.ListMessagesResponse(
         messages=[
             n.Message(id=ID, kind=kind, read_time=Timestamp(seconds=1)) for kind in inbox.LINKS
         ]
     )
-    client = signed_in_as(played, role)
+    client = signed_in_as(fakes, role)
     paths = re.findall(r'<a class="button quiet" href="([^"]+)"', client.get("/inbox").text)
     assert "/account" in paths
     for path in {*paths}:
@@ -232,24 +232,24 @@ def test_a_form_sent_from_another_site_is_refused(
 
 
 def test_every_post_without_a_token_changes_nothing(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.calls.clear()
+    fakes.calls.clear()
     for endpoint, path in routes(client.application, "POST"):
         assert client.post(path, data={}).status_code == 403, endpoint
     # numbers of lines that are half a minute old are read again
-    assert {rpc for rpc, _, _ in played.calls} <= {"IssueToken", "CountUnread", "ListHotlines"}
+    assert {rpc for rpc, _, _ in fakes.calls} <= {"IssueToken", "CountUnread", "ListHotlines"}
 
 
-def test_a_form_of_another_session_is_refused(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_form_of_another_session_is_refused(fakes: FakePageServices, client: FlaskClient) -> None:
     token = token_of(client.get("/line/new").text)
-    played.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
-    other_client = enter(pages(played).test_client())
+    fakes.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
+    other_client = enter(pages(fakes).test_client())
     assert other_client.post("/line/new", data={"form_token": token}).status_code == 403
 
 
-def test_the_session_cookie_is_for_this_site_alone(played: PlayedServices) -> None:
-    client = pages(played, development=False).test_client()
+def test_the_session_cookie_is_for_this_site_alone(fakes: FakePageServices) -> None:
+    client = pages(fakes, development=False).test_client()
     answer = send(client, "/sign-in", email="a", password="b")
     cookie = answer.headers["Set-Cookie"]
     assert cookie.startswith(f"__Host-s={SECRET};")
@@ -281,10 +281,10 @@ def test_the_sign_in_never_leads_to_another_site(visitor: FlaskClient, target: s
 
 @pytest.mark.parametrize("page", ["/people", f"/referrals/new?contact={ID}&page=2"])
 def test_an_ended_session_leads_to_the_sign_in_and_back_to_the_page(
-    played: PlayedServices, client: FlaskClient, page: str
+    fakes: FakePageServices, client: FlaskClient, page: str
 ) -> None:
     client.application.extensions["exchange"].forget(SECRET)
-    played.answers["IssueToken"] = errors.Unauthenticated("session_ended")
+    fakes.answers["IssueToken"] = errors.Unauthenticated("session_ended")
     answer = client.get(page)
     assert "s=;" in answer.headers["Set-Cookie"]
     sign_in = client.get(answer.location).text
@@ -303,25 +303,25 @@ def test_the_link_of_an_open_page_to_the_sign_in_leads_back_to_the_page(
 
 
 def test_a_session_whose_token_a_service_refuses_leads_to_the_sign_in_and_not_back_at_once(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     """Checks the case of a wrong clock: the session is known, but its tokens are not valid."""
-    played.answers["ListPeople"] = errors.Unauthenticated("token_invalid")
+    fakes.answers["ListPeople"] = errors.Unauthenticated("token_invalid")
     assert "15 minutos" in client.get("/people", follow_redirects=True).text
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_quick_exit_ends_the_session_and_leads_away(
-    played: PlayedServices, client: FlaskClient, method: str
+    fakes: FakePageServices, client: FlaskClient, method: str
 ) -> None:
     answer = client.open("/quick-exit", method=method)
     assert answer.location == EXIT
     assert "s=;" in answer.headers["Set-Cookie"]
-    assert played.last("EndSession").session_secret == SECRET
+    assert fakes.last("EndSession").session_secret == SECRET
     assert client.get("/today").status_code == 302
 
 
-def test_c13_quick_exit_keeps_the_device_cookie_that_protects_her_from_strangers_guesses(
+def test_quick_exit_keeps_the_device_cookie_that_protects_her_from_strangers_guesses(
     visitor: FlaskClient,
 ) -> None:
     assert send(visitor, "/my-referral", reference="7QK4M2X7", pin="4821").status_code == 200
@@ -336,10 +336,10 @@ def test_c13_quick_exit_keeps_the_device_cookie_that_protects_her_from_strangers
     [errors.Unavailable("service_unreachable"), ServiceFault("INTERNAL"), RuntimeError("anything")],
 )
 def test_quick_exit_leads_away_whatever_is_broken(
-    played: PlayedServices, client: FlaskClient, fault: Exception
+    fakes: FakePageServices, client: FlaskClient, fault: Exception
 ) -> None:
     client.application.extensions["exchange"].forget(SECRET)
-    played.answers["EndSession"] = played.answers["IssueToken"] = fault
+    fakes.answers["EndSession"] = fakes.answers["IssueToken"] = fault
     answer = client.get("/quick-exit")
     assert answer.location == EXIT
     assert "s=;" in answer.headers["Set-Cookie"]
@@ -359,18 +359,18 @@ def test_quick_exit_leads_away_whatever_is_broken(
     ],
 )
 def test_each_refusal_is_a_page_in_words_without_the_code_of_the_reason(
-    played: PlayedServices, client: FlaskClient, refusal: errors.Refusal, status: int
+    fakes: FakePageServices, client: FlaskClient, refusal: errors.Refusal, status: int
 ) -> None:
-    played.answers["ListPeople"] = refusal
+    fakes.answers["ListPeople"] = refusal
     answer = client.get("/people")
     assert (answer.status_code, "<h1>" in answer.text) == (status, True)
     assert refusal.reason not in answer.text
 
 
 def test_a_fault_shows_its_number_and_nothing_else(
-    played: PlayedServices, client: FlaskClient, capsys: pytest.CaptureFixture[str]
+    fakes: FakePageServices, client: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    played.answers["ListPeople"] = RuntimeError("María López, Chinandega")
+    fakes.answers["ListPeople"] = RuntimeError("María López, Chinandega")
     answer = client.get("/people")
     text = answer.text + "".join(capsys.readouterr())
     assert answer.status_code == 500
@@ -390,12 +390,12 @@ def test_the_log_contains_the_route_and_no_more(
 
 
 def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     assert "Todas las partes responden." in visitor.get("/status").text
-    played.standings["partners"] = Standing(answers=True, ready=False, publishes=False)
-    played.standings["referrals"] = Standing(answers=False, ready=False, publishes=False)
-    played.standings["notifications"] = Standing(answers=True, ready=True, publishes=False)
+    fakes.standings["partners"] = Standing(answers=True, ready=False, publishes=False)
+    fakes.standings["referrals"] = Standing(answers=False, ready=False, publishes=False)
+    fakes.standings["notifications"] = Standing(answers=True, ready=True, publishes=False)
     assert visitor.get("/healthz").json == {"status": "alive"}
     readiness = visitor.get("/readyz")
     assert (readiness.status_code, readiness.json) == (200, {"status": "ready"})
@@ -418,9 +418,9 @@ def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(
     ],
 )
 def test_the_status_page_names_a_service_that_holds_received_facts(
-    played: PlayedServices, visitor: FlaskClient, language: str, pill: str, sentence: str
+    fakes: FakePageServices, visitor: FlaskClient, language: str, pill: str, sentence: str
 ) -> None:
-    played.standings["notifications"] = Standing(
+    fakes.standings["notifications"] = Standing(
         answers=True, ready=True, publishes=False, holds=True
     )
     page = visitor.get(f"/status?lang={language}").text
@@ -461,9 +461,9 @@ def test_a_service_that_receives_no_facts_is_not_reported_as_holding_any() -> No
     ],
 )
 def test_a_form_whose_answer_got_lost_is_not_reported_as_unsaved(
-    played: PlayedServices, client: FlaskClient, reason: str, status: int, sentence: str
+    fakes: FakePageServices, client: FlaskClient, reason: str, status: int, sentence: str
 ) -> None:
-    played.answers["SearchServices"] = errors.Unavailable(reason)
+    fakes.answers["SearchServices"] = errors.Unavailable(reason)
     answer = send(client, "/directory", words="albergue")
     assert (answer.status_code, sentence in answer.text, "Retry-After" in answer.headers) == (
         status,

@@ -29,7 +29,7 @@ from tests.gateway.api_gateway import ID, OUTPUTS
 from tests.gateway.pages_gateway import (
     EXIT,
     SECRET,
-    PlayedServices,
+    FakePageServices,
     enter,
     pages,
     routes,
@@ -62,7 +62,7 @@ ROLES = ("", "worker", "operator", "manager", "coordinator", "auditor")  # "": a
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
-    with served(pages(PlayedServices())) as address:
+    with served(pages(FakePageServices())) as address:
         yield address
 
 
@@ -98,7 +98,7 @@ def all_pages() -> tuple[tuple[str, access.Access], ...]:
         "referral_new.resume",
     }
     skipped |= {"figures.table", "figures.pilot_table", "campaigns.printed", "knowledge.printed"}
-    app = pages(PlayedServices())
+    app = pages(FakePageServices())
     accesses = [
         (path, access.declaration_of(app, endpoint))
         for endpoint, path in routes(app)
@@ -121,10 +121,10 @@ def paths(signed: bool, role: str = "") -> list[str]:
 
 def site_of(role: str) -> Flask:
     """Returns the site as a person with only this role sees it."""
-    played = PlayedServices()
+    fakes = FakePageServices()
     if role:
-        played.answers["IssueToken"] = signed_in(contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
-    return pages(played)
+        fakes.answers["IssueToken"] = signed_in(contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
+    return pages(fakes)
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,10 @@ def test_axe_finds_nothing_in_both_schemes_and_nothing_overflows(
 
 
 def test_axe_finds_nothing_on_the_question_that_has_no_address_of_its_own(browser: Browser) -> None:
-    played = PlayedServices(
+    fakes = FakePageServices(
         {"GetContact": c.Contact(id=ID, need_code="HOU.EMG", urgency=r.URGENCY_URGENT)}
     )
-    with served(pages(played)) as site:
+    with served(pages(fakes)) as site:
         assert faults_of(browser, site, [f"/referrals/new?contact={ID}"], signed=True) == []
 
 
@@ -199,7 +199,7 @@ def faults_shown(page: Page) -> list[str]:
 
 @pytest.mark.timeout(300)  # the first run on a machine downloads the checker
 def test_every_page_is_valid_html() -> None:
-    app = pages(PlayedServices())
+    app = pages(FakePageServices())
     visitor, worker = app.test_client(), enter(app.test_client())
     answers = {
         path: (visitor if page.is_public else worker).get(path) for path, page in all_pages()
@@ -220,7 +220,7 @@ def answers_to_forms() -> dict[str, str]:
     Each form is sent filled in, empty, and so that it is refused; then the forms in the answers are
     sent, as long as the answers contain further questions. Redirects are left out.
     """
-    accepting = pages(PlayedServices())
+    accepting = pages(FakePageServices())
     apps = {"filled in": accepting, "empty": accepting, "refused": pages(RefusingServices())}
     answers: dict[str, str] = {}
     # forms that are on every page, like the sign-out, are sent from one page
@@ -288,7 +288,7 @@ def fields_of(form: str, *, hidden_only: bool) -> MultiDict[str, str]:
     return fields
 
 
-class RefusingServices(PlayedServices):
+class RefusingServices(FakePageServices):
     """Services that answer every read and refuse every write."""
 
     def __post_init__(self) -> None:
@@ -489,11 +489,11 @@ def test_a_long_address_stays_within_a_narrow_phone(browser: Browser) -> None:
         email=f"{'persona.' * 7}x@{'casa-de-acogida.' * 4}example",
         roles=[contract_pb2.ROLE_WORKER],
     )
-    played = PlayedServices(
+    fakes = FakePageServices(
         {"ListInvitations": m.ListInvitationsResponse(invitations=[invitation])}
     )
     phone = {"width": 320, "height": 740}
-    with served(pages(played)) as address, open_window(browser, address, viewport=phone) as page:
+    with served(pages(fakes)) as address, open_window(browser, address, viewport=phone) as page:
         page.goto(f"{address}/members")
         assert invitation.email in page.content()
         assert page.evaluate("document.documentElement.scrollWidth") == 320

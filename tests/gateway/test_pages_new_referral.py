@@ -17,7 +17,7 @@ from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.pages_gateway import ID, SECRET, PlayedServices, missing, signed_in, token_of
+from tests.gateway.pages_gateway import ID, SECRET, FakePageServices, missing, signed_in, token_of
 from tests.gateway.referral_questions import (
     NEW_REFERRAL,
     OTHER_ID,
@@ -34,12 +34,12 @@ from tests.gateway.referral_questions import (
 
 
 @pytest.fixture
-def played() -> PlayedServices:
+def fakes() -> FakePageServices:
     return services_with_draft()
 
 
 def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     question_pages = [client.get(NEW_REFERRAL)]
     for answers in (
@@ -59,9 +59,9 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
         "services 6/6",
     ]
     assert {"CreatePerson", "CreateReferral", "UpdateReferral"}.isdisjoint(
-        rpc for rpc, _, _ in played.calls
+        rpc for rpc, _, _ in fakes.calls
     )
-    match_request = played.last("MatchServices")
+    match_request = fakes.last("MatchServices")
     assert (match_request.need_code, match_request.age, match_request.gender) == (
         "HOU.EMG",
         19,
@@ -69,7 +69,7 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
     )
     assert answer(client, question_pages[-1], service_id=ID).location == f"/referrals/{ID}/consent"
     file, referral, update = (
-        played.last(rpc) for rpc in ("CreatePerson", "CreateReferral", "UpdateReferral")
+        fakes.last(rpc) for rpc in ("CreatePerson", "CreateReferral", "UpdateReferral")
     )
     assert (file.identity, file.safe_contact.channel_code) == (p.Identity(), p.SAFE_CHANNEL_NONE)
     assert (file.coarse.age_band, file.coarse.country) == (r.AGE_BAND_18_TO_24, "NI")
@@ -84,10 +84,10 @@ def test_questions_come_one_by_one_and_choosing_a_service_creates_file_and_draft
 
 
 def test_services_that_do_not_fit_are_not_described_as_missing_and_are_shown_at_once(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     group = d.Service(id=OTHER_ID, name="Grupo de apoyo", organization_name="Fundación Tejer Redes")
-    played.answers["MatchServices"] = d.MatchServicesResponse(
+    fakes.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=group, verdict=d.VERDICT_DOES_NOT_FIT)]
     )
     page = up_to_services(client).text
@@ -118,7 +118,7 @@ def test_a_question_left_unanswered_says_what_to_do(
 
 
 def test_the_way_to_reach_her_is_the_only_required_answer_about_her(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     contact = answer(client, answer(client, up_to_urgency(client), urgency="urgent"))
     refusal = answer(client, contact)
@@ -128,7 +128,7 @@ def test_the_way_to_reach_her_is_the_only_required_answer_about_her(
     services = answer(client, unsafe, unsafe_code="nothing")
     assert question(services) == "services 6/6"
     answer(client, services, service_id=ID)
-    assert played.last("CreatePerson").safe_contact.channel_code == p.SAFE_CHANNEL_NONE
+    assert fakes.last("CreatePerson").safe_contact.channel_code == p.SAFE_CHANNEL_NONE
 
 
 @pytest.mark.parametrize(
@@ -139,12 +139,12 @@ def test_the_way_to_reach_her_is_the_only_required_answer_about_her(
     ],
 )
 def test_no_page_can_be_skipped(
-    answers: dict[str, str], page: str, played: PlayedServices, client: FlaskClient
+    answers: dict[str, str], page: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fields = {"page": "services", "service_id": ID, "need_code": "HOU.EMG", **answers}
     refusal = answer(client, client.get(NEW_REFERRAL), **fields)
     assert (refusal.status_code, fields_of(refusal)["page"]) == (422, page)
-    assert played.requests("CreatePerson") == []
+    assert fakes.requests("CreatePerson") == []
 
 
 def test_going_back_keeps_every_pages_answers(client: FlaskClient) -> None:
@@ -172,7 +172,7 @@ def test_going_back_keeps_every_pages_answers(client: FlaskClient) -> None:
 
 
 def test_an_answer_can_be_changed_from_the_last_question_and_leads_back_to_it(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     page = up_to_services(client)
     for to, answers in (("about", {"age": "16"}), ("need", {}), ("urgency", {"urgency": "normal"})):
@@ -180,7 +180,7 @@ def test_an_answer_can_be_changed_from_the_last_question_and_leads_back_to_it(
         assert question(page).startswith(to)
         page = answer(client, page, **answers)
         assert question(page) == "services 6/6"
-    assert played.last("MatchServices").age == 16
+    assert fakes.last("MatchServices").age == 16
     assert "12 a 17 años" in page.text
 
 
@@ -194,7 +194,7 @@ def test_the_enter_key_never_goes_back(client: FlaskClient) -> None:
         assert "name=" not in first_button[0]
 
 
-def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_session_that_ends_loses_no_answer(fakes: FakePageServices, client: FlaskClient) -> None:
     about = answer(client, up_to_urgency(client), urgency="urgent")
 
     def end_session(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
@@ -202,13 +202,13 @@ def test_a_session_that_ends_loses_no_answer(played: PlayedServices, client: Fla
             raise errors.Unauthenticated("session_ended")
         return signed_in(contract_pb2.ROLE_OPERATOR)
 
-    played.answers["IssueToken"] = end_session
+    fakes.answers["IssueToken"] = end_session
     client.application.extensions["exchange"].forget(SECRET)
     entrance = answer(client, about, age="19", department="NI-CI")
     assert (entrance.status_code, "HOU.EMG" in entrance.text) == (401, False)
     sealed_form = re.search(r'name="kept" value="([^"]*)"', entrance.text)
     assert sealed_form
-    played.answers["SignIn"] = m.SignInResponse(session_secret="fresh", worker=m.Worker(id=ID))
+    fakes.answers["SignIn"] = m.SignInResponse(session_secret="fresh", worker=m.Worker(id=ID))
     data = {
         "email": "a@b.demo",
         "password": "p",
@@ -233,7 +233,7 @@ def test_reloading_a_page_changes_nothing(client: FlaskClient) -> None:
     assert first_fields == second_fields
 
 
-def test_answers_in_two_tabs_do_not_mix(played: PlayedServices, client: FlaskClient) -> None:
+def test_answers_in_two_tabs_do_not_mix(fakes: FakePageServices, client: FlaskClient) -> None:
     first_tab, second_tab = up_to_urgency(client), up_to_urgency(client)
     first_tab, second_tab = (
         answer(client, first_tab, urgency="immediate"),
@@ -248,14 +248,14 @@ def test_answers_in_two_tabs_do_not_mix(played: PlayedServices, client: FlaskCli
         services = answer(client, answer(client, page, nobody_calls="1"), names_nothing="1")
         answer(client, services, service_id=ID)
         assert (
-            played.last("CreatePerson").coarse.age_band,
-            played.last("UpdateReferral").referral.urgency,
+            fakes.last("CreatePerson").coarse.age_band,
+            fakes.last("UpdateReferral").referral.urgency,
         ) == (band, urgency)
-    assert len({request.request_id for request in played.requests("CreatePerson")}) == 2
+    assert len({request.request_id for request in fakes.requests("CreatePerson")}) == 2
 
 
 def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_draft(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     page = up_to_services(client)
     answer(client, page, service_id=ID)
@@ -263,13 +263,13 @@ def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_dra
     second_page = answer(client, page, page="contact")
     answer(client, second_page, service_id=OTHER_ID)
     for rpc in ("CreatePerson", "CreateReferral"):
-        first_request, second_request = played.requests(rpc)
+        first_request, second_request = fakes.requests(rpc)
         assert first_request == second_request, "the services answer a repeated request as before"
-    assert played.last("UpdateReferral").referral.service_id == OTHER_ID
-    played.answers["GetReferral"] = draft(**SERVICE_CHOICE | {"service_id": OTHER_ID})
-    played.calls.clear()
+    assert fakes.last("UpdateReferral").referral.service_id == OTHER_ID
+    fakes.answers["GetReferral"] = draft(**SERVICE_CHOICE | {"service_id": OTHER_ID})
+    fakes.calls.clear()
     assert answer(client, second_page, service_id=OTHER_ID).status_code == 303
-    assert played.requests("UpdateReferral") == [], "the same choice is not stored twice"
+    assert fakes.requests("UpdateReferral") == [], "the same choice is not stored twice"
 
 
 @pytest.mark.parametrize("age", ["121", "-1", "diecinueve", "19,5", "1" * 12])
@@ -317,22 +317,22 @@ def test_a_birth_date_is_compared_with_the_age_of_an_earlier_question(client: Fl
     ],
 )
 def test_the_questions_begin_with_the_first_that_the_contact_leaves_open(
-    played: PlayedServices,
+    fakes: FakePageServices,
     client: FlaskClient,
     contact: c.Contact,
     first_question: str,
     back_link: str,
 ) -> None:
     contact.id, contact.etag = ID, "1"
-    played.answers["GetContact"] = contact
+    fakes.answers["GetContact"] = contact
     page = client.get(f"{NEW_REFERRAL}?contact={ID}")
     assert (question(page), back_link in page.text) == (first_question, True)
 
 
 def test_data_of_the_contact_are_not_asked_for_again(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetContact"] = c.Contact(
+    fakes.answers["GetContact"] = c.Contact(
         id=ID,
         etag="1",
         need_code="HOU.EMG",
@@ -349,16 +349,16 @@ def test_data_of_the_contact_are_not_asked_for_again(
     unsafe = answer(client, answer(client, page), nobody_calls="1")
     answer(client, answer(client, unsafe, names_nothing="1"), service_id=ID)
     assert (
-        played.last("CreateReferral").contact_id,
-        played.last("CreatePerson").contact_id,
-        played.last("UpdateReferral").referral.urgency,
+        fakes.last("CreateReferral").contact_id,
+        fakes.last("CreatePerson").contact_id,
+        fakes.last("UpdateReferral").referral.urgency,
     ) == (ID, ID, r.URGENCY_EMERGENCY)
 
 
 def test_a_language_that_nobody_recognised_stays_unknown(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetContact"] = c.Contact(
+    fakes.answers["GetContact"] = c.Contact(
         id=ID, etag="1", need_code="HOU.EMG", urgency=r.URGENCY_EMERGENCY
     )
     about = client.get(f"{NEW_REFERRAL}?contact={ID}")
@@ -367,13 +367,13 @@ def test_a_language_that_nobody_recognised_stays_unknown(
     assert fields_of(answer(client, next_page, back="1"))["language"] == ""
     unsafe = answer(client, next_page, nobody_calls="1")
     answer(client, answer(client, unsafe, names_nothing="1"), service_id=ID)
-    assert played.last("CreatePerson").coarse.language == ""
+    assert fakes.last("CreatePerson").coarse.language == ""
 
 
 def test_an_urgency_that_nobody_assessed_stays_open_until_somebody_chooses(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetContact"] = c.Contact(id=ID, etag="1", need_code="HOU.EMG")
+    fakes.answers["GetContact"] = c.Contact(id=ID, etag="1", need_code="HOU.EMG")
     page = client.get(f"{NEW_REFERRAL}?contact={ID}")
     assert "urgency" not in fields_of(page)
     refusal = answer(client, page)
@@ -381,9 +381,9 @@ def test_an_urgency_that_nobody_assessed_stays_open_until_somebody_chooses(
 
 
 def test_for_a_person_with_a_file_the_questions_about_her_are_left_out(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetPerson"] = p.Person(
+    fakes.answers["GetPerson"] = p.Person(
         id=ID, code="K7M2QX", coarse=r.CoarsePerson(age_band=r.AGE_BAND_12_TO_17, language="es")
     )
     page = client.get(f"{NEW_REFERRAL}?person={ID}")
@@ -394,11 +394,11 @@ def test_for_a_person_with_a_file_the_questions_about_her_are_left_out(
     page = answer(client, answer(client, page, need_code="HOU.EMG"), urgency="urgent")
     page = answer(client, page, names_nothing="1")
     assert question(page) == "services 4/4"
-    assert played.last("MatchServices").age == 15
+    assert fakes.last("MatchServices").age == 15
     assert answer(client, page, service_id=ID).location == f"/referrals/{ID}/contact", (
         "her file does not say how she may be reached"
     )
-    assert (played.requests("CreatePerson"), played.last("CreateReferral").person_id) == ([], ID)
+    assert (fakes.requests("CreatePerson"), fakes.last("CreateReferral").person_id) == ([], ID)
 
 
 def test_nothing_about_her_is_in_an_address(client: FlaskClient) -> None:
@@ -442,11 +442,11 @@ def test_a_services_refusal_is_shown_on_the_page_of_its_question(
     refusal: errors.Refusal,
     page_name: str,
     sentence: str,
-    played: PlayedServices,
+    fakes: FakePageServices,
     client: FlaskClient,
 ) -> None:
     page = up_to_services(client)
-    played.answers[rpc] = refusal
+    fakes.answers[rpc] = refusal
     refused_page = answer(client, page, service_id=ID if rpc == "CreatePerson" else "")
     assert (
         refused_page.status_code,
@@ -455,21 +455,21 @@ def test_a_services_refusal_is_shown_on_the_page_of_its_question(
     ) == (422, page_name, True)
 
 
-def test_b9_a_new_referral_needs_a_reason_for_being_less_urgent_than_its_contact(
-    played: PlayedServices, client: FlaskClient
+def test_a_new_referral_needs_a_reason_for_being_less_urgent_than_its_contact(
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetContact"] = c.Contact(
+    fakes.answers["GetContact"] = c.Contact(
         id=ID, etag="1", need_code="HOU.EMG", urgency=r.URGENCY_IMMEDIATE
     )
     page = answer(client, client.get(f"{NEW_REFERRAL}?contact={ID}"), age="19")
     page = answer(client, answer(client, page, channel_code="none"), names_nothing="1")
-    played.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
+    fakes.answers["UpdateReferral"] = errors.Invalid(("urgency_reason_code", "required"))
     refusal = answer(client, page, service_id=ID, urgency="urgent")
     assert (refusal.status_code, fields_of(refusal)["page"]) == (422, "urgency")
     assert 'name="urgency_reason_code" value="danger_passed"' in refusal.text
-    played.answers["UpdateReferral"] = draft(**SERVICE_CHOICE)
+    fakes.answers["UpdateReferral"] = draft(**SERVICE_CHOICE)
     page = answer(client, refusal, urgency="urgent", urgency_reason_code="danger_passed")
     answer(client, page, service_id=ID)
     assert (
-        played.last("UpdateReferral").referral.urgency_reason_code == r.URGENCY_REASON_DANGER_PASSED
+        fakes.last("UpdateReferral").referral.urgency_reason_code == r.URGENCY_REASON_DANGER_PASSED
     )

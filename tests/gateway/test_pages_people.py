@@ -17,7 +17,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.parts import person_form
 from tests.gateway.pages_gateway import (
     ID,
-    PlayedServices,
+    FakePageServices,
     missing,
     referral,
     send,
@@ -31,7 +31,7 @@ OPEN_ID, OTHER_ID, ENDED_ID = ("b" * 32, "c" * 32, "d" * 32)
 
 
 @pytest.fixture
-def played() -> PlayedServices:
+def fakes() -> FakePageServices:
     receipts = [
         p.Receipt(
             id=identifier,
@@ -43,7 +43,7 @@ def played() -> PlayedServices:
         )
         for identifier in (OPEN_ID, OTHER_ID, ENDED_ID)
     ]
-    return PlayedServices(
+    return FakePageServices(
         {
             "GetPerson": p.Person(id=ID, code="MFSA9D", organization_id=ID, etag="1"),
             "ListReceipts": p.ListReceiptsResponse(receipts=receipts),
@@ -58,41 +58,41 @@ def form_fields(page: str, target: str) -> dict[str, str]:
 
 
 def test_one_consent_can_be_ended_on_the_page_that_shows_who_knows_what(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     page = client.get(f"/people/{ID}").text
     assert f"/people/receipts/{ENDED_ID}/withdraw" not in page, (
         "an ended consent cannot be ended again"
     )
     to = f"/people/receipts/{OPEN_ID}/withdraw"
-    played.answers["WithdrawReceipt"] = p.Receipt(id=OPEN_ID, person_id=ID)
+    fakes.answers["WithdrawReceipt"] = p.Receipt(id=OPEN_ID, person_id=ID)
     answer = client.post(to, data=form_fields(page, to))
     assert (answer.status_code, answer.location) == (303, f"/people/{ID}?done=receipt_withdrawn")
-    assert [request.id for request in played.requests("WithdrawReceipt")] == [OPEN_ID]
+    assert [request.id for request in fakes.requests("WithdrawReceipt")] == [OPEN_ID]
 
 
 def test_everything_is_withdrawn_by_one_call_which_is_repeated_if_the_form_is_sent_again(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     to = f"/people/{ID}/withdraw"
     fields = form_fields(client.get(f"/people/{ID}").text, to)
-    played.answers["WithdrawAllReceipts"] = errors.Unavailable("store_unavailable")
+    fakes.answers["WithdrawAllReceipts"] = errors.Unavailable("store_unavailable")
     assert client.post(to, data=fields).status_code == 503
-    played.answers["WithdrawAllReceipts"] = p.ListReceiptsResponse()
-    played.calls.clear()
+    fakes.answers["WithdrawAllReceipts"] = p.ListReceiptsResponse()
+    fakes.calls.clear()
     answer = client.post(to, data=fields)
     assert (answer.status_code, answer.location) == (303, f"/people/{ID}?done=receipts_withdrawn")
     request = p.WithdrawAllReceiptsRequest(id=ID, request_id=fields["request_id"])
-    assert [message for rpc, message, _ in played.calls if "Withdraw" in rpc] == [request]
-    assert not played.requests("ListReferrals"), "the service finds what was asked for her"
+    assert [message for rpc, message, _ in fakes.calls if "Withdraw" in rpc] == [request]
+    assert not fakes.requests("ListReferrals"), "the service finds what was asked for her"
 
 
 def test_everything_can_be_withdrawn_also_when_one_consent_is_left(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     """Drafts, open needs and agreed calls don't end with a single consent."""
     receipts = p.ListReceiptsResponse(receipts=[p.Receipt(id=OPEN_ID, until_time=FUTURE)])
-    played.answers["ListReceipts"] = receipts
+    fakes.answers["ListReceipts"] = receipts
     page = client.get(f"/people/{ID}").text
     assert not missing(page, f"/people/{ID}/withdraw", "Retirar 1 permiso")
     receipts.receipts[0].withdraw_time.CopyFrom(FUTURE)
@@ -100,21 +100,21 @@ def test_everything_can_be_withdrawn_also_when_one_consent_is_left(
 
 
 def test_withdrawals_and_erasures_are_promised_as_far_as_they_reach(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     page = client.get(f"/people/{ID}").text
     assert missing(page, "La suya conserva el expediente.", "El acceso de todos termina") == [
         "El acceso de todos termina"
     ]
-    played.answers["GetErasure"] = errors.NotFound()
+    fakes.answers["GetErasure"] = errors.NotFound()
     page = client.get(f"/people/{ID}/erasure").text
     assert missing(page, "y quienes recibieron las que terminaron antes") == []
 
 
 def test_an_organisation_that_does_not_hold_a_file_ends_no_consent_from_it(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetPerson"] = p.Person(id=ID, code="MFSA9D", organization_id="e" * 32, etag="1")
+    fakes.answers["GetPerson"] = p.Person(id=ID, code="MFSA9D", organization_id="e" * 32, etag="1")
     assert "/withdraw" not in client.get(f"/people/{ID}").text
 
 
@@ -126,32 +126,32 @@ def test_a_file_is_searched_for_by_a_form_that_is_posted(client: FlaskClient) ->
 
 
 def test_the_list_of_accesses_is_complete_and_reading_it_is_no_access(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     reading = p.Reading(
         organization_id=ID, actor_id=ID, field_groups=[p.FIELD_GROUP_CONTACT], allowed=True
     )
-    played.answers["ListReadings"] = p.ListReadingsResponse(
+    fakes.answers["ListReadings"] = p.ListReadingsResponse(
         readings=[reading], next_page_token="older"
     )
     assert f"/people/{ID}/readings?page=older" in client.get(f"/people/{ID}").text
-    played.calls.clear()
+    fakes.calls.clear()
     page = client.get(f"/people/{ID}/readings?page=older").text
     assert "page=older" in page, "there is a link to the next page"
     assert "Casa Puentes" in page
-    assert played.last("ListReadings").page_token == "older"
-    assert played.requests("GetPerson") == []
+    assert fakes.last("ListReadings").page_token == "older"
+    assert fakes.requests("GetPerson") == []
 
 
 def test_a_decision_that_waits_for_another_person_is_linked_from_the_files_and_from_its_notice(
-    client: FlaskClient, played: PlayedServices
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     kind, time = "receipt_proposed", Timestamp(seconds=1_774_000_000)
     waiting_receipt = p.Receipt(id=OTHER_ID, giver_code=p.GIVER_BEST_INTEREST, create_time=time)
-    played.answers["ListProposedReceipts"] = p.ListReceiptsResponse(receipts=[waiting_receipt])
+    fakes.answers["ListProposedReceipts"] = p.ListReceiptsResponse(receipts=[waiting_receipt])
     assert f"/people/receipts/{OTHER_ID}" in client.get("/people").text
     message = n.Message(id=ID, kind=kind, text="Una decisión espera.", create_time=time)
-    played.answers["ListMessages"] = n.ListMessagesResponse(messages=[message])
+    fakes.answers["ListMessages"] = n.ListMessagesResponse(messages=[message])
     assert f'value="{kind}"' in client.get("/inbox").text
     assert send(client, "/inbox", f"/inbox/{ID}/read", kind=kind).location == "/people"
 
@@ -163,9 +163,9 @@ def test_the_safe_contact_plan_comes_first_in_her_file(client: FlaskClient) -> N
 
 
 def test_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
-    client = signed_in_as(played, contract_pb2.ROLE_WORKER)
+    client = signed_in_as(fakes, contract_pb2.ROLE_WORKER)
     sealed_plan = p.SafeContact(
         channel_code=p.SAFE_CHANNEL_PHONE, hours="de noche", code_word="mango", never_say="refugio"
     )
@@ -178,7 +178,7 @@ def test_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(
         )
         return p.Person(id=ID, code="MFSA9D", organization_id=ID, etag="1", safe_contact=plan)
 
-    played.answers["GetPerson"] = get
+    fakes.answers["GetPerson"] = get
     page = client.get(f"/people/{ID}").text
     plan_only = ("mango", "de noche", "refugio", f'action="/people/{ID}/safe-contact"')
     assert missing(page, *plan_only) == [*plan_only]
@@ -189,11 +189,11 @@ def test_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(
         f"/referrals/new?person={ID}",
     ):
         client.get(path)
-    assert all(request.outline_only for request in played.requests("GetPerson"))
+    assert all(request.outline_only for request in fakes.requests("GetPerson"))
     to = f"/people/{ID}/safe-contact/open"
     opened_page = client.post(to, data=form_fields(page, to + "#safe")).text
     assert missing(opened_page, *plan_only) == []
-    assert not played.last("GetPerson").outline_only
+    assert not fakes.last("GetPerson").outline_only
 
 
 @pytest.mark.parametrize(
@@ -201,14 +201,14 @@ def test_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(
     [([], True), ([contract_pb2.ROLE_COORDINATOR], False), ([contract_pb2.ROLE_AUDITOR], False)],
 )
 def test_sealed_data_are_offered_only_to_a_worker_who_may_open_them(
-    played: PlayedServices,
+    fakes: FakePageServices,
     overseeing_roles: list[contract_pb2.Role.ValueType],
     is_offered: bool,
 ) -> None:
     plan = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE)
-    played.answers["GetPerson"] = p.Person(id=ID, organization_id=ID, safe_contact=plan)
-    played.answers["GetReferral"] = r.Referral(id=ID, state=r.STATE_DRAFT, person_id=ID)
-    client = signed_in_as(played, contract_pb2.ROLE_WORKER, *overseeing_roles)
+    fakes.answers["GetPerson"] = p.Person(id=ID, organization_id=ID, safe_contact=plan)
+    fakes.answers["GetReferral"] = r.Referral(id=ID, state=r.STATE_DRAFT, person_id=ID)
+    client = signed_in_as(fakes, contract_pb2.ROLE_WORKER, *overseeing_roles)
     pages = client.get(f"/people/{ID}").text + client.get(f"/referrals/{ID}/check").text
     offers = (
         f'action="/people/{ID}/safe-contact/open',
@@ -233,18 +233,18 @@ def test_sealed_data_are_offered_only_to_a_worker_who_may_open_them(
     ],
 )
 def test_an_age_in_years_is_stored_as_its_band(
-    played: PlayedServices, client: FlaskClient, years: int, band: r.AgeBand.ValueType
+    fakes: FakePageServices, client: FlaskClient, years: int, band: r.AgeBand.ValueType
 ) -> None:
     send(client, "/people/new", channel_code="none", age=str(years))
-    assert played.last("CreatePerson").coarse.age_band == band
+    assert fakes.last("CreatePerson").coarse.age_band == band
 
 
 @pytest.mark.parametrize(("department", "country"), [("", "NI"), ("MX-BCN", "MX")])
 def test_a_new_file_has_the_country_of_the_department_where_the_person_is(
-    played: PlayedServices, client: FlaskClient, department: str, country: str
+    fakes: FakePageServices, client: FlaskClient, department: str, country: str
 ) -> None:
     send(client, "/people/new", channel_code="none", department=department)
-    assert played.last("CreatePerson").coarse.country == country
+    assert fakes.last("CreatePerson").coarse.country == country
 
 
 @pytest.mark.parametrize(
@@ -259,30 +259,30 @@ def test_a_new_file_has_the_country_of_the_department_where_the_person_is(
     ],
 )
 def test_a_birth_date_does_not_silently_replace_the_stated_age(
-    fields: dict[str, str], is_refused: bool, played: PlayedServices, client: FlaskClient
+    fields: dict[str, str], is_refused: bool, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     date = birth_date(client, 18)
     answer = send(client, "/people/new", channel_code="none", birth_date=date, **fields)
     assert ("no coincide con la edad" in answer.text) == is_refused
-    assert len(played.requests("CreatePerson")) == (not is_refused)
+    assert len(fakes.requests("CreatePerson")) == (not is_refused)
 
 
 def test_contradictory_years_and_age_band_are_refused(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     answer = send(client, "/people/new", channel_code="none", age="17", age_band="18-24")
     assert (answer.status_code, 'href="#age_band"' in answer.text) == (422, True)
-    assert played.requests("CreatePerson") == []
+    assert fakes.requests("CreatePerson") == []
     second_answer = send(client, "/people/new", channel_code="none", age="17", age_band="12-17")
     assert second_answer.status_code == 303
     send(client, "/people/new", channel_code="none", age_band="60+")
-    assert played.last("CreatePerson").coarse.age_band == r.AGE_BAND_60_AND_OVER
+    assert fakes.last("CreatePerson").coarse.age_band == r.AGE_BAND_60_AND_OVER
 
 
 def test_an_empty_correction_of_an_identity_opens_its_form_again_with_the_reason(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["UpdateIdentity"] = errors.Invalid(("identity", "required"))
+    fakes.answers["UpdateIdentity"] = errors.Invalid(("identity", "required"))
     refused = send(client, f"/people/{ID}", f"/people/{ID}/identity")
     assert refused.status_code == 422
     assert "Completar o corregir: escriba por lo menos un dato" in refused.text
@@ -293,7 +293,7 @@ def test_an_empty_correction_of_an_identity_opens_its_form_again_with_the_reason
 
 
 def test_a_field_of_an_identity_is_removed_only_if_the_worker_chose_it(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     path = f"/people/{ID}/identity"
     empty = dict.fromkeys(person_form.IDENTITY, "")
@@ -303,7 +303,7 @@ def test_a_field_of_an_identity_is_removed_only_if_the_worker_chose_it(
     send(client, f"/people/{ID}", path, **empty)
     assert [
         (list(request.update_mask.paths), request.identity)
-        for request in played.requests("UpdateIdentity")
+        for request in fakes.requests("UpdateIdentity")
     ] == [
         (["given_name", "family_name"], p.Identity(given_name="Ana", family_name="Ruiz")),
         (["family_name", "phone"], p.Identity(family_name="Ruiz")),
@@ -312,9 +312,9 @@ def test_a_field_of_an_identity_is_removed_only_if_the_worker_chose_it(
 
 
 def test_a_refused_removal_shows_what_the_worker_chose(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["UpdateIdentity"] = errors.Invalid(("identity.birth_date", "required"))
+    fakes.answers["UpdateIdentity"] = errors.Invalid(("identity.birth_date", "required"))
     path = f"/people/{ID}/identity"
     refused = send(client, f"/people/{ID}", path, cleared_fields=["birth_date"])
     assert refused.status_code == 422
@@ -325,36 +325,36 @@ def test_a_refused_removal_shows_what_the_worker_chose(
 
 
 def test_a_birth_date_that_makes_a_child_an_adult_is_sent_again_with_an_acknowledgement(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     path, fields = f"/people/{ID}/identity", {"birth_date": "2001-05-04"}
     assert 'value="adulthood_changes"' not in client.get(f"/people/{ID}").text
-    played.answers["UpdateIdentity"] = errors.Conflict("adulthood_changes")
+    fakes.answers["UpdateIdentity"] = errors.Conflict("adulthood_changes")
     refused = send(client, f"/people/{ID}", path, **fields)
     assert (refused.status_code, 'value="adulthood_changes"' in refused.text) == (422, True)
     send(client, f"/people/{ID}", path, **fields, acknowledged_codes="adulthood_changes")
-    request = played.last("UpdateIdentity")
+    request = fakes.last("UpdateIdentity")
     assert list(request.acknowledged_codes) == [r.ACKNOWLEDGEMENT_ADULTHOOD_CHANGES]
     assert list(request.update_mask.paths) == ["birth_date"]
 
 
 def test_a_number_of_relatives_that_cannot_be_read_changes_no_file(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     for page, path in ((f"/people/{ID}", f"/people/{ID}/coarse"), ("/people/new", "/people/new")):
         refusal = send(client, page, path, dependants="3 hijos", channel_code="phone")
         assert (refusal.status_code, 'href="#dependants"' in refusal.text) == (422, True), path
-    assert played.requests("UpdatePerson") == played.requests("CreatePerson") == []
+    assert fakes.requests("UpdatePerson") == fakes.requests("CreatePerson") == []
 
 
 @pytest.mark.parametrize(
     ("role", "status"), [(contract_pb2.ROLE_WORKER, 200), (contract_pb2.ROLE_MANAGER, 404)]
 )
 def test_a_referral_links_to_the_file_only_for_a_reader_who_may_open_files(
-    played: PlayedServices, role: contract_pb2.Role.ValueType, status: int
+    fakes: FakePageServices, role: contract_pb2.Role.ValueType, status: int
 ) -> None:
-    played.answers["GetReferral"] = referral(side=r.SIDE_SENDER)
-    reader = signed_in_as(played, role)
+    fakes.answers["GetReferral"] = referral(side=r.SIDE_SENDER)
+    reader = signed_in_as(fakes, role)
     assert reader.get(f"/people/{ID}").status_code == status
     has_link = f'href="/people/{ID}"' in reader.get(f"/referrals/{ID}").text
     assert has_link == (status == 200)

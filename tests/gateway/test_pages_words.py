@@ -19,7 +19,7 @@ from services.gateway.site.parts import due, steps
 from services.notifications.domain import notices
 from services.partners.directory.domain import matching
 from services.referrals.referrals.domain import lifecycle
-from tests.gateway.pages_gateway import ID, PlayedServices, enter, missing, pages
+from tests.gateway.pages_gateway import ID, FakePageServices, enter, missing, pages
 from tests.rights_table import services_of
 from tests.words import SERVICES
 
@@ -40,7 +40,7 @@ QUESTIONS = [question for form in steps.STEPS.values() for question in form.asks
     ("language", "word"), [("es", "Cerrar la sesión"), ("en", "Sign out"), ("fr", "Se déconnecter")]
 )
 def test_a_page_is_in_the_requested_language(language: str, word: str) -> None:
-    client = enter(pages(PlayedServices()).test_client())
+    client = enter(pages(FakePageServices()).test_client())
     page = client.get(f"/today?lang={language}").text
     assert missing(page, f'<html lang="{language}"', word) == []
     assert f'<html lang="{language}"' in client.get("/people").text, (
@@ -49,7 +49,7 @@ def test_a_page_is_in_the_requested_language(language: str, word: str) -> None:
 
 
 def test_a_public_page_is_in_the_browsers_language_and_its_links_keep_a_chosen_one() -> None:
-    client = pages(PlayedServices()).test_client()
+    client = pages(FakePageServices()).test_client()
     page = client.get("/?lang=fr").text
     assert missing(page, "/my-referral?lang=fr", "/sign-in?lang=fr") == []
     for languages, expected in (("en-GB,en;q=0.8", "en"), ("fr-CA,en", "fr"), ("de", "es")):
@@ -149,7 +149,7 @@ def test_every_question_that_can_be_refused_has_its_words() -> None:
     ],
 )
 def test_a_refused_field_says_what_to_do_about_it(reason: str, field: str, expected: str) -> None:
-    with pages(PlayedServices()).test_request_context("/"):
+    with pages(FakePageServices()).test_request_context("/"):
         assert expected in words.violation(reason, field)
 
 
@@ -179,7 +179,7 @@ def test_every_conflict_of_the_services_has_words_that_say_what_to_do() -> None:
     ],
 )
 def test_a_length_of_time_is_worded_as_people_say_it(length: timedelta, expected: str) -> None:
-    with pages(PlayedServices()).test_request_context("/"):
+    with pages(FakePageServices()).test_request_context("/"):
         assert i18n.span(length) == expected
 
 
@@ -195,7 +195,7 @@ def test_a_length_of_time_is_worded_as_people_say_it(length: timedelta, expected
 def test_the_first_day_of_a_month_is_written_as_the_language_writes_it(
     language: str, day: str, expected: str
 ) -> None:
-    with pages(PlayedServices()).test_request_context(f"/?lang={language}"):
+    with pages(FakePageServices()).test_request_context(f"/?lang={language}"):
         assert i18n.full_date(day) == expected
         assert i18n.format_time(datetime.fromisoformat(f"{day}T12:00Z"), "d MMM y") == expected
 
@@ -224,7 +224,7 @@ def test_french_texts_have_no_breaking_space_beside_a_mark_and_no_straight_apost
 
 
 def test_an_empty_required_field_says_what_to_do() -> None:
-    with pages(PlayedServices()).test_request_context("/"):
+    with pages(FakePageServices()).test_request_context("/"):
         assert words.violation("required", "channel_code") == "elija cómo se la puede contactar"
     required_names = {question.name for question in QUESTIONS if question.required}
     assert required_names - vocabulary.TABLES["missing"].keys() == set()
@@ -252,7 +252,7 @@ def clock(
 
 
 def test_a_clock_empties_and_states_the_time_left() -> None:
-    with pages(PlayedServices()).test_request_context("/"):
+    with pages(FakePageServices()).test_request_context("/"):
         deadlines = [
             due.of_clock(clock(timedelta(hours=-hours), end))
             for hours, end in (
@@ -307,10 +307,10 @@ def test_the_page_states_both_deadlines_of_an_answer_that_the_service_gives(
     decision = r.PolicyDeadline(
         urgency=r.URGENCY_IMMEDIATE, clock=r.CLOCK_KIND_DECIDE, seconds=7 * 60
     )
-    played = PlayedServices(
+    fakes = FakePageServices(
         {"GetDeadlinePolicy": r.DeadlinePolicy(deadlines=[decision, acknowledgement])}
     )
-    page = enter(pages(played).test_client()).get(f"/referrals/{ID}/urgency?lang={language}").text
+    page = enter(pages(fakes).test_client()).get(f"/referrals/{ID}/urgency?lang={language}").text
     assert expected in page
 
 
@@ -322,7 +322,7 @@ def test_the_clock_that_is_shown_is_the_earliest_running_one() -> None:
             clock(timedelta(hours=-1), timedelta(hours=2), r.CLOCK_KIND_FIRST_CONTACT),
         ]
     )
-    with pages(PlayedServices()).test_request_context("/"):
+    with pages(FakePageServices()).test_request_context("/"):
         deadline = due.due(referral)
         assert deadline is not None
         assert deadline.act == "primer contacto"
@@ -344,7 +344,7 @@ def test_planned_events_are_shown_until_they_have_happened() -> None:
         ({"appointment_time": past}, False, []),
     ]
     for times, live, expected in cases:
-        with pages(PlayedServices()).test_request_context("/"):
+        with pages(FakePageServices()).test_request_context("/"):
             events = due.planned_events(r.Referral(live=live, **times))
         assert [(event, is_over) for event, _time, is_over in events] == expected
 
@@ -361,7 +361,7 @@ def test_planned_events_are_shown_until_they_have_happened() -> None:
 def test_the_history_words_a_reason_as_the_form_of_its_step_does(
     verb: str, reason: str, expected: str
 ) -> None:
-    with pages(PlayedServices()).test_request_context("/"):
+    with pages(FakePageServices()).test_request_context("/"):
         assert steps.reason_text(r.ReferralEvent(verb=verb, reason_code=reason)) == expected
 
 
@@ -380,7 +380,7 @@ def test_the_history_words_a_reason_as_the_form_of_its_step_does(
     ],
 )
 def test_the_primary_button_is_the_main_step(main_step: str, label: str, post: bool) -> None:
-    with pages(PlayedServices()).test_request_context("/"):
+    with pages(FakePageServices()).test_request_context("/"):
         step = steps.next_step(r.Referral(id="x", main_step=main_step))
         assert step is not None
         assert (step["label"], step.get("post", False)) == (label, post)
@@ -390,7 +390,7 @@ def test_every_main_step_of_the_service_has_a_button() -> None:
     main_verbs = {transition.verb for transition in lifecycle.TRANSITIONS if transition.main} | {
         lifecycle.REFER_AGAIN
     }
-    with pages(PlayedServices()).test_request_context("/"):
+    with pages(FakePageServices()).test_request_context("/"):
         assert all(steps.next_step(r.Referral(id="x", main_step=step)) for step in main_verbs)
         assert steps.next_step(r.Referral(id="x", main_step="newer_than_this_gateway")) is None
 
@@ -415,7 +415,7 @@ def test_the_other_sides_turn_is_stated_and_has_no_button() -> None:
                 sender_organization_id="a",
                 receiver_organization_id="b",
             )
-            with pages(PlayedServices()).test_request_context("/"):
+            with pages(FakePageServices()).test_request_context("/"):
                 assert steps.who_acts(referral, names) == sentence
                 assert steps.next_step(referral) is None
 

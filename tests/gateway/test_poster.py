@@ -10,7 +10,7 @@ from protos.partners.v1.directory_pb2 import Hotline, ListHotlinesResponse
 from protos.referrals.v1 import campaigns_pb2 as pb
 from protos.referrals.v1 import contacts_pb2 as c
 from services.gateway.site.parts import poster
-from tests.gateway.pages_gateway import PlayedServices, missing, pages
+from tests.gateway.pages_gateway import FakePageServices, missing, pages
 
 WORDS = poster.Words(
     language="es",
@@ -47,7 +47,7 @@ def test_nothing_on_the_poster_lies_outside_the_paper_or_on_something_else() -> 
 
 
 def test_all_text_of_the_poster_is_in_both_formats() -> None:
-    with pages(PlayedServices()).app_context():
+    with pages(FakePageServices()).app_context():
         a4, a3 = poster.svg(WORDS, "A4"), poster.svg(WORDS, "A3")
     assert [line.text for line in LINES if line.text not in a4] == []
     assert 'width="210.0mm" height="297.0mm"' in a4
@@ -58,14 +58,14 @@ def test_all_text_of_the_poster_is_in_both_formats() -> None:
 
 def test_markup_in_a_name_stays_text() -> None:
     words = poster.Words(**{**vars(WORDS), "title": "<script>&"})
-    with pages(PlayedServices()).app_context():
+    with pages(FakePageServices()).app_context():
         assert "<script>" not in poster.svg(words, "A4")
     assert poster.pdf(words, "A4").startswith(b"%PDF-")
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices(
+def fakes() -> FakePageServices:
+    return FakePageServices(
         {
             "ListHotlines": ListHotlinesResponse(
                 hotlines=[
@@ -88,9 +88,9 @@ def test_a_poster_leads_to_the_page_of_its_country_with_its_code(visitor: FlaskC
     ("active", "country"), [(False, "NI"), (True, "CR")], ids=["ended", "another country's"]
 )
 def test_the_code_of_an_ended_campaign_or_of_another_country_is_not_shown(
-    active: bool, country: str, played: PlayedServices, visitor: FlaskClient
+    active: bool, country: str, fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
-    played.answers["GetPlacement"] = pb.Placement(
+    fakes.answers["GetPlacement"] = pb.Placement(
         code="7K2V", medium_code=c.CAMPAIGN_POSTER, country=country, active=active
     )
     page = visitor.get("/lines/NI?code=7K2V")
@@ -113,11 +113,11 @@ def test_the_poster_is_in_the_readers_language(visitor: FlaskClient) -> None:
 
 
 def test_a_placement_with_few_contacts_shows_no_breakdown(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     figures = pb.PlacementFigures(
         placement=pb.Placement(code="7K2V", medium_code=c.CAMPAIGN_POSTER), contacts=-1
     )
-    played.answers["GetCampaignFigures"] = pb.CampaignFigures(placements=[figures])
+    fakes.answers["GetCampaignFigures"] = pb.CampaignFigures(placements=[figures])
     page = client.get("/campaigns/" + "1" * 32).text
     assert missing(page, "&lt;10", "Qué tan urgentes eran") == ["Qué tan urgentes eran"]

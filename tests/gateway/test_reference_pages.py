@@ -16,7 +16,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from services.gateway.site.language import vocabulary
 from tests.gateway.arranged_services import stamp
-from tests.gateway.pages_gateway import PlayedServices, missing, send, token_of
+from tests.gateway.pages_gateway import FakePageServices, missing, send, token_of
 
 REFERENCE = {"reference": "w43p-vwjf", "pin": "4821"}
 
@@ -42,7 +42,7 @@ def status(*items: c.ReferenceItem) -> c.ReferenceStatus:
 
 
 def test_reference_and_pin_are_never_in_an_address(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     item = c.ReferenceItem(
         need_group_code="HOU",
@@ -50,43 +50,43 @@ def test_reference_and_pin_are_never_in_an_address(
         may_confirm=True,
         consent_live=True,
     )
-    played.answers["GetReferenceStatus"] = played.answers["ConfirmHelp"] = status(item)
+    fakes.answers["GetReferenceStatus"] = fakes.answers["ConfirmHelp"] = status(item)
     page = look_up(visitor)
     assert "Nos dicen que la ayuda ya se dio." in page
     assert "4821" not in "".join(re.findall(r'(?:href|action)="([^"]*)"', page))
     assert send_form(visitor, "confirm", help_came="no").status_code == 200
-    assert played.last("ConfirmHelp") == c.ConfirmHelpRequest(
+    assert fakes.last("ConfirmHelp") == c.ConfirmHelpRequest(
         **REFERENCE, help_came=False, request_id="1" * 32
     )
 
 
 def test_her_addition_is_sent_by_a_form_and_errors_are_shown_there(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     data = {"form_token": token_of(look_up(visitor)), "request_id": "1" * 32, **REFERENCE}
     data["note"] = "ya salió"
     assert "Lo leen solo las líneas" in visitor.post("/my-referral/note", data=data).text
-    assert played.last("AddNoteByReference").note == "ya salió"
+    assert fakes.last("AddNoteByReference").note == "ya salió"
     for refusal, expected in (
         (errors.Invalid(("note", "too_long")), "Lo que quiere que sepan: es demasiado largo"),
         (errors.Conflict("too_much_said"), "Llame a la línea"),
         (errors.Conflict("line_not_active"), "Llame a otra línea: su referencia vale en todas"),
     ):
-        played.answers["AddNoteByReference"] = refusal
+        fakes.answers["AddNoteByReference"] = refusal
         answer = visitor.post("/my-referral/note", data=data)
         assert (answer.status_code, expected in plain_text(answer)) == (200, True)
         assert missing(answer.text, 'class="note bad"', ">ya salió</textarea>") == [], (
             "her words are not lost"
         )
-    played.answers["AddNoteByReference"] = errors.Invalid(("note", "required"))
+    fakes.answers["AddNoteByReference"] = errors.Invalid(("note", "required"))
     empty_answer = visitor.post("/my-referral/note", data=data | {"note": ""})
     assert "Lo que quiere que sepan: escríbalo aquí" in plain_text(empty_answer)
-    played.answers["AddNoteByReference"] = errors.Invalid(("note", "too_long"))
+    fakes.answers["AddNoteByReference"] = errors.Invalid(("note", "too_long"))
     for status_refusal, code in (
         (errors.Unauthenticated("reference_or_pin_wrong"), 401),
         (errors.Exhausted("too_many_attempts", 60), 429),
     ):
-        played.answers["GetReferenceStatus"] = status_refusal
+        fakes.answers["GetReferenceStatus"] = status_refusal
         answer = visitor.post("/my-referral/note", data=data)
         assert (answer.status_code, "demasiado largo" in answer.text) == (code, False), (
             "errors in the note are shown only with the right PIN"
@@ -94,7 +94,7 @@ def test_her_addition_is_sent_by_a_form_and_errors_are_shown_there(
 
 
 def test_she_withdraws_one_request_and_the_page_says_whether_it_was_stopped(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     item, other_item = (
         c.ReferenceItem(
@@ -102,7 +102,7 @@ def test_she_withdraws_one_request_and_the_page_says_whether_it_was_stopped(
         )
         for key in ("aa", "bb")
     )
-    played.answers["GetReferenceStatus"] = status(item, other_item)
+    fakes.answers["GetReferenceStatus"] = status(item, other_item)
     assert re.findall(r'name="item_key" value="(\w+)"', look_up(visitor)) == ["aa", "bb"]
     for is_live, expected in ((False, "ese pedido se detuvo"), (True, "No se pudo detener")):
         stopped_item = c.ReferenceItem(
@@ -111,16 +111,16 @@ def test_she_withdraws_one_request_and_the_page_says_whether_it_was_stopped(
             key="aa",
             consent_live=is_live,
         )
-        played.answers["WithdrawConsentByReference"] = status(stopped_item, other_item)
+        fakes.answers["WithdrawConsentByReference"] = status(stopped_item, other_item)
         assert expected in send_form(visitor, "withdraw", item_key="aa").text
-    assert played.last("WithdrawConsentByReference").item_key == "aa"
+    assert fakes.last("WithdrawConsentByReference").item_key == "aa"
 
 
 def test_the_accesses_to_her_data_are_shown_on_request_in_plain_words(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     look_up(visitor)
-    assert played.requests("ListReadingsByReference") == []
+    assert fakes.requests("ListReadingsByReference") == []
     access = c.ReferenceReading(
         date="2026-11-25",
         organization_type_code="NGO",
@@ -135,7 +135,7 @@ def test_the_accesses_to_her_data_are_shown_on_request_in_plain_words(
         field_groups=[p.FIELD_GROUP_NOTES],
         count=1,
     )
-    played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse(
+    fakes.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse(
         readings=[access, attempt]
     )
     page = send_form(visitor, "readings").text
@@ -150,17 +150,17 @@ def test_the_accesses_to_her_data_are_shown_on_request_in_plain_words(
         "Lo que usted contó",
     )
     assert missing(page, *expected) == []
-    played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()
-    played.answers["GetReferenceStatus"] = status()
+    fakes.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()
+    fakes.answers["GetReferenceStatus"] = status()
     assert "Nadie abrió sus datos" in send_form(visitor, "readings").text
 
 
 def test_a_caller_to_whom_only_the_call_is_shown_is_not_told_that_nobody_opened_her_data(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     """Checks a list that leaves out her file, because nobody recorded that she spoke herself."""
-    played.answers["GetReferenceStatus"] = c.ReferenceStatus(only_the_call=True)
-    played.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()
+    fakes.answers["GetReferenceStatus"] = c.ReferenceStatus(only_the_call=True)
+    fakes.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()
     page = send_form(visitor, "readings").text
     assert missing(
         page, "Quién vio lo que se anotó de su llamada", "Nadie todavía.", "sus datos"
@@ -168,22 +168,22 @@ def test_a_caller_to_whom_only_the_call_is_shown_is_not_told_that_nobody_opened_
 
 
 def test_a_call_is_offered_only_if_her_plan_allows_it_and_is_requested_by_day_and_hours(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     for may_ask in (False, True):
-        played.answers["GetReferenceStatus"] = c.ReferenceStatus(
+        fakes.answers["GetReferenceStatus"] = c.ReferenceStatus(
             contact_time_band=c.TIME_BAND_TODAY, may_ask_for_call=may_ask
         )
         assert ('action="/my-referral/call"' in look_up(visitor)) == may_ask
     answer = send_form(visitor, "call", day_code="tomorrow", hour_code="night")
     assert "solo como usted pidió" in answer.text
-    request = played.last("AskForCallByReference")
+    request = fakes.last("AskForCallByReference")
     assert (request.day_code, request.hour_code) == (c.DAY_BAND_TOMORROW, c.HOUR_BAND_NIGHT)
     for refusal, expected in (
         (errors.Invalid(("hour_code", "required")), "A qué hora: elija a qué hora"),
         (errors.Conflict("call_not_safe"), "Se puede llamar a la línea a cualquier hora."),
     ):
-        played.answers["AskForCallByReference"] = refusal
+        fakes.answers["AskForCallByReference"] = refusal
         assert expected in plain_text(send_form(visitor, "call"))
 
 
@@ -275,10 +275,10 @@ def test_the_page_of_a_reference_says_what_is_true_and_nothing_else(
     fields: dict[str, Any],
     shown: list[str],
     not_shown: list[str],
-    played: PlayedServices,
+    fakes: FakePageServices,
     visitor: FlaskClient,
 ) -> None:
-    played.answers["GetReferenceStatus"] = c.ReferenceStatus(**fields)
+    fakes.answers["GetReferenceStatus"] = c.ReferenceStatus(**fields)
     page = html.unescape(look_up(visitor))
     assert missing(page, *shown, *not_shown) == not_shown
 
@@ -292,11 +292,11 @@ def test_the_page_of_a_reference_says_what_is_true_and_nothing_else(
     ],
 )
 def test_contact_is_promised_only_if_her_plan_and_an_accepted_request_allow_it(
-    played: PlayedServices, visitor: FlaskClient, language: str, promise: str
+    fakes: FakePageServices, visitor: FlaskClient, language: str, promise: str
 ) -> None:
     for state in c.ReferenceState.values():
         for may_contact in (False, True):
-            played.answers["GetReferenceStatus"] = status(
+            fakes.answers["GetReferenceStatus"] = status(
                 c.ReferenceItem(
                     need_group_code="HOU", status_code=state, may_be_contacted=may_contact
                 )
@@ -312,9 +312,9 @@ def test_the_status_of_a_reference_promises_no_contact_and_no_search() -> None:
 
 
 def test_a_wrong_pin_and_an_unknown_reference_get_the_same_answer(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
-    played.answers["GetReferenceStatus"] = errors.Unauthenticated("reference_or_pin_wrong")
+    fakes.answers["GetReferenceStatus"] = errors.Unauthenticated("reference_or_pin_wrong")
     first_answer, second_answer = (
         send(visitor, "/my-referral", reference=text, pin="0000")
         for text in ("W43P-VWJF", "AAAA-AAAA")
@@ -326,10 +326,10 @@ def test_a_wrong_pin_and_an_unknown_reference_get_the_same_answer(
 
 @pytest.mark.parametrize(("minutes", "expected"), [(-360, "4 mar 2026"), (-300, "5 mar 2026")])
 def test_the_dates_of_a_reference_are_days_of_the_callers_place(
-    minutes: int, expected: str, played: PlayedServices, visitor: FlaskClient
+    minutes: int, expected: str, fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     time = timestamp(datetime(2026, 3, 5, 5, 30, tzinfo=UTC))
-    played.answers["GetReferenceStatus"] = status(
+    fakes.answers["GetReferenceStatus"] = status(
         c.ReferenceItem(
             need_group_code="HOU",
             status_code=c.REFERENCE_STATE_STOPPED,
@@ -342,10 +342,10 @@ def test_the_dates_of_a_reference_are_days_of_the_callers_place(
 
 
 def test_an_addition_after_too_many_attempts_can_be_sent_again_later(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     data = {"form_token": token_of(look_up(visitor)), "request_id": "1" * 32, **REFERENCE}
-    played.answers["AddNoteByReference"] = errors.Exhausted("too_many_attempts", 90)
+    fakes.answers["AddNoteByReference"] = errors.Exhausted("too_many_attempts", 90)
     answer = visitor.post("/my-referral/note", data=data | {"note": "ya salió"})
     assert (answer.status_code, "ya salió" in answer.text) == (429, True)
     assert "Enviarlo otra vez" in answer.text

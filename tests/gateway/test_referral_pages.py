@@ -16,7 +16,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from tests.gateway.pages_gateway import (
     ID,
-    PlayedServices,
+    FakePageServices,
     enter,
     missing,
     pages,
@@ -29,10 +29,10 @@ PAGE = f"/referrals/{ID}"
 
 
 @pytest.fixture
-def worker(played: PlayedServices) -> FlaskClient:
+def worker(fakes: FakePageServices) -> FlaskClient:
     """A browser of a worker who has no other role."""
-    played.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
-    return enter(pages(played).test_client(), "a-worker")
+    fakes.answers["IssueToken"] = signed_in(contract_pb2.ROLE_WORKER)
+    return enter(pages(fakes).test_client(), "a-worker")
 
 
 def take(client: FlaskClient, verb: str, **fields: object) -> TestResponse:
@@ -52,10 +52,10 @@ def received_referral(*allowed_verbs: str, **fields: object) -> r.Referral:
     [("side_out", "quedó suspendida o se retiró: "), ("side_back", "está otra vez en la red: ")],
 )
 def test_a_member_whose_standing_changed_is_named_to_either_side(
-    played: PlayedServices, client: FlaskClient, side: r.Side.ValueType, verb: str, expected: str
+    fakes: FakePageServices, client: FlaskClient, side: r.Side.ValueType, verb: str, expected: str
 ) -> None:
     other_id = "c" * 32
-    played.know(other_id, "Luna Nueva")
+    fakes.know(other_id, "Luna Nueva")
     events = [
         r.ReferralEvent(
             version=2,
@@ -66,7 +66,7 @@ def test_a_member_whose_standing_changed_is_named_to_either_side(
         )
         for organization_id in (other_id, ID)
     ]
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": referral(side=side),
         "ListReferralEvents": r.ListReferralEventsResponse(events=events),
     }
@@ -76,19 +76,19 @@ def test_a_member_whose_standing_changed_is_named_to_either_side(
 
 
 def test_a_step_is_taken_on_the_version_that_was_seen(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     answer = take(client, "accept", planned_first_contact_time="2026-12-01T08:30")
     assert answer.location == f"{PAGE}?done=accept"
-    request = played.last("AcceptReferral")
+    request = fakes.last("AcceptReferral")
     assert (request.id, request.etag) == (ID, "e1")
     assert request.planned_first_contact_time.ToJsonString() == "2026-12-01T14:30:00Z"
 
 
 def test_a_receiver_who_is_asked_for_news_finds_the_form_for_news_first(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = received_referral(
+    fakes.answers["GetReferral"] = received_referral(
         "add_note", "complete", state=r.STATE_IN_PROGRESS, main_step="add_note"
     )
     assert (
@@ -97,14 +97,14 @@ def test_a_receiver_who_is_asked_for_news_finds_the_form_for_news_first(
     ) in client.get(PAGE).text
     assert 'href="#add_note-note"' in take(client, "add_note").text
     assert take(client, "add_note", note="Está bien").location == f"{PAGE}?done=add_note"
-    assert played.last("AddNote").note == "Está bien"
+    assert fakes.last("AddNote").note == "Está bien"
 
 
 def test_a_receiver_sees_yes_and_no_before_all_other_steps(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     steps = ["accept", "ask", "waitlist", "decline", "add_note"]
-    played.answers["GetReferral"] = received_referral(
+    fakes.answers["GetReferral"] = received_referral(
         *steps, state=r.STATE_ACKNOWLEDGED, main_step="accept"
     )
     page = client.get(PAGE).text
@@ -115,9 +115,9 @@ def test_a_receiver_sees_yes_and_no_before_all_other_steps(
 
 @pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER, r.SIDE_NETWORK])
 def test_the_number_of_the_service_cannot_be_taken_for_her_own(
-    side: r.Side.ValueType, played: PlayedServices, client: FlaskClient
+    side: r.Side.ValueType, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "BatchGet": d.BatchGetResponse(services=[d.Service(id=ID, phone="+50500000102")]),
         "GetReferral": received_referral(service_id=ID, state=r.STATE_ACKNOWLEDGED, side=side),
     }
@@ -130,7 +130,7 @@ def test_the_number_of_the_service_cannot_be_taken_for_her_own(
 
 
 def test_a_step_without_a_required_field_comes_back_with_the_error_at_the_field(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     answer = take(client, "decline", note="Llena")
     assert answer.status_code == 422
@@ -140,32 +140,32 @@ def test_a_step_without_a_required_field_comes_back_with_the_error_at_the_field(
         "Llena</textarea>",
     )
     assert missing(answer.text, *expected) == []
-    assert played.requests("DeclineReferral") == []
+    assert fakes.requests("DeclineReferral") == []
 
 
 def test_another_reason_has_to_be_explained_and_is_then_shown_without_the_instruction(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     assert "Otro motivo (explíquelo)" in client.get(PAGE).text
-    played.answers["GetReferral"] = r.Referral(
+    fakes.answers["GetReferral"] = r.Referral(
         id=ID, state=r.STATE_DECLINED, side=r.SIDE_SENDER, reason_code="other"
     )
     assert missing(client.get(PAGE).text, "Motivo: Otro motivo</p>", "explíquelo") == ["explíquelo"]
 
 
 def test_a_review_that_is_promised_for_a_day_is_not_late_before_that_day_is_over(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = received_referral("waitlist", state=r.STATE_ACKNOWLEDGED)
+    fakes.answers["GetReferral"] = received_referral("waitlist", state=r.STATE_ACKNOWLEDGED)
     take(client, "waitlist", expected_wait_days="3", review_time="2026-12-05")
-    review_time = played.last("WaitlistReferral").review_time
+    review_time = fakes.last("WaitlistReferral").review_time
     assert review_time.ToJsonString() == "2026-12-06T05:59:00Z", "the end of the day in Managua"
 
 
 def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": received_referral("complete", state=r.STATE_IN_PROGRESS),
         "CompleteReferral": errors.Invalid(("delivered_need_codes", "contradicts")),
     }
@@ -185,9 +185,9 @@ def test_the_form_that_ends_the_help_assumes_no_help_and_keeps_what_was_ticked(
     ],
 )
 def test_an_impossible_time_is_refused_with_the_possible_times(
-    played: PlayedServices, client: FlaskClient, step: str, rpc: str, field: str, expected: str
+    fakes: FakePageServices, client: FlaskClient, step: str, rpc: str, field: str, expected: str
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": received_referral(step),
         rpc: errors.Invalid((field, "out_of_range")),
     }
@@ -197,9 +197,9 @@ def test_an_impossible_time_is_refused_with_the_possible_times(
 
 
 def test_a_step_that_came_too_late_shows_the_present_state(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["AcknowledgeReferral"] = errors.Conflict("illegal_transition")
+    fakes.answers["AcknowledgeReferral"] = errors.Conflict("illegal_transition")
     answer = take(client, "acknowledge")
     assert (answer.status_code, "Alguien ya dio este paso" in answer.text) == (422, True)
 
@@ -209,11 +209,11 @@ def test_no_made_up_verb_reaches_a_service(client: FlaskClient) -> None:
 
 
 def test_an_identity_is_shown_only_in_the_answer_that_opened_it(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["OpenPerson"] = p.Identity(given_name="Marisol", opened=[p.FIELD_GROUP_IDENTITY])
+    fakes.answers["OpenPerson"] = p.Identity(given_name="Marisol", opened=[p.FIELD_GROUP_IDENTITY])
     answer = send(client, PAGE, f"{PAGE}/open", field_groups=["identity"], purpose_code="HOU.EMG")
-    request = played.last("OpenPerson")
+    request = fakes.last("OpenPerson")
     assert (request.purpose_code, request.referral_id, list(request.field_groups)) == (
         "HOU.EMG",
         ID,
@@ -224,9 +224,9 @@ def test_an_identity_is_shown_only_in_the_answer_that_opened_it(
 
 @pytest.mark.parametrize(("live", "receipt_live"), [(True, True), (True, False), (False, True)])
 def test_a_receiver_may_open_what_the_receipt_names_while_referral_and_receipt_are_live(
-    live: bool, receipt_live: bool, played: PlayedServices, worker: FlaskClient
+    live: bool, receipt_live: bool, fakes: FakePageServices, worker: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": received_referral(person_id=ID, receipt_id=ID, live=live),
         "GetReceipt": p.Receipt(id=ID, field_groups=[p.FIELD_GROUP_HEALTH], live=receipt_live),
         "ListEmergencies": em.ListEmergenciesResponse(),
@@ -255,13 +255,13 @@ def test_a_receiver_may_open_what_the_receipt_names_while_referral_and_receipt_a
     ],
 )
 def test_the_page_states_the_ground_on_which_her_data_can_be_opened(
-    played: PlayedServices, worker: FlaskClient, receipt: p.Receipt, expected: str
+    fakes: FakePageServices, worker: FlaskClient, receipt: p.Receipt, expected: str
 ) -> None:
     complete_receipt = p.Receipt(
         id=ID, field_groups=[p.FIELD_GROUP_IDENTITY, p.FIELD_GROUP_HEALTH], live=True
     )
     complete_receipt.MergeFrom(receipt)
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": received_referral(person_id=ID, receipt_id=ID, live=True),
         "GetReceipt": complete_receipt,
         "ListEmergencies": em.ListEmergenciesResponse(),
@@ -277,14 +277,14 @@ def test_the_page_states_the_ground_on_which_her_data_can_be_opened(
 
 
 def test_a_reader_who_may_open_no_data_has_no_form_to_open_them(
-    played: PlayedServices, worker: FlaskClient
+    fakes: FakePageServices, worker: FlaskClient
 ) -> None:
     assert f"{PAGE}/open" in worker.get(PAGE).text
-    coordinator = enter(pages(PlayedServices()).test_client())
+    coordinator = enter(pages(FakePageServices()).test_client())
     assert f"{PAGE}/open" not in coordinator.get(PAGE).text, (
         "coordinators and auditors open nothing"
     )
-    played.answers["BatchGet"].organizations[0].status = d.ORGANIZATION_STATUS_PROBATION  # type: ignore[union-attr]
+    fakes.answers["BatchGet"].organizations[0].status = d.ORGANIZATION_STATUS_PROBATION  # type: ignore[union-attr]
     page = worker.get(PAGE).text
     assert missing(page, f"{PAGE}/open", "Su organización está en período de prueba") == [
         f"{PAGE}/open"
@@ -292,9 +292,9 @@ def test_a_reader_who_may_open_no_data_has_no_form_to_open_them(
 
 
 def test_the_way_to_call_her_comes_before_the_steps_and_sealed_details_take_one_press(
-    played: PlayedServices, worker: FlaskClient
+    fakes: FakePageServices, worker: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetSafeContact": p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE),
         "OpenSafeContact": p.SafeContact(
             channel_code=p.SAFE_CHANNEL_PHONE,
@@ -307,11 +307,11 @@ def test_the_way_to_call_her_comes_before_the_steps_and_sealed_details_take_one_
     page = worker.get(PAGE).text
     assert page.index("Llamarla por teléfono") < page.index("Qué hacer ahora")
     assert "No deje recado" in page
-    assert played.requests("OpenSafeContact") == []
+    assert fakes.requests("OpenSafeContact") == []
     opened_page = send(worker, PAGE, f"{PAGE}/safe-contact").text
     expected = ("de 9 a 11", "tía Chepa", "Enlace", "Se puede dejar recado", "Quedó anotado")
     assert missing(opened_page, *expected) == []
-    assert played.last("OpenSafeContact").referral_id == ID
+    assert fakes.last("OpenSafeContact").referral_id == ID
     assert "tía Chepa" not in worker.get(PAGE).text
 
 
@@ -342,10 +342,10 @@ def test_the_page_says_why_she_must_not_be_called_and_offers_no_details(
     answer: p.SafeContact | errors.Refusal,
     sentence: str,
     do_not_call: bool,
-    played: PlayedServices,
+    fakes: FakePageServices,
     worker: FlaskClient,
 ) -> None:
-    played.answers["GetSafeContact"] = answer
+    fakes.answers["GetSafeContact"] = answer
     page = worker.get(PAGE).text
     assert (sentence in page, "No la llame" in page, "Ver cómo contactarla" in page) == (
         True,
@@ -355,19 +355,19 @@ def test_the_page_says_why_she_must_not_be_called_and_offers_no_details(
 
 
 def test_no_contact_plan_is_requested_for_an_ended_referral(
-    played: PlayedServices, worker: FlaskClient
+    fakes: FakePageServices, worker: FlaskClient
 ) -> None:
-    played.answers["GetReferral"] = received_referral(state=r.STATE_CLOSED, person_id=ID)
+    fakes.answers["GetReferral"] = received_referral(state=r.STATE_CLOSED, person_id=ID)
     assert worker.get(PAGE).status_code == 200
-    assert played.requests("GetSafeContact") == []
+    assert fakes.requests("GetSafeContact") == []
 
 
 def test_the_printed_slip_has_the_code_and_no_name(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     slip = re.search(r'<section class="slip".*?</section>', client.get(PAGE).text, re.DOTALL)
     assert slip
-    code = played.answers["GetReferral"].code  # type: ignore[union-attr]
+    code = fakes.answers["GetReferral"].code  # type: ignore[union-attr]
     assert missing(slip[0], code, 'class="qr"', "Rosa") == ["Rosa"]
     assert "hoy" not in slip[0], "the slip has a date that is still true tomorrow"
     assert not re.search(r"<(button|form|input)", slip[0])
@@ -377,30 +377,30 @@ def test_the_printed_slip_has_the_code_and_no_name(
     ("fields", "is_known"), [({}, False), ({"dependants": ""}, False), ({"dependants": "0"}, True)]
 )
 def test_a_number_that_nobody_stated_is_shown_as_unknown(
-    played: PlayedServices, client: FlaskClient, fields: dict[str, str], is_known: bool
+    fakes: FakePageServices, client: FlaskClient, fields: dict[str, str], is_known: bool
 ) -> None:
     send(client, "/people/new", channel_code="none", **fields)
-    coarse = played.last("CreatePerson").coarse
+    coarse = fakes.last("CreatePerson").coarse
     assert coarse.HasField("dependants") == is_known
-    played.answers["GetReferral"] = received_referral(
+    fakes.answers["GetReferral"] = received_referral(
         state=r.STATE_SENT, person=coarse, person_id=ID
     )
     page = client.get(PAGE).text
     assert ("viene sola" in page, "no se sabe" in page) == (is_known, not is_known)
-    played.answers["GetReferral"] = r.Referral(
+    fakes.answers["GetReferral"] = r.Referral(
         id=ID, etag="1", state=r.STATE_DRAFT, need_code="HOU.EMG", person=coarse, person_id=ID
     )
     client.get(f"{PAGE}/services")
-    assert played.last("MatchServices").HasField("dependants") == is_known
+    assert fakes.last("MatchServices").HasField("dependants") == is_known
 
 
 def test_the_page_advises_to_send_a_stale_step_again_only_if_it_is_still_possible(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["AcceptReferral"] = errors.Stale()
+    fakes.answers["AcceptReferral"] = errors.Stale()
     advice = "envíelo otra vez si lo suyo debe quedar"
     for allowed_verbs, is_possible in ((("accept",), True), ((), False)):
-        played.answers["GetReferral"] = received_referral(*allowed_verbs)
+        fakes.answers["GetReferral"] = received_referral(*allowed_verbs)
         form = {"planned_first_contact_time": "2026-12-01T08:30"}
         answer = take(client, "accept", **form)
         assert (advice in answer.text, "o ya no es posible" in answer.text) == (
@@ -410,14 +410,14 @@ def test_the_page_advises_to_send_a_stale_step_again_only_if_it_is_still_possibl
 
 
 def test_services_are_suggested_for_the_age_and_the_gender_of_the_person(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     coarse = r.CoarsePerson(
         age_band=r.AGE_BAND_25_TO_59, gender_code=r.PERSON_GENDER_FEMININE, dependants=1
     )
-    played.answers["GetReferral"] = received_referral("decline", person=coarse)
+    fakes.answers["GetReferral"] = received_referral("decline", person=coarse)
     client.get(PAGE)
-    request = played.last("MatchServices")
+    request = fakes.last("MatchServices")
     assert (request.age, request.gender, request.dependants) == (40, d.GENDER_FEMININE, 1)
 
 
@@ -430,9 +430,9 @@ def test_services_are_suggested_for_the_age_and_the_gender_of_the_person(
     ],
 )
 def test_a_page_whose_referral_has_ended_says_that_nothing_can_be_opened(
-    rpc: str, form: str, fields: dict[str, str], played: PlayedServices, client: FlaskClient
+    rpc: str, form: str, fields: dict[str, str], fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": received_referral(state=r.STATE_DECLINED, person_id=ID),
         rpc: errors.NotFound(),
     }
@@ -459,13 +459,13 @@ def test_the_page_does_not_advise_to_wait_for_an_organisation_that_is_suspended_
     side: r.Side.ValueType,
     turn: r.Turn.ValueType,
     advice: str,
-    played: PlayedServices,
+    fakes: FakePageServices,
     client: FlaskClient,
 ) -> None:
     other_id = "c" * 32
-    played.know(other_id, "Luna Nueva", status=status)
-    played.answers["BatchGet"].services[0].confidential = True  # type: ignore[union-attr]
-    played.answers["GetReferral"] = r.Referral(
+    fakes.know(other_id, "Luna Nueva", status=status)
+    fakes.answers["BatchGet"].services[0].confidential = True  # type: ignore[union-attr]
+    fakes.answers["GetReferral"] = r.Referral(
         id=ID,
         side=side,
         turn=turn,
@@ -483,15 +483,15 @@ def test_the_page_does_not_advise_to_wait_for_an_organisation_that_is_suspended_
 
 @pytest.mark.parametrize("language", ["es", "en", "fr"])
 def test_a_sentence_that_a_refusal_replaces_is_not_replaced_in_a_note(
-    language: str, played: PlayedServices, client: FlaskClient
+    language: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     problem = re.compile(r"data-refusal>.*?<li>\s*(.*?)\s*</li>", re.DOTALL)
     client.get(f"/people?lang={language}")
-    played.answers["AcknowledgeReferral"] = errors.Stale()
-    played.answers["GetReferral"] = received_referral("acknowledge")
+    fakes.answers["AcknowledgeReferral"] = errors.Stale()
+    fakes.answers["GetReferral"] = received_referral("acknowledge")
     [sentence] = problem.findall(take(client, "acknowledge").text)
     note = r.ReferralEvent(version=2, verb="sent", note=html.unescape(sentence))
-    played.answers |= {
+    fakes.answers |= {
         "ListReferralEvents": r.ListReferralEventsResponse(events=[note]),
         "GetReferral": received_referral(),
     }

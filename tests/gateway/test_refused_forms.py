@@ -31,7 +31,7 @@ from tests.gateway.page_forms import (
 from tests.gateway.pages_gateway import (
     ALL_ROLES,
     SECRET,
-    PlayedServices,
+    FakePageServices,
     enter,
     page_at,
     pages,
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.long
 
 EXIT_PATHS = ("/sign-out", "/quick-exit")
 PAGE_FIELDS = {"shown", "seen", "back"}  # fields of the page itself, which nobody types
-KINDS = (PlayedServices, OpenServices, ReceiverServices)
+KINDS = (FakePageServices, OpenServices, ReceiverServices)
 BUTTONS = {
     "/board/several/reroute",
     f"/directory/import/{ID}",
@@ -75,11 +75,11 @@ class Site:
     """A browser in front of services of each kind, and every form of their pages."""
 
     forms: list[Form]
-    played: list[PlayedServices] = field(default_factory=lambda: [kind() for kind in KINDS])
+    fakes: list[FakePageServices] = field(default_factory=lambda: [kind() for kind in KINDS])
     clients: list[FlaskClient] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.clients = [enter(pages(played).test_client()) for played in self.played]
+        self.clients = [enter(pages(fakes).test_client()) for fakes in self.fakes]
 
     def client(self, form: Form) -> FlaskClient:
         return self.clients[form.kind]
@@ -90,8 +90,8 @@ class Site:
             client.application.extensions["exchange"].forget(SECRET)
 
     def answer(self, rpc: str, answer: Any) -> None:
-        for played in self.played:
-            played.answers[rpc] = answer
+        for fakes in self.fakes:
+            fakes.answers[rpc] = answer
 
     def refuse_writing(self, refusal: Exception) -> None:
         for rpc in OUTPUTS:
@@ -377,7 +377,7 @@ def test_a_note_is_sent_whatever_changed_since_the_page_was_opened(site: Site) -
     form = next(form for form in site.forms if form.path == f"/referrals/{ID}/do/add_note")
     _, answer = site.send(form, etag="v1")
     assert answer.status_code == 303
-    assert site.played[form.kind].last("AddNote").note == WORDS
+    assert site.fakes[form.kind].last("AddNote").note == WORDS
 
 
 def test_every_target_of_a_form_is_covered_by_a_form_of_these_tests(site: Site) -> None:
@@ -387,12 +387,12 @@ def test_every_target_of_a_form_is_covered_by_a_form_of_these_tests(site: Site) 
 
 def test_every_form_that_is_sent_twice_repeats_its_requests(site: Site) -> None:
     def requests_of(form: Form) -> list[Any]:
-        played = site.played[form.kind]
-        played.calls.clear()
+        fakes = site.fakes[form.kind]
+        fakes.calls.clear()
         site.send(form)
         return [
             request
-            for _rpc, request, _ in played.calls
+            for _rpc, request, _ in fakes.calls
             if "request_id" in request.DESCRIPTOR.fields_by_name
         ]
 

@@ -20,7 +20,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.edge.clients import ServiceFault
 from tests.gateway.pages_gateway import (
     ID,
-    PlayedServices,
+    FakePageServices,
     missing,
     pages,
     served,
@@ -45,9 +45,9 @@ def sent_referral(identifier: str, etag: str = "v3", *verbs: str) -> r.Referral:
     )
 
 
-def list_pressing(played: PlayedServices, *rows: r.Referral) -> None:
+def list_pressing(fakes: FakePageServices, *rows: r.Referral) -> None:
     """Sets the pressing referrals of the service to these."""
-    played.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(
+    fakes.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(
         referrals=rows if request.filter.pressing else []
     )
 
@@ -74,10 +74,10 @@ def take_steps(client: FlaskClient, ids: list[str], step: str = "remind") -> Any
 
 
 def test_a_row_can_be_ticked_only_for_steps_that_it_allows(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     list_pressing(
-        played,
+        fakes,
         sent_referral(IDS[0]),
         sent_referral(IDS[1], "v4", "reroute"),
         sent_referral(IDS[2], "v5", "withdraw"),
@@ -91,10 +91,10 @@ def test_a_row_can_be_ticked_only_for_steps_that_it_allows(
 
 
 def test_the_bar_for_several_rows_is_there_while_a_row_is_ticked(
-    browser: Browser, played: PlayedServices
+    browser: Browser, fakes: FakePageServices
 ) -> None:
-    list_pressing(played, sent_referral(IDS[0]))
-    with served(pages(played)) as site:
+    list_pressing(fakes, sent_referral(IDS[0]))
+    with served(pages(fakes)) as site:
         context = browser.new_context(viewport={"width": 360, "height": 640})
         page = open_pages(context, site, signed=True)
         page.goto(f"{site}/board")
@@ -108,14 +108,14 @@ def test_the_bar_for_several_rows_is_there_while_a_row_is_ticked(
 
 
 def test_each_referral_is_reminded_on_its_own_version_and_with_its_own_request_id(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    list_pressing(played, *map(sent_referral, IDS))
+    list_pressing(fakes, *map(sent_referral, IDS))
     page = client.get("/board").text
     chosen = [f"{IDS[0]}:v3", f"{IDS[1]}:v9", f"{IDS[0]}:v3"]
     for _twice in range(2):
         assert "2 hechas" in post(client, "/board/several", page, step="remind", chosen=chosen).text
-    requests = played.requests("RemindReferral")
+    requests = fakes.requests("RemindReferral")
     assert [(request.id, request.etag, request.request_id) for request in requests] == [
         (IDS[0], "v3", f"one-{IDS[0]}"),
         (IDS[1], "v9", f"one-{IDS[1]}"),
@@ -123,17 +123,17 @@ def test_each_referral_is_reminded_on_its_own_version_and_with_its_own_request_i
 
 
 def test_a_rows_own_button_acts_on_that_row_alone(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     page = client.get("/board").text
     post(client, "/board/several", page, only=f"{IDS[2]}:v3", chosen=[f"{IDS[0]}:v3"])
-    assert [request.id for request in played.requests("RemindReferral")] == [IDS[2]]
+    assert [request.id for request in fakes.requests("RemindReferral")] == [IDS[2]]
 
 
 def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_beside_it(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "RemindReferral": answer_unless_refused(
             {
                 IDS[1]: errors.Stale(),
@@ -145,7 +145,7 @@ def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_beside_it(
         "GetReferral": lambda request: sent_referral(request.id),
     }
     page = take_steps(client, IDS).text
-    assert [request.id for request in played.requests("RemindReferral")] == IDS
+    assert [request.id for request in fakes.requests("RemindReferral")] == IDS
     assert missing(page, "1 hecha", "4 sin hacer") == []
     rows = re.findall(r"<h3>.*?</li>", page, re.DOTALL)
     for identifier, result in {
@@ -161,23 +161,23 @@ def test_a_refusal_for_one_referral_stops_no_other_and_is_shown_beside_it(
 
 
 def test_a_failed_step_is_not_called_done_and_a_row_that_cannot_be_shown_is_named(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "RemindReferral": answer_unless_refused({IDS[0]: ServiceFault("INTERNAL")}),
         "GetReferral": errors.Unavailable("store_unavailable"),
     }
     page = client.get("/board").text
-    played.answers["BatchGet"] = errors.Unavailable("service_away")
+    fakes.answers["BatchGet"] = errors.Unavailable("service_away")
     chosen = [f"{identifier}:v3" for identifier in IDS[:2]]
     text = post(client, "/board/several", page, step="remind", chosen=chosen).text
     assert missing(text, "1 sin hacer", f'href="/referrals/{IDS[0]}"') == []
 
 
 def test_a_form_whose_session_ends_midway_is_kept_until_she_signs_in_again(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["RemindReferral"] = answer_unless_refused(
+    fakes.answers["RemindReferral"] = answer_unless_refused(
         {IDS[1]: errors.Unauthenticated("session_ended")}
     )
     answer = take_steps(client, IDS)
@@ -189,23 +189,23 @@ def test_a_form_whose_session_ends_midway_is_kept_until_she_signs_in_again(
 
 @pytest.mark.parametrize("data", [{}, {"chosen": ["", ":", "x", ":v3"]}, {"step": "reroute"}])
 def test_a_form_with_nothing_ticked_leads_back_to_the_list_with_a_hint(
-    played: PlayedServices, client: FlaskClient, data: Any
+    fakes: FakePageServices, client: FlaskClient, data: Any
 ) -> None:
-    list_pressing(played, sent_referral(IDS[0]))
+    list_pressing(fakes, sent_referral(IDS[0]))
     answer = post(client, "/board/several", client.get("/board").text, **data)
     assert answer.location == "/board?nothing=1#queue"
     assert "Elija al menos una remisión." in client.get("/board?nothing=1").text
-    assert played.requests("RemindReferral") == []
+    assert fakes.requests("RemindReferral") == []
 
 
 def test_a_form_without_a_valid_token_does_nothing(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     data = {"chosen": f"{IDS[0]}:v3", "form_token": "x"}
     for path in ("/board/several", "/board/several/reroute", "/referrals/assign"):
         assert client.post(path, data=data).status_code == 403
     for rpc in ("RemindReferral", "RerouteReferral", "AssignReferral"):
-        assert played.requests(rpc) == []
+        assert fakes.requests(rpc) == []
 
 
 def matches(*letters: str) -> d.MatchServicesResponse:
@@ -220,18 +220,18 @@ def matches(*letters: str) -> d.MatchServicesResponse:
 
 
 def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     unanswered_referral = sent_referral(IDS[2], "v7", "remind")
     unanswered_referral.unanswered = True
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": lambda request: (
             unanswered_referral if request.id == IDS[2] else sent_referral(request.id, "v6")
         ),
         "MatchServices": matches("a", "b"),
     }
     check_page = take_steps(client, IDS[:3], "reroute").text
-    assert played.requests("RerouteReferral") == []
+    assert fakes.requests("RerouteReferral") == []
     assert re.findall(r'name="chosen" value="([^"]+)"', check_page) == [
         f"{IDS[0]}:v6",
         f"{IDS[1]}:v6",
@@ -244,7 +244,7 @@ def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
         f"service.{IDS[1]}": "",
     }
     text = post(client, "/board/several/reroute", check_page, **data).text
-    [request] = played.requests("RerouteReferral")
+    [request] = fakes.requests("RerouteReferral")
     assert (request.id, request.etag, request.service_id, request.request_id) == (
         IDS[0],
         "v6",
@@ -255,9 +255,9 @@ def test_another_service_is_chosen_for_each_referral_before_anything_is_done(
 
 
 def test_nothing_can_be_sent_if_no_service_fits(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": lambda request: sent_referral(request.id),
         "MatchServices": d.MatchServicesResponse(),
     }
@@ -268,9 +268,9 @@ def test_nothing_can_be_sent_if_no_service_fits(
 
 
 def test_a_manager_assigns_received_referrals_to_one_worker(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "ListReferrals": r.ListReferralsResponse(
             referrals=[sent_referral(IDS[0], "v3", "assign"), sent_referral(IDS[1], "v3", "accept")]
         ),
@@ -281,18 +281,18 @@ def test_a_manager_assigns_received_referrals_to_one_worker(
     page = client.get("/referrals?box=inbox").text
     assert re.findall(r'name="chosen" form="several" value="([^"]+)"', page) == [f"{IDS[0]}:v3"]
     post(client, "/referrals/assign", page, chosen=[f"{IDS[0]}:v3"], responsible_worker_id="b" * 32)
-    [request] = played.requests("AssignReferral")
+    [request] = fakes.requests("AssignReferral")
     assert (request.id, request.etag, request.responsible_worker_id) == (IDS[0], "v3", "b" * 32)
-    worker = signed_in_as(played, contract_pb2.ROLE_WORKER)
+    worker = signed_in_as(fakes, contract_pb2.ROLE_WORKER)
     assert "several" not in worker.get("/referrals?box=inbox").text
     assert post(worker, "/referrals/assign", page, chosen=[f"{IDS[0]}:v3"]).status_code == 404
 
 
 def test_the_number_of_pressing_referrals_is_on_every_page_of_the_list(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    list_pressing(played, *map(sent_referral, IDS))
-    played.answers["CountReferrals"] = lambda request: r.CountReferralsResponse(
+    list_pressing(fakes, *map(sent_referral, IDS))
+    fakes.answers["CountReferrals"] = lambda request: r.CountReferralsResponse(
         total=73 if request.filter.pressing else 200
     )
     for path in ("/board", "/board?page=next"):

@@ -11,7 +11,14 @@ from chassis import errors
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2
 from protos.partners.v1 import members_pb2 as m
-from tests.gateway.pages_gateway import ID, SECRET, PlayedServices, missing, signed_in_as, token_of
+from tests.gateway.pages_gateway import (
+    ID,
+    SECRET,
+    FakePageServices,
+    missing,
+    signed_in_as,
+    token_of,
+)
 
 PROVIDER_URL = "https://sso.ministerio.example/authorize?state=s"
 PAGE = f"/directory/organizations/{ID}/sign-in"
@@ -24,8 +31,8 @@ PROPOSAL = m.ProposedSignInProvider(
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices(
+def fakes() -> FakePageServices:
+    return FakePageServices(
         {
             "BeginProviderSignIn": m.BeginProviderSignInResponse(
                 challenge="stays-here", authorization_url=PROVIDER_URL
@@ -38,23 +45,23 @@ def played() -> PlayedServices:
 
 
 @pytest.fixture
-def coordinator(played: PlayedServices) -> FlaskClient:
+def coordinator(fakes: FakePageServices) -> FlaskClient:
     """A browser of a coordinator."""
-    return signed_in_as(played, contract_pb2.ROLE_COORDINATOR)
+    return signed_in_as(fakes, contract_pb2.ROLE_COORDINATOR)
 
 
 def test_a_link_leads_to_the_provider_whose_answer_opens_a_session_in_this_browser(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     redirect = visitor.get(f"/sign-in/with/{ID}", headers={"Host": "localhost"})
     assert (redirect.status_code, redirect.location) == (303, PROVIDER_URL)
-    assert played.last("BeginProviderSignIn").provider_id == ID
+    assert fakes.last("BeginProviderSignIn").provider_id == ID
     [cookie] = [
         cookie for cookie in redirect.headers.getlist("Set-Cookie") if cookie.startswith("p=")
     ]
     assert all(text in cookie for text in ("stays-here", "HttpOnly", "SameSite=Lax", "Max-Age=600"))
     answer = visitor.get("/sign-in/return?state=s&code=c&iss=i")
-    request = played.last("FinishProviderSignIn")
+    request = fakes.last("FinishProviderSignIn")
     assert (request.challenge, request.state, request.code, request.issuer) == (
         "stays-here",
         "s",
@@ -71,9 +78,9 @@ def test_a_link_leads_to_the_provider_whose_answer_opens_a_session_in_this_brows
 
 
 def test_a_code_that_the_account_needs_is_asked_for_after_the_provider(
-    played: PlayedServices, visitor: FlaskClient
+    fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
-    played.answers["FinishProviderSignIn"] = m.SignInResponse(
+    fakes.answers["FinishProviderSignIn"] = m.SignInResponse(
         challenge="the-challenge", asks_code=True
     )
     answer = visitor.get("/sign-in/return?state=s&code=c")
@@ -112,23 +119,23 @@ def test_a_code_that_the_account_needs_is_asked_for_after_the_provider(
     ],
 )
 def test_a_failed_sign_in_through_a_provider_leads_to_the_sign_in_page(
-    played: PlayedServices,
+    fakes: FakePageServices,
     visitor: FlaskClient,
     path: str,
     rpc: str,
     refusal: errors.Refusal,
     reason: str,
 ) -> None:
-    played.answers[rpc] = refusal
+    fakes.answers[rpc] = refusal
     answer = visitor.get(path)
     assert (answer.status_code, answer.location.partition("?")[0]) == (303, "/sign-in")
     assert missing(visitor.get(answer.location).text, reason, 'id="password"') == []
 
 
 def test_one_coordinator_proposes_a_provider_and_another_confirms_what_she_sees(
-    played: PlayedServices, coordinator: FlaskClient
+    fakes: FakePageServices, coordinator: FlaskClient
 ) -> None:
-    played.answers["GetSignInProvider"] = m.SignInProvider(
+    fakes.answers["GetSignInProvider"] = m.SignInProvider(
         etag="v0", redirect_uri="https://enlace.example/sign-in/return"
     )
     empty_page = coordinator.get(PAGE).text
@@ -143,14 +150,14 @@ def test_one_coordinator_proposes_a_provider_and_another_confirms_what_she_sees(
     }
     fields = {"issuer": "https://sso.example", "client_id": "enlace", "client_secret": "un secreto"}
     assert coordinator.post(PAGE, data=form | fields).status_code == 303
-    request = played.last("ProposeSignInProvider")
+    request = fakes.last("ProposeSignInProvider")
     assert (
         request.organization_id,
         request.etag,
         request.provider.issuer,
         request.client_secret,
     ) == (ID, "v0", "https://sso.example", "un secreto")
-    played.answers["GetSignInProvider"] = m.SignInProvider(
+    fakes.answers["GetSignInProvider"] = m.SignInProvider(
         provider_id=ID, etag="v1", issuer="https://old.example", proposal=PROPOSAL
     )
     page = coordinator.get(PAGE).text
@@ -162,18 +169,18 @@ def test_one_coordinator_proposes_a_provider_and_another_confirms_what_she_sees(
     )
     assert missing(page, *expected) == []
     assert coordinator.post(PAGE, data=form | {"step": "confirm", "etag": "v1"}).status_code == 303
-    assert played.last("ConfirmSignInProvider").etag == "v1"
+    assert fakes.last("ConfirmSignInProvider").etag == "v1"
     assert coordinator.post(PAGE, data=form | {"step": "end", "etag": "v1"}).status_code == 303
-    assert played.last("EndSignInProvider").organization_id == ID
+    assert fakes.last("EndSignInProvider").organization_id == ID
 
 
 def test_the_proposer_is_told_that_another_confirms_and_errors_are_shown_at_their_fields(
-    played: PlayedServices, coordinator: FlaskClient
+    fakes: FakePageServices, coordinator: FlaskClient
 ) -> None:
     own_proposal = m.ProposedSignInProvider(
         issuer="https://sso.example", client_id="enlace", worker_id=ID, time=PROPOSAL.time
     )
-    played.answers["GetSignInProvider"] = m.SignInProvider(
+    fakes.answers["GetSignInProvider"] = m.SignInProvider(
         provider_id=ID, etag="v1", proposal=own_proposal
     )
     page = coordinator.get(PAGE).text
@@ -186,7 +193,7 @@ def test_the_proposer_is_told_that_another_confirms_and_errors_are_shown_at_thei
         "issuer": "http://sso",
         "client_secret": "un secreto",
     }
-    played.answers["ProposeSignInProvider"] = errors.Invalid(("provider.issuer", "out_of_range"))
+    fakes.answers["ProposeSignInProvider"] = errors.Invalid(("provider.issuer", "out_of_range"))
     answer = coordinator.post(PAGE, data=form)
     assert (answer.status_code, missing(answer.text, 'id="issuer-error"', "un secreto")) == (
         422,
@@ -195,20 +202,20 @@ def test_the_proposer_is_told_that_another_confirms_and_errors_are_shown_at_thei
 
 
 def test_coordinators_read_that_a_provider_is_confirmed_only_after_three_days(
-    played: PlayedServices, coordinator: FlaskClient
+    fakes: FakePageServices, coordinator: FlaskClient
 ) -> None:
-    played.answers["GetSignInProvider"] = m.SignInProvider(etag="v0")
+    fakes.answers["GetSignInProvider"] = m.SignInProvider(etag="v0")
     assert "pasados tres días otra la confirma" in coordinator.get(PAGE).text
     for proposer in (ID, PROPOSAL.worker_id):
         proposal = m.ProposedSignInProvider(worker_id=proposer, time=PROPOSAL.time)
-        played.answers["GetSignInProvider"] = m.SignInProvider(etag="v1", proposal=proposal)
+        fakes.answers["GetSignInProvider"] = m.SignInProvider(etag="v1", proposal=proposal)
         assert "tiene tres días para objetar" in coordinator.get(PAGE).text
 
 
 def test_nothing_is_proposed_or_confirmed_while_the_organisation_is_suspended(
-    played: PlayedServices, coordinator: FlaskClient
+    fakes: FakePageServices, coordinator: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetOrganization": directory_pb2.Organization(
             id=ID, name="Ministerio", status=directory_pb2.ORGANIZATION_STATUS_SUSPENDED
         ),
@@ -224,9 +231,9 @@ def test_nothing_is_proposed_or_confirmed_while_the_organisation_is_suspended(
     ]
 
 
-def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedServices) -> None:
-    played.answers["ObjectToSignInProvider"] = m.ObjectToSignInProviderResponse()
-    client = signed_in_as(played, contract_pb2.ROLE_MANAGER)
+def test_a_manager_objects_on_the_page_that_her_email_links_to(fakes: FakePageServices) -> None:
+    fakes.answers["ObjectToSignInProvider"] = m.ObjectToSignInProviderResponse()
+    client = signed_in_as(fakes, contract_pb2.ROLE_MANAGER)
     page = client.get("/sign-in-provider").text
     assert "No lo pedimos: objetar" in page
     form = {"form_token": token_of(page), "request_id": "one"}
@@ -237,8 +244,8 @@ def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedSer
     assert missing(next_page, "La coordinación no recibe un aviso", "objetar</button>") == [
         "objetar</button>"
     ]
-    assert played.last("ObjectToSignInProvider").request_id
-    played.answers["ObjectToSignInProvider"] = errors.Conflict("nothing_to_confirm")
+    assert fakes.last("ObjectToSignInProvider").request_id
+    fakes.answers["ObjectToSignInProvider"] = errors.Conflict("nothing_to_confirm")
     second_answer = client.post("/sign-in-provider", data=form | {"request_id": "two"})
     assert (second_answer.status_code, "Ya no hay nada pendiente" in second_answer.text) == (
         422,
@@ -255,22 +262,22 @@ def test_a_manager_objects_on_the_page_that_her_email_links_to(played: PlayedSer
     ],
 )
 def test_nobody_is_told_to_confirm_again_a_proposal_that_was_objected_to(
-    language: str, again: str, too_late: str, played: PlayedServices, coordinator: FlaskClient
+    language: str, again: str, too_late: str, fakes: FakePageServices, coordinator: FlaskClient
 ) -> None:
-    played.answers["GetSignInProvider"] = m.SignInProvider(etag="v1", proposal=PROPOSAL)
+    fakes.answers["GetSignInProvider"] = m.SignInProvider(etag="v1", proposal=PROPOSAL)
     data = {
         "form_token": token_of(coordinator.get(f"{PAGE}?lang={language}").text),
         "request_id": "one",
         "etag": "v1",
         "step": "confirm",
     }
-    played.answers["ConfirmSignInProvider"] = errors.Stale()
+    fakes.answers["ConfirmSignInProvider"] = errors.Stale()
     changed = coordinator.post(PAGE, data=data)
     assert (changed.status_code, again in changed.text, too_late in changed.text) == (
         409,
         True,
         False,
     ), "another proposal waits, and can be confirmed"
-    played.answers["GetSignInProvider"] = m.SignInProvider(etag="v2")
+    fakes.answers["GetSignInProvider"] = m.SignInProvider(etag="v2")
     gone = coordinator.post(PAGE, data=data)
     assert (gone.status_code, again in gone.text, too_late in gone.text) == (409, False, True)

@@ -18,7 +18,7 @@ import requests
 from services.gateway.edge import server as server_module
 from services.gateway.edge.gates import THREADS
 from tests.gateway.api_gateway import KEY
-from tests.gateway.pages_gateway import PlayedServices, pages
+from tests.gateway.pages_gateway import FakePageServices, pages
 from tests.gateway.served_gateway import Gateway, Service, all_at, duration_of
 from tests.parts.local_stack import until
 
@@ -132,7 +132,7 @@ def server_and_clock() -> Iterator[tuple[server_module.Server, Clock]]:
     The server looks for overdue connections each time its trigger is pulled.
     """
     clock = Clock()
-    server = server_module.Server(pages(PlayedServices()), "127.0.0.1:0")
+    server = server_module.Server(pages(FakePageServices()), "127.0.0.1:0")
     server.clock = clock
     server.adj.cleanup_interval = 0
     thread = threading.Thread(target=server.serve)
@@ -217,7 +217,7 @@ def test_a_slow_reader_holds_no_thread_and_is_disconnected_after_a_minute(
 # D24
 def test_a_stopping_gateway_answers_each_connection_once_more_and_closes_it() -> None:
     clock = Clock()
-    server = server_module.Server(pages(PlayedServices()), "127.0.0.1:0", farewell_seconds=5.0)
+    server = server_module.Server(pages(FakePageServices()), "127.0.0.1:0", farewell_seconds=5.0)
     server.clock = clock
     thread = threading.Thread(target=server.serve)
     thread.start()

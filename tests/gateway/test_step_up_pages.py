@@ -14,7 +14,15 @@ from chassis import errors
 from protos.partners.v1 import accounts_pb2 as pb
 from protos.partners.v1 import members_pb2 as m
 from services.gateway.site.shell import kept
-from tests.gateway.pages_gateway import ID, SECRET, PlayedServices, enter, missing, pages, token_of
+from tests.gateway.pages_gateway import (
+    ID,
+    SECRET,
+    FakePageServices,
+    enter,
+    missing,
+    pages,
+    token_of,
+)
 
 PROOF_REQUIRED = errors.NotAllowed("step_up_required")
 INVITATION = {
@@ -26,8 +34,8 @@ INVITATION = {
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices(
+def fakes() -> FakePageServices:
+    return FakePageServices(
         {
             "BeginProof": pb.BeginProofResponse(asks_password=True),
             "CreateInvitation": PROOF_REQUIRED,
@@ -47,9 +55,9 @@ def prove(client: FlaskClient, page: TestResponse, **proof: str) -> TestResponse
     return client.post("/members/workers", data={**proof_form_fields(page.text), **proof})
 
 
-def accept_proof(played: PlayedServices) -> None:
+def accept_proof(fakes: FakePageServices) -> None:
     """Sets the service to accept the proof, and then the invitation."""
-    played.answers |= {
+    fakes.answers |= {
         "ProveSession": pb.ProveSessionResponse(),
         "CreateInvitation": m.Invitation(id=ID),
     }
@@ -66,8 +74,8 @@ def proof_form_fields(page: str) -> dict[str, str]:
     }
 
 
-def test_a4_a_form_continues_with_the_typed_values_after_the_proof(
-    client: FlaskClient, played: PlayedServices
+def test_a_form_continues_with_the_typed_values_after_the_proof(
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     page = invite(client)
     assert (
@@ -77,10 +85,10 @@ def test_a4_a_form_continues_with_the_typed_values_after_the_proof(
     assert not [word for word in ("nueva@puentes.org", "1" * 32) if word in page.text], (
         "the values are sealed, because a colleague may see the screen"
     )
-    accept_proof(played)
+    accept_proof(fakes)
     answer = prove(client, page, password="la mía")
     assert (answer.status_code, answer.location) == (303, "/members?done=invited")
-    proof, request = played.last("ProveSession"), played.last("CreateInvitation")
+    proof, request = fakes.last("ProveSession"), fakes.last("CreateInvitation")
     assert (proof.session_secret, proof.password, proof.code) == (SECRET, "la mía", "")
     assert (
         request.invitation.email,
@@ -90,8 +98,8 @@ def test_a4_a_form_continues_with_the_typed_values_after_the_proof(
     ) == ("nueva@puentes.org", "fr", 2, "1" * 32)
 
 
-def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
-    client: FlaskClient, played: PlayedServices, monkeypatch: pytest.MonkeyPatch
+def test_the_page_says_that_values_too_long_to_be_carried_are_lost(
+    client: FlaskClient, fakes: FakePageServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored_text = "Lo que escribió no se perdió."
     lost_text = "Lo que escribió era demasiado largo para guardarlo aquí"
@@ -105,10 +113,10 @@ def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
         True,
         "",
     )
-    played.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
+    fakes.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
     page = prove(client, answer, password="otra").text
     assert missing(page, "No es correcto", stored_text, lost_text) == [stored_text]
-    played.answers["ExportPerson"] = PROOF_REQUIRED
+    fakes.answers["ExportPerson"] = PROOF_REQUIRED
     page = client.get(f"/people/{ID}/knows.pdf").text
     assert missing(page, "Todavía no se hizo nada.", stored_text, lost_text) == [
         stored_text,
@@ -116,73 +124,73 @@ def test_a4_the_page_says_that_values_too_long_to_be_carried_are_lost(
     ], "nothing was typed on this page"
 
 
-def test_a4_a_wrong_proof_is_reported_and_loses_nothing(
-    client: FlaskClient, played: PlayedServices
+def test_a_wrong_proof_is_reported_and_loses_nothing(
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     page = invite(client)
-    played.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
+    fakes.answers["ProveSession"] = errors.Invalid(("password", "wrong"))
     answer = prove(client, page, password="otra")
     assert (
         answer.status_code,
         "No es correcto" in answer.text,
         "otra" in proof_form_fields(answer.text).values(),
     ) == (422, True, False)
-    played.answers["ProveSession"] = errors.Exhausted("too_many_attempts", 300)
+    fakes.answers["ProveSession"] = errors.Exhausted("too_many_attempts", 300)
     too_often = prove(client, answer, password="otra")
     assert (too_often.status_code, "Espere" in too_often.text) == (429, True)
-    accept_proof(played)
+    accept_proof(fakes)
     assert prove(client, too_often, password="la mía").status_code == 303
-    assert played.last("CreateInvitation").invitation.email == "nueva@puentes.org"
+    assert fakes.last("CreateInvitation").invitation.email == "nueva@puentes.org"
 
 
-def test_a4_errors_of_the_form_itself_are_shown_in_it_after_the_proof(
-    client: FlaskClient, played: PlayedServices
+def test_errors_of_the_form_itself_are_shown_in_it_after_the_proof(
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     page = invite(client)
-    accept_proof(played)
-    played.answers["CreateInvitation"] = errors.Invalid(("invitation.email", "malformed"))
+    accept_proof(fakes)
+    fakes.answers["CreateInvitation"] = errors.Invalid(("invitation.email", "malformed"))
     answer = prove(client, page, password="la mía")
     assert (answer.status_code, "nueva@puentes.org" in answer.text) == (422, True)
 
 
-def test_a4_a_code_or_a_passkey_is_asked_for_if_the_account_has_one(
-    client: FlaskClient, played: PlayedServices
+def test_a_code_or_a_passkey_is_asked_for_if_the_account_has_one(
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     options = '{"challenge": "x"}'
-    played.answers["BeginProof"] = pb.BeginProofResponse(
+    fakes.answers["BeginProof"] = pb.BeginProofResponse(
         asks_code=True, challenge="the-challenge", passkey_options=options
     )
     page = invite(client)
     assert missing(
         page.text, 'name="code"', 'type="password"', 'data-passkey="get"', "passkey.js"
     ) == ['type="password"']
-    accept_proof(played)
+    accept_proof(fakes)
     prove(client, page, passkey="{}")
-    proof = played.last("ProveSession")
+    proof = fakes.last("ProveSession")
     assert (proof.challenge, proof.passkey) == ("the-challenge", "{}")
 
 
-def test_a4_the_carried_form_of_another_session_is_refused(
-    client: FlaskClient, played: PlayedServices
+def test_the_carried_form_of_another_session_is_refused(
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     page = invite(client)
-    played.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
-    answer = prove(enter(pages(played).test_client()), page, password="x")
+    fakes.answers["SignIn"] = m.SignInResponse(session_secret="another-session")
+    answer = prove(enter(pages(fakes).test_client()), page, password="x")
     assert (answer.status_code, "ya no sirve" in answer.text) == (403, True)
-    assert played.requests("ProveSession") == []
+    assert fakes.requests("ProveSession") == []
 
 
-def test_a4_a_page_without_a_form_is_opened_again_after_the_proof(
-    client: FlaskClient, played: PlayedServices
+def test_a_page_without_a_form_is_opened_again_after_the_proof(
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["ExportPerson"] = PROOF_REQUIRED
+    fakes.answers["ExportPerson"] = PROOF_REQUIRED
     page = client.get(f"/people/{ID}/knows.pdf?lang=fr")
     assert (page.status_code, page.mimetype, proof_form_fields(page.text)["to"]) == (
         403,
         "text/html",
         f"/people/{ID}/knows.pdf?lang=fr",
     )
-    played.answers["ProveSession"] = pb.ProveSessionResponse()
+    fakes.answers["ProveSession"] = pb.ProveSessionResponse()
     fields = proof_form_fields(page.text)
     answer = client.post("/account/proof", data={**fields, "password": "la mía"})
     assert (answer.status_code, answer.location) == (303, f"/people/{ID}/knows.pdf?lang=fr")
@@ -190,38 +198,38 @@ def test_a4_a_page_without_a_form_is_opened_again_after_the_proof(
     assert forged_answer.location == "/today"
 
 
-def test_a4_a_worker_who_signs_in_through_her_organisation_proves_herself_there_in_another_window(
-    client: FlaskClient, played: PlayedServices
+def test_a_worker_who_signs_in_through_her_organisation_proves_herself_there_in_another_window(
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
     provider_url = "https://sso.example/authorize?max_age=0"
-    played.answers["BeginProof"] = pb.BeginProofResponse(
+    fakes.answers["BeginProof"] = pb.BeginProofResponse(
         challenge="stays-here", authorization_url=provider_url
     )
     page = invite(client)
     assert missing(page.text, 'href="/account/proof/provider"', provider_url) == [provider_url]
     redirect = client.get("/account/proof/provider")
     assert (redirect.status_code, redirect.location) == (303, provider_url)
-    played.answers["ProveSession"] = pb.ProveSessionResponse()
+    fakes.answers["ProveSession"] = pb.ProveSessionResponse()
     answer = client.get("/sign-in/return?state=s&code=c&iss=https://sso.example")
     assert (answer.status_code, answer.location) == (303, "/account?done=proved")
-    proof = played.last("ProveSession")
+    proof = fakes.last("ProveSession")
     assert (proof.session_secret, proof.challenge, proof.provider.state, proof.provider.code) == (
         SECRET,
         "stays-here",
         "s",
         "c",
     )
-    assert played.requests("FinishProviderSignIn") == [], "the open session continues"
-    played.answers["CreateInvitation"] = m.Invitation(id=ID)
-    played.calls.clear()
+    assert fakes.requests("FinishProviderSignIn") == [], "the open session continues"
+    fakes.answers["CreateInvitation"] = m.Invitation(id=ID)
+    fakes.calls.clear()
     assert prove(client, page).status_code == 303
-    assert played.requests("ProveSession") == []
-    played.answers["ProveSession"] = errors.Invalid(("challenge", "wrong"))
+    assert fakes.requests("ProveSession") == []
+    fakes.answers["ProveSession"] = errors.Invalid(("challenge", "wrong"))
     client.get("/account/proof/provider")
     assert client.get("/sign-in/return?state=s&error=x").status_code == 422
 
 
-def test_a4_the_rest_api_refuses_with_the_reason_step_up_required(visitor: FlaskClient) -> None:
+def test_the_rest_api_refuses_with_the_reason_step_up_required(visitor: FlaskClient) -> None:
     answer = visitor.post(
         "/api/v1/invitations",
         json={"email": "nueva@puentes.org", "roles": ["worker"]},
@@ -230,17 +238,17 @@ def test_a4_the_rest_api_refuses_with_the_reason_step_up_required(visitor: Flask
     assert (answer.status_code, answer.json and answer.json["reason"]) == (403, "step_up_required")
 
 
-def test_a4_everything_that_the_account_made_is_listed_and_ticked_if_it_can_be_ended(
-    client: FlaskClient, played: PlayedServices
+def test_everything_that_the_account_made_is_listed_and_ticked_if_it_can_be_ended(
+    client: FlaskClient, fakes: FakePageServices
 ) -> None:
-    played.answers["ListMadeLately"] = pb.ListMadeLatelyResponse(
+    fakes.answers["ListMadeLately"] = pb.ListMadeLatelyResponse(
         made=[
             pb.MadeLately(id="a" * 32, kind=pb.MADE_KIND_API_KEY, label="sistema", can_end=True),
             pb.MadeLately(id="b" * 32, kind=pb.MADE_KIND_ACCOUNT, label="rosa@puentes.org"),
         ]
     )
     page = client.get("/account/made?since=2026-11-20").text
-    assert played.last("ListMadeLately").since_time.ToJsonString()[:10] == "2026-11-20"
+    assert fakes.last("ListMadeLately").since_time.ToJsonString()[:10] == "2026-11-20"
     ticks = re.findall(
         r'<input type="checkbox" name="ids" value="(\w+)"( checked| disabled)?>', page
     )
@@ -251,11 +259,9 @@ def test_a4_everything_that_the_account_made_is_listed_and_ticked_if_it_can_be_e
         303,
         "/account/made?since=2026-11-20&done=made_ended",
     )
-    assert list(played.last("EndMadeLately").ids) == ["a" * 32]
+    assert list(fakes.last("EndMadeLately").ids) == ["a" * 32]
 
 
 @pytest.mark.parametrize("since", ["", "hoy", "9999-01-01", "2026-13-45"])
-def test_a4_the_list_of_things_made_opens_for_an_invalid_day(
-    client: FlaskClient, since: str
-) -> None:
+def test_the_list_of_things_made_opens_for_an_invalid_day(client: FlaskClient, since: str) -> None:
     assert client.get("/account/made", query_string={"since": since}).status_code == 200

@@ -15,7 +15,7 @@ from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, send, signed_in, signed_in_as
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, send, signed_in, signed_in_as
 
 OTHER_ID = "b" * 32
 PAGE = f"/directory/organizations/{OTHER_ID}/suspension"
@@ -23,8 +23,8 @@ TIME = Timestamp(seconds=1_774_000_000)
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices(
+def fakes() -> FakePageServices:
+    return FakePageServices(
         {
             "IssueToken": signed_in(contract_pb2.ROLE_COORDINATOR),
             "GetOrganization": member(),
@@ -77,9 +77,9 @@ def suspension(by: str, *, waits: bool = True) -> d.Suspension:
 
 
 def test_the_page_states_the_effects_of_a_suspension_beforehand(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetOrganization"] = member(hotline_number="133")
+    fakes.answers["GetOrganization"] = member(hotline_number="133")
     page = client.get(PAGE).text
     expected = (
         "<b>133</b>: deja de salir en la página pública.",
@@ -105,13 +105,13 @@ def test_the_page_states_the_effects_of_a_suspension_beforehand(
     assert "Suspender</button>" not in organization, "no click suspends"
 
 
-def test_without_a_reason_the_form_comes_back(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["SuspendOrganization"] = errors.Invalid(("reason", "required"))
+def test_without_a_reason_the_form_comes_back(fakes: FakePageServices, client: FlaskClient) -> None:
+    fakes.answers["SuspendOrganization"] = errors.Invalid(("reason", "required"))
     answer = send(client, PAGE)
     assert (answer.status_code, 'id="reason-error"' in answer.text) == (422, True)
-    played.answers["SuspendOrganization"] = member(suspension=suspension(ID))
+    fakes.answers["SuspendOrganization"] = member(suspension=suspension(ID))
     assert send(client, PAGE, etag="v7", reason="harm").status_code == 303
-    request = played.last("SuspendOrganization")
+    request = fakes.last("SuspendOrganization")
     assert (request.id, request.etag, request.reason, request.hold) == (
         OTHER_ID,
         "v7",
@@ -119,7 +119,7 @@ def test_without_a_reason_the_form_comes_back(played: PlayedServices, client: Fl
         False,
     )
     assert send(client, PAGE, reason="front", hold="1").status_code == 303
-    assert played.last("SuspendOrganization").hold
+    assert fakes.last("SuspendOrganization").hold
 
 
 @pytest.mark.parametrize(
@@ -186,45 +186,45 @@ def test_the_page_offers_the_next_step_of_a_suspension(
     answer: d.Organization | d.MemberAccess,
     shown: list[str],
     not_shown: list[str],
-    played: PlayedServices,
+    fakes: FakePageServices,
     client: FlaskClient,
 ) -> None:
-    played.answers[rpc] = answer
+    fakes.answers[rpc] = answer
     assert missing(client.get(PAGE).text, *shown, *not_shown) == not_shown
 
 
 def test_a_proposed_suspension_is_on_the_page_of_the_member(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetOrganization"] = member(suspension=suspension(OTHER_ID))
+    fakes.answers["GetOrganization"] = member(suspension=suspension(OTHER_ID))
     assert "Proponen suspenderla" in client.get(f"/directory/organizations/{OTHER_ID}").text
 
 
 def test_a_member_is_reinstated_in_the_version_that_was_seen(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetOrganization"] = member(
+    fakes.answers["GetOrganization"] = member(
         d.ORGANIZATION_STATUS_SUSPENDED, suspension=suspension(OTHER_ID, waits=False)
     )
     assert send(client, PAGE, f"{PAGE}/end", etag="v7").status_code == 303
-    assert played.last("ReinstateOrganization").etag == "v7"
+    assert fakes.last("ReinstateOrganization").etag == "v7"
 
 
 def test_a_member_on_probation_cannot_be_suspended_and_the_page_leads_to_its_removal(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["GetOrganization"] = member(d.ORGANIZATION_STATUS_PROBATION)
+    fakes.answers["GetOrganization"] = member(d.ORGANIZATION_STATUS_PROBATION)
     page = client.get(PAGE).text
     assert f'href="/directory/organizations/{OTHER_ID}#leave"' in page
     assert '<form method="post"' not in page.partition("<main")[2]
 
 
-def test_whoever_ends_a_membership_reads_that_its_files_are_lost(played: PlayedServices) -> None:
+def test_whoever_ends_a_membership_reads_that_its_files_are_lost(fakes: FakePageServices) -> None:
     for role, id in ((contract_pb2.ROLE_COORDINATOR, OTHER_ID), (contract_pb2.ROLE_MANAGER, ID)):
-        played.answers["GetOrganization"] = d.Organization(
+        fakes.answers["GetOrganization"] = d.Organization(
             id=id, status=d.ORGANIZATION_STATUS_APPROVED
         )
-        text = signed_in_as(played, role).get(f"/directory/organizations/{id}").text
+        text = signed_in_as(fakes, role).get(f"/directory/organizations/{id}").text
         assert "nadie puede seguir ni borrar los expedientes que lleva" in text
 
 
@@ -232,9 +232,9 @@ def test_whoever_ends_a_membership_reads_that_its_files_are_lost(played: PlayedS
     "failing_rpc", ["CountMemberWork", "CountMemberWebhooks", "CountMemberAccess"]
 )
 def test_a_member_can_be_held_though_a_service_is_down(
-    failing_rpc: str, played: PlayedServices, client: FlaskClient
+    failing_rpc: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers[failing_rpc] = errors.Unavailable("service_away")
+    fakes.answers[failing_rpc] = errors.Unavailable("service_away")
     page = client.get(PAGE)
     assert (
         page.status_code,
@@ -243,29 +243,29 @@ def test_a_member_can_be_held_though_a_service_is_down(
 
 
 def test_proposals_that_wait_for_a_second_coordinator_come_first_on_her_page(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["ListOrganizations"] = d.ListOrganizationsResponse(
+    fakes.answers["ListOrganizations"] = d.ListOrganizationsResponse(
         organizations=[member(suspension=suspension(OTHER_ID))]
     )
     page = client.get("/directory/members").text
     assert missing(page, "Esperan a otra persona de la coordinación", "proponen suspenderla") == []
-    assert any(request.waits_for_second for request in played.requests("ListOrganizations"))
+    assert any(request.waits_for_second for request in fakes.requests("ListOrganizations"))
 
 
 def test_a_worker_is_suspended_for_a_reason_and_the_effects_are_shown_beforehand(
-    played: PlayedServices,
+    fakes: FakePageServices,
 ) -> None:
-    played.answers["ListWorkers"] = m.ListWorkersResponse(
+    fakes.answers["ListWorkers"] = m.ListWorkersResponse(
         workers=[m.Worker(id=OTHER_ID, name="Ana", status=m.WORKER_STATUS_ACTIVE, etag="v2")]
     )
-    client = signed_in_as(played, contract_pb2.ROLE_MANAGER)
+    client = signed_in_as(fakes, contract_pb2.ROLE_MANAGER)
     assert "las claves que están a su nombre dejan de servir" in client.get("/members").text
     suspend = f"/members/workers/{OTHER_ID}/suspend"
     answer = send(client, "/members", suspend)
     assert (answer.status_code, 'id="reason-error"' in answer.text) == (422, True)
     assert send(client, "/members", suspend, reason="left").status_code == 303
-    assert played.last("SuspendWorker").reason == m.WORKER_SUSPENSION_REASON_LEFT
+    assert fakes.last("SuspendWorker").reason == m.WORKER_SUSPENSION_REASON_LEFT
 
 
 @pytest.mark.parametrize(
@@ -276,15 +276,15 @@ def test_a_worker_is_suspended_for_a_reason_and_the_effects_are_shown_beforehand
     ],
 )
 def test_the_page_advises_to_send_a_confirmation_again_only_if_it_is_still_possible(
-    language: str, advice: str, too_late: str, played: PlayedServices, client: FlaskClient
+    language: str, advice: str, too_late: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     client.get(f"/people?lang={language}")
-    played.answers["SuspendOrganization"] = errors.Stale()
+    fakes.answers["SuspendOrganization"] = errors.Stale()
     for status, is_possible in (
         (d.ORGANIZATION_STATUS_APPROVED, True),
         (d.ORGANIZATION_STATUS_SUSPENDED, False),
     ):
-        played.answers["GetOrganization"] = member(status)
+        fakes.answers["GetOrganization"] = member(status)
         answer = send(client, PAGE, reason="front")
         assert answer.status_code == 409
         assert (advice in answer.text, too_late in answer.text) == (is_possible, not is_possible)

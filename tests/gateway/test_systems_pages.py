@@ -23,7 +23,7 @@ from services.gateway.site.desk.webhooks import curl
 from services.gateway.site.language import i18n
 from services.gateway.site.parts import pictures
 from services.notifications.domain.webhook import TEST
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, send
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, send
 from tests.notifications.receiver import Receiver
 
 OTHER_ID = "b" * 32
@@ -54,7 +54,7 @@ def attempt(**values: object) -> n.DeliveryAttempt:
 
 
 def test_a_day_is_the_last_24_hours_including_hours_without_deliveries(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     hours = [hour(0, 1, 0), hour(23, 1000, 4), hour(24, 7, 7)]
     day = pictures.day(hours, i18n.now())
@@ -63,7 +63,7 @@ def test_a_day_is_the_last_24_hours_including_hours_without_deliveries(
         1001,
         4,
     )
-    played.answers |= {
+    fakes.answers |= {
         "GetWebhook": n.Webhook(id=ID, url="https://one.example/", enabled=True),
         "ListDeliveryHours": n.ListDeliveryHoursResponse(hours=hours),
     }
@@ -73,35 +73,35 @@ def test_a_day_is_the_last_24_hours_including_hours_without_deliveries(
 
 
 def test_the_list_requests_the_hours_of_all_endpoints_in_one_call(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     hooks = [
         n.Webhook(id=id, url=f"https://{name}.example/", enabled=True)
         for id, name in ((ID, "one"), (OTHER_ID, "other"))
     ]
-    played.answers |= {
+    fakes.answers |= {
         "ListWebhooks": n.ListWebhooksResponse(webhooks=hooks),
         "ListDeliveryHours": n.ListDeliveryHoursResponse(hours=[hour(3, 5, 2), hour(1, 1, 0)]),
     }
     page = client.get("/webhooks").text
-    assert played.requests("ListDeliveryHours") == [n.ListDeliveryHoursRequest()]
+    assert fakes.requests("ListDeliveryHours") == [n.ListDeliveryHoursRequest()]
     assert missing(page, "Llegaron <b>6</b>", "Fallaron <b>2</b>") == []
     assert (page.count("<rect"), page.count("Nada enviado en las últimas 24 horas.")) == (3, 1)
     assert len(re.findall(r"<tr><td>\d\d:\d\d</td>", page)) == 2  # the same as text
 
 
 def test_a_delivery_shows_its_attempts_its_headers_and_its_body(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     failed_attempt = attempt(http_status=503, error_code=n.DELIVERY_ERROR_HTTP)
     body = '{"type":"enlace.referral.sent.v1"}'
-    played.answers["GetDelivery"] = n.Delivery(
+    fakes.answers["GetDelivery"] = n.Delivery(
         id=ID, webhook_id=ID, kind="referral_sent", status=n.DELIVERY_STATUS_DELIVERED, attempts=2,
         body_sha256="f" * 64,
         sent=n.DeliveryContent(body=body, attempts=[attempt(http_status=204), failed_attempt]),
     )  # fmt: skip
     page = html.unescape(client.get(f"/webhooks/{ID}/deliveries/{ID}").text)
-    assert played.last("GetDelivery") == n.GetDeliveryRequest(id=ID, webhook_id=ID)
+    assert fakes.last("GetDelivery") == n.GetDeliveryRequest(id=ID, webhook_id=ID)
     expected = (
         f"<code>{body}</code>",
         "respondió con error</b> · 503 · 12 ms",
@@ -116,16 +116,16 @@ def test_a_delivery_shows_its_attempts_its_headers_and_its_body(
     [(0, "Ningún intento todavía."), (4, "Los intentos se guardan 30 días.")],
 )
 def test_a_delivery_without_attempts_says_why(
-    played: PlayedServices, client: FlaskClient, attempts: int, expected: str
+    fakes: FakePageServices, client: FlaskClient, attempts: int, expected: str
 ) -> None:
-    played.answers["GetDelivery"] = n.Delivery(
+    fakes.answers["GetDelivery"] = n.Delivery(
         id=ID, kind="referral_sent", attempts=attempts, sent=n.DeliveryContent(body="{}")
     )
     assert missing(client.get(f"/webhooks/{ID}/deliveries/{ID}").text, expected, "curl") == ["curl"]
 
 
-def test_a_test_delivery_is_called_a_test(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers |= {
+def test_a_test_delivery_is_called_a_test(fakes: FakePageServices, client: FlaskClient) -> None:
+    fakes.answers |= {
         "GetDelivery": n.Delivery(id=ID, kind=TEST),
         "ListDeliveries": n.ListDeliveriesResponse(deliveries=[n.Delivery(id=ID, kind=TEST)]),
     }
@@ -133,8 +133,8 @@ def test_a_test_delivery_is_called_a_test(played: PlayedServices, client: FlaskC
     assert ">Prueba</a>" in client.get(f"/webhooks/{ID}").text
 
 
-def test_a_delivery_of_others_is_not_found(played: PlayedServices, client: FlaskClient) -> None:
-    played.answers["GetDelivery"] = errors.NotFound()
+def test_a_delivery_of_others_is_not_found(fakes: FakePageServices, client: FlaskClient) -> None:
+    fakes.answers["GetDelivery"] = errors.NotFound()
     assert client.get(f"/webhooks/{ID}/deliveries/{OTHER_ID}").status_code == 404
 
 
@@ -156,12 +156,12 @@ def test_the_line_for_curl_repeats_the_request_and_runs_nothing_else() -> None:
     }
 
 
-def test_a_secret_is_exchanged_and_shown_once(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_secret_is_exchanged_and_shown_once(fakes: FakePageServices, client: FlaskClient) -> None:
     hook = n.Webhook(id=ID, url="https://one.example/", enabled=True)
     expire_time = timestamp(i18n.now() + timedelta(hours=24))
-    played.answers["GetWebhook"] = hook
+    fakes.answers["GetWebhook"] = hook
     assert "Firman dos secretos" not in client.get(f"/webhooks/{ID}").text
-    played.answers |= {
+    fakes.answers |= {
         "GetWebhook": n.Webhook(
             id=ID, url="https://one.example/", enabled=True, former_secret_expire_time=expire_time
         ),
@@ -172,12 +172,12 @@ def test_a_secret_is_exchanged_and_shown_once(played: PlayedServices, client: Fl
     assert (
         missing(answer.text, "whsec_new", "Firman dos secretos. El de antes termina: mañana") == []
     )
-    assert played.last("RotateWebhookSecret") == n.RotateWebhookSecretRequest(
+    assert fakes.last("RotateWebhookSecret") == n.RotateWebhookSecretRequest(
         id=ID, request_id="1" * 32
     )
     assert "whsec_new" not in client.get(f"/webhooks/{ID}").text
     send(client, f"/webhooks/{ID}", f"/webhooks/{ID}/secret", at_once="1")
-    assert played.last("RotateWebhookSecret").at_once
+    assert fakes.last("RotateWebhookSecret").at_once
 
 
 @pytest.mark.parametrize(
@@ -188,24 +188,24 @@ def test_a_secret_is_exchanged_and_shown_once(played: PlayedServices, client: Fl
     ],
 )
 def test_a_saved_form_is_empty_again_and_a_refused_form_keeps_its_value(
-    page: str, rpc: str, field: str, value: str, played: PlayedServices, client: FlaskClient
+    page: str, rpc: str, field: str, value: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     field_value = re.compile(rf'<input[^>]* name="{field}"[^>]* value="([^"]*)"')
     assert field_value.findall(send(client, page, **{field: value}).text) == [""]
-    played.answers[rpc] = errors.Invalid((field, "invalid"))
+    fakes.answers[rpc] = errors.Invalid((field, "invalid"))
     assert field_value.findall(send(client, page, **{field: value}).text) == [value]
 
 
 def test_a_second_exchange_of_a_secret_is_refused_with_an_explanation(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["RotateWebhookSecret"] = errors.Conflict("secret_rotating")
+    fakes.answers["RotateWebhookSecret"] = errors.Conflict("secret_rotating")
     answer = send(client, f"/webhooks/{ID}", f"/webhooks/{ID}/secret")
     assert (answer.status_code, "El secreto de antes todavía firma." in answer.text) == (422, True)
 
 
 def test_the_list_of_keys_states_in_words_what_each_may_do_and_when_it_was_used(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     def key(label: str, days: int, **times: Any) -> m.ApiKey:
         """Returns a key that ends in `days` days."""
@@ -225,7 +225,7 @@ def test_the_list_of_keys_states_in_words_what_each_may_do_and_when_it_was_used(
         key("Vieja", -1),
         key("Fuera", 9, revoke_time=timestamp(i18n.now())),
     ]
-    played.answers["ListApiKeys"] = m.ListApiKeysResponse(api_keys=keys)
+    fakes.answers["ListApiKeys"] = m.ListApiKeysResponse(api_keys=keys)
     rows = re.findall(r"<tr><td.*?</tr>", client.get("/keys").text, re.DOTALL)
     for row, last_use, state in zip(
         rows,
@@ -243,10 +243,10 @@ def test_the_list_of_keys_states_in_words_what_each_may_do_and_when_it_was_used(
     assert "Abrir nombres y notas" not in client.get("/keys?lang=fr").text
 
 
-def test_a_key_gets_the_ticked_scopes(played: PlayedServices, client: FlaskClient) -> None:
+def test_a_key_gets_the_ticked_scopes(fakes: FakePageServices, client: FlaskClient) -> None:
     answer = send(client, "/keys", label="Caja", scopes=["people.read", "directory.read"])
     assert answer.status_code == 200
-    request = played.last("CreateApiKey")
+    request = fakes.last("CreateApiKey")
     assert list(request.scopes) == [
         contract_pb2.SCOPE_PEOPLE_READ,
         contract_pb2.SCOPE_DIRECTORY_READ,
@@ -254,13 +254,13 @@ def test_a_key_gets_the_ticked_scopes(played: PlayedServices, client: FlaskClien
     assert not request.HasField("expire_time"), "without a date the key ends in a year"
     fields: dict[str, Any] = {"label": "Caja", "scopes": ["people.read"]}
     send(client, "/keys", **fields, expire_time="2027-03-01")
-    assert played.last("CreateApiKey").expire_time.ToJsonString() == "2027-03-01T06:00:00Z", (
+    assert fakes.last("CreateApiKey").expire_time.ToJsonString() == "2027-03-01T06:00:00Z", (
         "the key ends when that day begins in the reader's time zone"
     )
-    played.answers["CreateApiKey"] = errors.Invalid(("expire_time", "out_of_range"))
+    fakes.answers["CreateApiKey"] = errors.Invalid(("expire_time", "out_of_range"))
     too_late = send(client, "/keys", **fields, expire_time="2036-03-01").text
     assert "elija un día después de hoy, a dos años como máximo" in too_late
-    played.answers["CreateApiKey"] = errors.Conflict("too_many_keys")
+    fakes.answers["CreateApiKey"] = errors.Conflict("too_many_keys")
     second_answer = send(client, "/keys", **fields)
     assert (second_answer.status_code, "Hay dos claves activas" in second_answer.text) == (
         422,

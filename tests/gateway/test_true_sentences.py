@@ -39,21 +39,21 @@ from tests.gateway.arranged_services import (
     stamp,
     waiting_work,
 )
-from tests.gateway.pages_gateway import ID, PlayedServices, enter, pages, send, signed_in
+from tests.gateway.pages_gateway import ID, FakePageServices, enter, pages, send, signed_in
 
 
 def failing_service(name: str) -> Arrange:
     """Arranges that a service failed a short time ago."""
 
-    def arrange(played: PlayedServices) -> None:
-        played.standings[name] = replace(played.standings[name], fails=True)
+    def arrange(fakes: FakePageServices) -> None:
+        fakes.standings[name] = replace(fakes.standings[name], fails=True)
 
     return arrange
 
 
 def referral_with(**fields: Any) -> Arrange:
     """Arranges a referral with these fields and without a history."""
-    return lambda played: played.answers.update(
+    return lambda fakes: fakes.answers.update(
         GetReferral=referral(**fields), ListReferralEvents=r.ListReferralEventsResponse()
     )
 
@@ -85,7 +85,7 @@ def referral_with_receipt(
     """
     complete_receipt = p.Receipt(id=ID, live=True, field_groups=[p.FIELD_GROUP_IDENTITY])
     complete_receipt.MergeFrom(p.Receipt(**receipt))
-    return lambda played: played.answers.update(
+    return lambda fakes: fakes.answers.update(
         GetReferral=referral(state=state, side=side, person_id=ID, receipt_id=ID),
         ListReferralEvents=r.ListReferralEventsResponse(),
         GetReceipt=complete_receipt,
@@ -97,7 +97,7 @@ def closed_referral(*, erased: bool) -> Arrange:
     message = r.Referral(
         id=ID, code="4BGZ42", state=r.STATE_CLOSED, side=r.SIDE_SENDER, person_id=ID
     )
-    return lambda played: played.answers.update(
+    return lambda fakes: fakes.answers.update(
         GetReferral=message,
         ListReferralEvents=r.ListReferralEventsResponse(),
         GetPerson=p.Person(id=ID, erased=erased),
@@ -106,7 +106,7 @@ def closed_referral(*, erased: bool) -> Arrange:
 
 def sheet(*receipts: p.Receipt, enquiries: Sequence[e.Enquiry] = ()) -> Arrange:
     """Arranges the file of a person with these receipts and enquiries."""
-    return lambda played: played.answers.update(
+    return lambda fakes: fakes.answers.update(
         GetPerson=p.Person(id=ID, organization_id=ID),
         ListReceipts=p.ListReceiptsResponse(receipts=receipts),
         ListReadings=p.ListReadingsResponse(),
@@ -412,9 +412,9 @@ def test_a_contact_is_called_saved_only_after_saving(query: str, words: str) -> 
 
 # D25
 def test_a_sender_in_an_emergency_reads_beforehand_when_the_note_can_be_read() -> None:
-    def arrange(played: PlayedServices) -> None:
-        played.answers["IssueToken"] = signed_in(OPERATOR, contract_pb2.ROLE_EMERGENCY)
-        referral_with_receipt(r.SIDE_SENDER, r.STATE_DRAFT)(played)
+    def arrange(fakes: FakePageServices) -> None:
+        fakes.answers["IssueToken"] = signed_in(OPERATOR, contract_pb2.ROLE_EMERGENCY)
+        referral_with_receipt(r.SIDE_SENDER, r.STATE_DRAFT)(fakes)
 
     text = page(f"/referrals/{ID}/check", OPERATOR, arrange)
     assert "lo demás, también la nota, cuando otra persona lo confirme" in text
@@ -432,18 +432,18 @@ def test_the_time_that_is_proposed_for_a_first_contact_is_still_to_come() -> Non
 
 # D25
 def test_the_proposed_time_of_first_contact_is_still_to_come_after_the_acceptance() -> None:
-    played, path = PlayedServices(), f"/referrals/{ID}"
-    played.answers["IssueToken"] = signed_in(WORKER)
-    referral_with(side=r.SIDE_RECEIVER, main_step="accept", allowed_verbs=["accept"])(played)
-    client = enter(pages(played).test_client())
+    fakes, path = FakePageServices(), f"/referrals/{ID}"
+    fakes.answers["IssueToken"] = signed_in(WORKER)
+    referral_with(side=r.SIDE_RECEIVER, main_step="accept", allowed_verbs=["accept"])(fakes)
+    client = enter(pages(fakes).test_client())
     value = re.search(
         r'name="planned_first_contact_time"[^>]*value="([^"]+)"', client.get(path).text
     )
     assert value
     send(client, path, f"{path}/do/accept", planned_first_contact_time=value[1])
-    planned_time = played.last("AcceptReferral").planned_first_contact_time
+    planned_time = fakes.last("AcceptReferral").planned_first_contact_time
     assert planned_time.ToDatetime(UTC) > i18n.now()
-    played.answers["GetReferral"] = referral(
+    fakes.answers["GetReferral"] = referral(
         state=r.STATE_ACCEPTED, side=r.SIDE_RECEIVER, planned_first_contact_time=planned_time
     )
     assert "ya pasó" not in client.get(path).text
@@ -486,7 +486,7 @@ def test_an_exhausted_enquiry_is_on_the_board_for_as_long_as_its_page_says() -> 
 @pytest.mark.parametrize("state", [r.STATE_CONSENT_WITHDRAWN, r.STATE_ENTERED_IN_ERROR])
 def test_a_draft_that_ended_is_not_shown_as_sent(state: r.State.ValueType) -> None:
     for send_time, expected in ((None, "Borrador"), (stamp(-5), "Enviada")):
-        with pages(PlayedServices()).test_request_context():
+        with pages(FakePageServices()).test_request_context():
             first_step, *_ = steps.progress(r.Referral(state=state, send_time=send_time))
         assert first_step[0] == expected
 

@@ -15,7 +15,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.shell.frame import COUNTRIES, LANGUAGE_TAGS
 from tests.gateway.page_forms import OTHER_ID, posted_forms
-from tests.gateway.pages_gateway import ID, PlayedServices
+from tests.gateway.pages_gateway import ID, FakePageServices
 
 LANGUAGE, COUNTRY, DEPARTMENT = "mam", "CU", "CU-03"
 assert LANGUAGE not in LANGUAGE_TAGS
@@ -120,15 +120,15 @@ FORMS: dict[str, tuple[str, str, str, Message, str]] = {
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_form_that_is_saved_unchanged_sends_the_values_that_the_page_got(
-    client: FlaskClient, played: PlayedServices, name: str
+    client: FlaskClient, fakes: FakePageServices, name: str
 ) -> None:
     path, target, read_rpc, resource, save_rpc = FORMS[name]
-    played.answers[read_rpc] = resource
+    fakes.answers[read_rpc] = resource
     page = client.get(path).text
     [form] = [form for form in posted_forms(page, path) if form.path == target]
     answer = client.post(target, data=form.sent)
     assert answer.status_code == 303, answer.text
-    request: Any = played.last(save_rpc)
+    request: Any = fakes.last(save_rpc)
     saved = next(
         value for field, value in request.ListFields() if field.message_type == resource.DESCRIPTOR
     )

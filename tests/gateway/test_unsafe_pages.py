@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from chassis import errors
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, send
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, send
 from tests.gateway.referral_questions import (
     DISTANT_SHELTER,
     DRAFT,
@@ -27,7 +27,7 @@ from tests.gateway.referral_questions import (
 
 
 @pytest.fixture
-def played() -> PlayedServices:
+def fakes() -> FakePageServices:
     return services_with_draft()
 
 
@@ -42,9 +42,9 @@ def police(name: str = "Policía de Chinandega", identifier: str = POLICE) -> d.
 
 
 def test_the_question_about_unsafe_people_and_places_needs_an_answer(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["MatchServices"] = d.MatchServicesResponse(
+    fakes.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=DISTANT_SHELTER, verdict=d.VERDICT_FITS)]
     )
     unsafe_page = answer(client, up_to_services(client), back="1")
@@ -71,13 +71,13 @@ def test_the_question_about_unsafe_people_and_places_needs_an_answer(
         unsafe_departments="NI-LE",
     )
     assert question(services) == "services 6/6"
-    match_request = played.last("MatchServices")
+    match_request = fakes.last("MatchServices")
     assert (list(match_request.excluded_organization_ids), list(match_request.excluded_areas)) == (
         [OTHER_ID],
         ["NI-LE"],
     )
     answer(client, services, service_id=ID)
-    stored_draft = played.last("UpdateReferral").referral
+    stored_draft = fakes.last("UpdateReferral").referral
     assert (
         stored_draft.unsafe_code,
         list(stored_draft.unsafe_organization_ids),
@@ -86,35 +86,35 @@ def test_the_question_about_unsafe_people_and_places_needs_an_answer(
 
 
 def test_she_can_name_an_organisation_that_does_not_give_this_help(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "MatchServices": d.MatchServicesResponse(),
         "SearchServices": d.SearchServicesResponse(services=[police(), police()]),
     }
-    played.know(POLICE, "Policía de Chinandega")
+    fakes.know(POLICE, "Policía de Chinandega")
     unsafe = answer(client, up_to_services(client), back="1")
     assert "Policía de Chinandega" not in unsafe.text
     # with the button, or by going on with a typed name that was not searched for
     for button in ({"unsafe_look": "1"}, {}):
         page = answer(client, unsafe, unsafe_search=" policía ", **button)
         assert (question(page), page.status_code) == ("unsafe 5/6", 200)
-        assert played.last("SearchServices").words == "policía"
+        assert fakes.last("SearchServices").words == "policía"
         assert page.text.count(f'name="unsafe_organization_ids" value="{POLICE}"') == 1
     services = answer(client, page, unsafe_organization_ids=POLICE)
     assert question(services) == "services 6/6"
-    assert list(played.last("MatchServices").excluded_organization_ids) == [POLICE]
+    assert list(fakes.last("MatchServices").excluded_organization_ids) == [POLICE]
     unsafe_again = answer(client, services, back="1")
     assert (question(unsafe_again), fields_of(unsafe_again)["unsafe_organization_ids"]) == (
         "unsafe 5/6",
         POLICE,
     ), "the organisation is shown with its name, though nothing was searched for"
     assert "Policía de Chinandega" in unsafe_again.text
-    played.answers["SearchServices"] = d.SearchServicesResponse()
+    fakes.answers["SearchServices"] = d.SearchServicesResponse()
     empty_page = answer(client, unsafe_again, unsafe_search="x", unsafe_look="1").text
     assert "Nadie del directorio aparece con ese nombre." in empty_page
     services_found = [police(f"Policía {number:02}", f"{number:032x}") for number in range(31)]
-    played.answers["SearchServices"] = d.SearchServicesResponse(services=services_found)
+    fakes.answers["SearchServices"] = d.SearchServicesResponse(services=services_found)
     full_page = answer(client, unsafe_again, unsafe_search="policía", unsafe_look="1").text
     assert (full_page.count(">Policía "), "Hay más: escriba más del nombre." in full_page) == (
         31,
@@ -123,19 +123,19 @@ def test_she_can_name_an_organisation_that_does_not_give_this_help(
 
 
 def test_she_can_name_a_department_without_any_listed_service(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers["MatchServices"] = d.MatchServicesResponse()
+    fakes.answers["MatchServices"] = d.MatchServicesResponse()
     unsafe = answer(client, up_to_services(client), back="1")
     assert unsafe.text.count('name="unsafe_departments" value="NI-LE"') == 1
     assert question(answer(client, unsafe, unsafe_departments="NI-LE")) == "services 6/6"
-    assert list(played.last("MatchServices").excluded_areas) == ["NI-LE"]
+    assert list(fakes.last("MatchServices").excluded_areas) == ["NI-LE"]
 
 
 def test_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_the_ticked_answers(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "SearchServices": d.SearchServicesResponse(services=[police()]),
         "GetReferral": draft(
             **SERVICE_CHOICE | {"unsafe_code": r.UNSAFE_ANSWER_NAMED},
@@ -149,15 +149,15 @@ def test_a_draft_is_not_saved_during_a_search_for_a_name_and_keeps_the_ticked_an
     )
     answer_page = client.post(f"{DRAFT}/unsafe", data=form | {"unsafe_search": "policía"})
     assert (answer_page.status_code, "unsafe_departments" in fields_of(answer_page)) == (200, False)
-    assert played.requests("UpdateReferral") == []
+    assert fakes.requests("UpdateReferral") == []
     client.post(f"{DRAFT}/unsafe", data=fields_of(answer_page))
-    assert list(played.last("UpdateReferral").referral.unsafe_organization_ids) == [POLICE]
+    assert list(fakes.last("UpdateReferral").referral.unsafe_organization_ids) == [POLICE]
 
 
 def test_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_sending(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": draft(**SERVICE_CHOICE | {"unsafe_code": 0}, receipt_id=ID),
         "UpdateReferral": draft(**SERVICE_CHOICE, receipt_id=ID),
     }
@@ -178,13 +178,13 @@ def test_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_sendi
     ],
 )
 def test_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_once(
-    played: PlayedServices, client: FlaskClient, answers: dict[str, Any], page: str
+    fakes: FakePageServices, client: FlaskClient, answers: dict[str, Any], page: str
 ) -> None:
-    played.answers["BatchGet"] = d.BatchGetResponse(
+    fakes.answers["BatchGet"] = d.BatchGetResponse(
         services=[d.Service(id=ID, name="Albergue", organization_id=OTHER_ID, department="NI-LE")]
     )
     stored_fields = {**SERVICE_CHOICE, "receiver_organization_id": OTHER_ID, "receipt_id": ID}
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": draft(**stored_fields),
         "UpdateReferral": draft(
             **stored_fields | {"unsafe_code": r.UNSAFE_ANSWER_NAMED}, **answers
@@ -194,9 +194,9 @@ def test_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_once(
 
 
 def test_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_note_stays(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    played.answers |= {
+    fakes.answers |= {
         "GetReferral": draft(**SERVICE_CHOICE | {"unsafe_code": 2}, receipt_id=ID),
         "SendReferral": errors.Conflict("unsafe_for_her"),
     }
@@ -205,13 +205,11 @@ def test_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_note_
     assert 'name="acknowledged_codes" value="unsafe_for_her"' in refusal.text
     assert 'value="age_not_taken"' not in refusal.text
     send(client, f"{DRAFT}/check", acknowledged_codes="unsafe_for_her")
-    assert list(played.last("SendReferral").acknowledged_codes) == [
-        r.ACKNOWLEDGEMENT_UNSAFE_FOR_HER
-    ]
+    assert list(fakes.last("SendReferral").acknowledged_codes) == [r.ACKNOWLEDGEMENT_UNSAFE_FOR_HER]
 
 
 def test_an_unsafe_department_of_another_country_is_shown_with_its_country(
-    played: PlayedServices, client: FlaskClient
+    fakes: FakePageServices, client: FlaskClient
 ) -> None:
     unsafe = answer(client, up_to_services(client), back="1")
     values = {"unsafe_departments": ["SV-LI", "PE-LAL", "NI-LE"], "unsafe_search": "x"}

@@ -14,7 +14,7 @@ from protos.notifications.v1 import notifications_pb2 as n
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.pages_gateway import ID, PlayedServices, missing, pages, referral, served
+from tests.gateway.pages_gateway import ID, FakePageServices, missing, pages, referral, served
 from tests.gateway.test_pages_in_browser import open_pages, open_window, paths
 from tests.words import TRANSLATED
 
@@ -38,8 +38,8 @@ Scheme = Literal["light", "dark"]
 
 
 @pytest.fixture
-def played() -> PlayedServices:
-    return PlayedServices(
+def fakes() -> FakePageServices:
+    return FakePageServices(
         {
             "GetReferral": r.Referral(
                 id=ID,
@@ -63,9 +63,9 @@ def played() -> PlayedServices:
 
 
 @pytest.fixture
-def page(browser: Browser, played: PlayedServices) -> Iterator[Page]:
+def page(browser: Browser, fakes: FakePageServices) -> Iterator[Page]:
     """A phone on which a worker has signed in."""
-    with served(pages(played)) as site:
+    with served(pages(fakes)) as site:
         context = browser.new_context(
             locale="es-NI", base_url=site, viewport={"width": 360, "height": 740}
         )
@@ -97,9 +97,9 @@ def test_the_warning_that_nobody_may_contact_her_is_seen_first_and_in_full(
 
 
 def test_on_a_phone_the_unread_count_does_not_cover_the_exit_and_the_bars_leave_no_gap(
-    page: Page, played: PlayedServices
+    page: Page, fakes: FakePageServices
 ) -> None:
-    played.answers["CountUnread"] = n.CountUnreadResponse(unread=148)
+    fakes.answers["CountUnread"] = n.CountUnreadResponse(unread=148)
     page.goto(f"/referrals/{ID}")
     count, exit_button, sticky, tabs = (
         box_of(page.locator(name)) for name in (".bell .count", "#exit", ".stick", ".tabs")
@@ -123,12 +123,12 @@ def printed_text(page: Page, path: str = f"/referrals/{ID}") -> str:
 
 
 def test_the_card_of_her_arrival_comes_before_everything_but_the_warning(
-    page: Page, played: PlayedServices
+    page: Page, fakes: FakePageServices
 ) -> None:
     arrival = r.Arrival(
         expected="hoy a las 19:30", way="en bus", company="con su hijo", sign="muestra el código"
     )
-    played.answers["ListReferralEvents"] = r.ListReferralEventsResponse(
+    fakes.answers["ListReferralEvents"] = r.ListReferralEventsResponse(
         events=[r.ReferralEvent(version=2, verb="sent", arrival=arrival)]
     )
     page.goto(f"/referrals/{ID}")
@@ -139,9 +139,9 @@ def test_the_card_of_her_arrival_comes_before_everything_but_the_warning(
 
 
 def test_her_slip_has_the_code_and_a_number_and_nothing_else(
-    page: Page, played: PlayedServices
+    page: Page, fakes: FakePageServices
 ) -> None:
-    played.answers["GetReferral"] = referral(
+    fakes.answers["GetReferral"] = referral(
         side=r.SIDE_SENDER, state=r.STATE_SENT, code="H7JX7J", live=True
     )
     assert printed_text(page) == "H7JX7J 133"
@@ -189,7 +189,7 @@ def test_no_page_is_wider_than_a_narrow_phone_in_another_language(
     phone = {"width": 320, "height": 800}
     wide_paths = []
     with (
-        served(pages(PlayedServices())) as site,
+        served(pages(FakePageServices())) as site,
         open_window(browser, site, viewport=phone) as page,
     ):
         page.goto(f"{site}/today?lang={language}")

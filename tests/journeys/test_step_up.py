@@ -24,7 +24,7 @@ def age_proof(stack: LocalStack, email: str) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_a4_a_worker_who_signed_in_a_while_ago_proves_herself_again_and_her_form_continues(
+def test_a_worker_who_signed_in_a_while_ago_proves_herself_again_and_her_form_continues(
     actors: Actors, stack: LocalStack
 ) -> None:
     account = stack.account("gestion@lunanueva")

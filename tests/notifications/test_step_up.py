@@ -27,12 +27,12 @@ METHODS = {
 }
 
 
-def test_a4_exactly_these_rpcs_need_a_fresh_proof() -> None:
+def test_exactly_these_rpcs_need_a_fresh_proof() -> None:
     assert set(METHODS) == {"SetDesk", "CreateWebhook", "UpdateWebhook", "RotateWebhookSecret"}
 
 
 @pytest.mark.parametrize("rpc", sorted(METHODS))
-def test_a4_every_such_rpc_refuses_an_old_proof_but_needs_none_from_a_key(
+def test_every_such_rpc_refuses_an_old_proof_but_needs_none_from_a_key(
     service: Service, rpc: str
 ) -> None:
     method, manager = METHODS[rpc], service.as_(RECEIVER, "MANAGER")
@@ -57,7 +57,7 @@ def test_a4_every_such_rpc_refuses_an_old_proof_but_needs_none_from_a_key(
     assert answer(service.as_(RECEIVER, scopes=("notifications",))) != "step_up_required"
 
 
-def test_a4_only_managers_and_the_changing_worker_are_notified_of_a_change_of_destination(
+def test_only_managers_and_the_changing_worker_are_notified_of_a_change_of_destination(
     service: Service,
 ) -> None:
     manager, colleague, stranger = (

@@ -131,7 +131,7 @@ def test_the_end_of_an_emergency_access_notifies_nobody(service: Service) -> Non
     assert service.rows("SELECT FROM messages") == []
 
 
-def test_a4_the_managers_and_the_exporting_worker_are_notified_of_an_export(
+def test_the_managers_and_the_exporting_worker_are_notified_of_an_export(
     service: Service,
 ) -> None:
     manager, worker = new_id(), new_id()

@@ -24,7 +24,7 @@ def sign_in(
     return refusal(lambda: stub.SignIn(request, metadata=metadata, timeout=10))
 
 
-def test_c15_a_made_up_address_evades_no_budget(scene: Scene) -> None:
+def test_a_made_up_address_evades_no_budget(scene: Scene) -> None:
     refusals = [
         sign_in(scene, number, (("client-address", f"203.0.113.{number}"),))
         for number in range(AT_ONCE + 5)
@@ -49,9 +49,7 @@ def gateway(scene: Scene) -> Iterator[Clients]:
     current_caller.set(Caller())
 
 
-def test_c15_each_client_of_the_gateway_has_a_budget_of_its_own(
-    scene: Scene, gateway: Clients
-) -> None:
+def test_each_client_of_the_gateway_has_a_budget_of_its_own(scene: Scene, gateway: Clients) -> None:
     def reason_for(address: str, number: int) -> str:
         current_caller.set(Caller(origin={"client-address": address, "client-device": ""}))
         try:

@@ -109,7 +109,7 @@ RULES_OF_THE_NETWORK = [provider_rule, change_rule, approval_rule, first_manager
 
 
 @pytest.mark.parametrize("rule", RULES_OF_THE_NETWORK)
-def test_a1_an_account_that_a_coordinator_invited_cannot_act_as_her_second_person(
+def test_an_account_that_a_coordinator_invited_cannot_act_as_her_second_person(
     rule: Callable[[Scene, Stubs], Callable[[Stubs], object]], scene: Scene
 ) -> None:
     first, honest = founder(scene), founder(scene)
@@ -121,7 +121,7 @@ def test_a1_an_account_that_a_coordinator_invited_cannot_act_as_her_second_perso
     agree(honest)
 
 
-def test_a1_an_invitation_ties_inviter_and_invitee_and_all_invitees_of_one_inviter_to_each_other(
+def test_an_invitation_ties_inviter_and_invitee_and_all_invitees_of_one_inviter_to_each_other(
     scene: Scene,
 ) -> None:
     first = founder(scene)
@@ -168,7 +168,7 @@ def test_an_account_that_is_invited_again_stays_tied_to_whoever_invited_it_befor
         ("ana@ejemplo.org", "ana@otro.org", False),
     ],
 )
-def test_a3_accounts_with_the_same_mailbox_are_one_person_for_ever(
+def test_accounts_with_the_same_mailbox_are_one_person_for_ever(
     email: str, other_email: str, is_same_person: bool, scene: Scene
 ) -> None:
     first, _ = founder(scene, email=email), founder(scene, email=other_email)
@@ -180,7 +180,7 @@ def test_a3_accounts_with_the_same_mailbox_are_one_person_for_ever(
     assert refusal(lambda: agree(scene.signed_in(other_email))) == NOT_INDEPENDENT
 
 
-def test_a3_an_account_is_tied_to_the_accounts_used_earlier_on_its_first_device(
+def test_an_account_is_tied_to_the_accounts_used_earlier_on_its_first_device(
     scene: Scene,
 ) -> None:
     first, coordinator_at_home = (
@@ -216,7 +216,7 @@ def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(
     assert refusal(lambda: agree(scene.as_worker(second_worker))) == NOT_INDEPENDENT
 
 
-def test_a3_a_manager_cannot_confirm_her_own_key_through_an_account_that_she_invited(
+def test_a_manager_cannot_confirm_her_own_key_through_an_account_that_she_invited(
     scene: Scene, member: Organization
 ) -> None:
     maker, honest = (founder(scene, Role.MANAGER, organization=member) for _ in range(2))
@@ -229,7 +229,7 @@ def test_a3_a_manager_cannot_confirm_her_own_key_through_an_account_that_she_inv
     )
 
 
-def test_a3_a_key_taken_over_needs_a_confirmation_by_somebody_independent_of_its_new_manager(
+def test_a_key_taken_over_needs_a_confirmation_by_somebody_independent_of_its_new_manager(
     scene: Scene, member: Organization
 ) -> None:
     maker, honest = (founder(scene, Role.MANAGER, organization=member) for _ in range(2))

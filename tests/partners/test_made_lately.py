@@ -53,7 +53,7 @@ def account_of(scene: Scene, invitation: m.Invitation) -> str:
     return str(row["id"])
 
 
-def test_a4_only_what_the_account_made_since_the_given_time_is_listed(
+def test_only_what_the_account_made_since_the_given_time_is_listed(
     scene: Scene, manager: Worker
 ) -> None:
     by = scene.as_worker(manager)
@@ -72,7 +72,7 @@ def test_a4_only_what_the_account_made_since_the_given_time_is_listed(
     ]
 
 
-def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
+def test_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
     scene: Scene, manager: Worker
 ) -> None:
     by, since = scene.as_worker(manager), scene.clock.now()
@@ -98,7 +98,7 @@ def test_a4_a_key_is_revoked_an_invitation_withdrawn_and_an_account_suspended(
     )
 
 
-def test_a4_an_account_that_an_invited_account_invited_is_listed_too(
+def test_an_account_that_an_invited_account_invited_is_listed_too(
     scene: Scene, manager: Worker
 ) -> None:
     by, since = scene.as_worker(manager), scene.clock.now()
@@ -110,7 +110,7 @@ def test_a4_an_account_that_an_invited_account_invited_is_listed_too(
     assert end(by, since, *(account.id for account in accounts)) == 2
 
 
-def test_a4_an_older_account_that_was_invited_again_is_shown_and_cannot_be_ended(
+def test_an_older_account_that_was_invited_again_is_shown_and_cannot_be_ended(
     scene: Scene, member: Organization, manager: Worker
 ) -> None:
     colleague = scene.worker(member, Role.WORKER, email="rosa@puentes.org")
@@ -125,7 +125,7 @@ def test_a4_an_older_account_that_was_invited_again_is_shown_and_cannot_be_ended
     ]
 
 
-def test_a4_a_proposed_provider_is_dropped(scene: Scene) -> None:
+def test_a_proposed_provider_is_dropped(scene: Scene) -> None:
     shelter, coordinator = scene.organization("Casa Luna"), scene.coordinator
     since = scene.clock.now()
     propose(coordinator, shelter, "https://sso.example")
@@ -138,7 +138,7 @@ def test_a4_a_proposed_provider_is_dropped(scene: Scene) -> None:
     assert not coordinator.GetSignInProvider(organization_id=shelter.id).HasField("proposal")
 
 
-def test_a4_a_new_code_and_a_new_passkey_are_removed_and_the_workers_managers_are_notified(
+def test_a_new_code_and_a_new_passkey_are_removed_and_the_workers_managers_are_notified(
     scene: Scene, member: Organization, manager: Worker
 ) -> None:
     worker = scene.worker(member, Role.WORKER)
@@ -157,7 +157,7 @@ def test_a4_a_new_code_and_a_new_passkey_are_removed_and_the_workers_managers_ar
     assert {fact.worker_id for fact, _ in new_notices} == {worker.id, manager.id}
 
 
-def test_a4_an_account_that_was_given_a_network_role_is_proposed_for_suspension(
+def test_an_account_that_was_given_a_network_role_is_proposed_for_suspension(
     scene: Scene,
 ) -> None:
     by, since = scene.coordinator, scene.clock.now()
@@ -172,7 +172,7 @@ def test_a4_an_account_that_was_given_a_network_role_is_proposed_for_suspension(
     assert list_changes(by, since) == []
 
 
-def test_a4_nobody_ends_what_another_account_made(
+def test_nobody_ends_what_another_account_made(
     scene: Scene, member: Organization, manager: Worker
 ) -> None:
     since = scene.clock.now()
@@ -183,7 +183,7 @@ def test_a4_nobody_ends_what_another_account_made(
     assert len(scene.rows("SELECT FROM api_keys WHERE revoke_time IS NULL")) == 1
 
 
-def test_a4_the_day_is_required_and_lies_within_a_year(scene: Scene, manager: Worker) -> None:
+def test_the_day_is_required_and_lies_within_a_year(scene: Scene, manager: Worker) -> None:
     by = scene.as_worker(manager)
     assert wrong_fields(by.ListMadeLately) == [("since_time", "required")]
     assert wrong_fields(lambda: list_changes(by, scene.clock.now() - timedelta(days=367))) == [

@@ -57,7 +57,7 @@ def suspend(by: Stubs, id: str) -> pb.Worker:
 
 
 @pytest.mark.parametrize("role", [COORDINATOR, AUDITOR])
-def test_a1_a_network_role_is_given_by_two_coordinators_of_different_organisations(
+def test_a_network_role_is_given_by_two_coordinators_of_different_organisations(
     role: contract_pb2.Role.ValueType, scene: Scene, other_coordinator: Stubs, second: Stubs
 ) -> None:
     created = invite(scene.coordinator, None, role)
@@ -92,7 +92,7 @@ def test_a_waiting_invitation_ends_like_any_other_and_only_waiting_ones_can_be_c
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
-def test_a2_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_network_role(
+def test_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_network_role(
     role: Role, scene: Scene, other_coordinator: Stubs, second: Stubs
 ) -> None:
     target = scene.worker(scene.coalition, role)
@@ -136,7 +136,7 @@ def test_an_invitation_without_a_network_role_takes_no_network_role_away(scene: 
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
-def test_a2_nobody_alone_removes_network_roles_by_suspending_their_organisation(
+def test_nobody_alone_removes_network_roles_by_suspending_their_organisation(
     role: Role, scene: Scene, other_organization: Organization
 ) -> None:
     scene.worker(other_organization, role)
@@ -166,7 +166,7 @@ def hold(by: Stubs, organization: Organization, etag: str) -> directory_pb2.Orga
     )
 
 
-def test_a2_no_organisation_is_held_whose_new_auditor_accepts_at_the_same_moment(
+def test_no_organisation_is_held_whose_new_auditor_accepts_at_the_same_moment(
     scene: Scene, other_organization: Organization
 ) -> None:
     held = partial(hold, scene.coordinator, other_organization, scene.etag(other_organization.id))

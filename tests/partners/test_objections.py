@@ -13,7 +13,7 @@ from tests.partners.test_password_resets import facts_with_letters
 from tests.parts.provider import Provider
 
 
-def test_a1_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_days_to_object(
+def test_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_days_to_object(
     scene: Scene, second: Stubs
 ) -> None:
     shelter = scene.organization("Casa Luna")

@@ -76,7 +76,7 @@ def answers(by: Stubs, shelter: Organization | None) -> list[Message]:
 @pytest.mark.parametrize(
     "make", [shelter_by_its_type, shelter_by_its_beds, shelter_with_more_services]
 )
-def test_c12_a_member_on_probation_finds_no_shelter_in_any_list_or_search_or_by_its_name(
+def test_a_member_on_probation_finds_no_shelter_in_any_list_or_search_or_by_its_name(
     scene: Scene, make: Callable[[Scene], Organization], newcomer: Stubs
 ) -> None:
     scene.service(scene.organization("Clínica"), "Consulta", "MED.PRI")
@@ -91,7 +91,7 @@ def test_c12_a_member_on_probation_finds_no_shelter_in_any_list_or_search_or_by_
     assert refusal(lambda: newcomer.GetOrganization(id=shelter.id)) == NOT_FOUND
 
 
-def test_c12_an_approved_member_sees_a_shelter_and_one_back_on_probation_does_not(
+def test_an_approved_member_sees_a_shelter_and_one_back_on_probation_does_not(
     scene: Scene,
 ) -> None:
     new_member, shelter = (
@@ -107,7 +107,7 @@ def test_c12_an_approved_member_sees_a_shelter_and_one_back_on_probation_does_no
     assert "Luna" not in str(answers(worker, shelter))
 
 
-def test_c12_open_places_of_a_shelter_are_hidden_too(scene: Scene, newcomer: Stubs) -> None:
+def test_open_places_of_a_shelter_are_hidden_too(scene: Scene, newcomer: Stubs) -> None:
     shelter = shelter_with_more_services(scene)
     place = locations_pb2.Location(
         name="Oficina de la Luna", country="NI", department="NI-JI", address="Calle Luna 1"
@@ -119,7 +119,7 @@ def test_c12_open_places_of_a_shelter_are_hidden_too(scene: Scene, newcomer: Stu
     assert partner.GetLocation(id=created.id).name == "Oficina de la Luna"
 
 
-def test_c12_a_member_that_offers_more_than_beds_is_shown_without_its_beds(
+def test_a_member_that_offers_more_than_beds_is_shown_without_its_beds(
     scene: Scene, newcomer: Stubs
 ) -> None:
     ngo = scene.organization("Mar")
@@ -148,7 +148,7 @@ def test_c12_a_member_that_offers_more_than_beds_is_shown_without_its_beds(
     assert len(partner.ListLocations(places).locations) == 2
 
 
-def test_c12_public_services_of_a_shelter_are_shown_to_a_member_on_probation_too(
+def test_public_services_of_a_shelter_are_shown_to_a_member_on_probation_too(
     scene: Scene, newcomer: Stubs
 ) -> None:
     shelter = shelter_by_its_type(scene)
@@ -157,7 +157,7 @@ def test_c12_public_services_of_a_shelter_are_shown_to_a_member_on_probation_too
     assert newcomer.GetOrganization(id=shelter.id).name == "Luna"
 
 
-def test_c12_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(scene: Scene) -> None:
+def test_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(scene: Scene) -> None:
     new_shelter = scene.organization("Sol", type=OrganizationType.SHELTER, approved=False)
     approved_shelter = shelter_by_its_type(scene)
     worker = scene.by(new_shelter, Role.WORKER)
@@ -169,7 +169,7 @@ def test_c12_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(sc
     assert scene.coordinator.GetOrganization(id=approved_shelter.id).name == "Luna"
 
 
-def test_c12_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with_it(
+def test_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with_it(
     scene: Scene, newcomer: Stubs, second: Stubs
 ) -> None:
     organization = scene.organization("Luna")
@@ -195,7 +195,7 @@ def published_shelter_flags(scene: Scene, service_id: str) -> list[bool]:
     return [facts_pb2.ServiceFact.FromString(row["payload"]).shelter for row in rows]
 
 
-def test_c12_a_figure_that_waits_while_its_organisation_becomes_a_shelter_is_that_of_a_shelter(
+def test_a_figure_that_waits_while_its_organisation_becomes_a_shelter_is_that_of_a_shelter(
     scene: Scene,
 ) -> None:
     organization = scene.organization("Luna")

@@ -275,7 +275,7 @@ def last_fact(scene: Scene, id: str) -> facts_pb2.ServiceFact:
     return facts_pb2.ServiceFact.FromString(row["payload"])
 
 
-def test_b9_the_fact_of_a_service_contains_the_ages_that_it_states(scene: Scene) -> None:
+def test_the_fact_of_a_service_contains_the_ages_that_it_states(scene: Scene) -> None:
     created = scene.service(scene.coalition, eligibility=Eligibility(minimum_age=18))
     fact = last_fact(scene, created.id)
     assert (fact.minimum_age, fact.HasField("maximum_age")) == (18, False)

@@ -113,7 +113,7 @@ def recipients_of(scene: Scene, kind: str) -> set[str]:
 # --- who has to prove herself, and how long the proof is valid
 
 
-def test_a4_the_rpcs_with_a_lasting_effect_require_a_fresh_proof() -> None:
+def test_the_rpcs_with_a_lasting_effect_require_a_fresh_proof() -> None:
     assert set(RPCS_WITH_STEP_UP) == {
         "CreateInvitation",
         "ConfirmInvitation",
@@ -134,12 +134,12 @@ def test_a4_the_rpcs_with_a_lasting_effect_require_a_fresh_proof() -> None:
     }
 
 
-def test_a4_each_rpc_with_lasting_effect_sends_a_notice_or_is_listed_as_silent() -> None:
+def test_each_rpc_with_lasting_effect_sends_a_notice_or_is_listed_as_silent() -> None:
     assert lasting.FACTS.keys() | lasting.SILENT == set(RPCS_WITH_STEP_UP)
 
 
 @pytest.mark.parametrize("rpc", sorted(RPCS_WITH_STEP_UP))
-def test_a4_each_of_these_rpcs_refuses_an_old_proof_and_a_token_without_a_time_of_proof(
+def test_each_of_these_rpcs_refuses_an_old_proof_and_a_token_without_a_time_of_proof(
     scene: Scene, member: Organization, rpc: str
 ) -> None:
     service, method = RPCS_WITH_STEP_UP[rpc]
@@ -165,7 +165,7 @@ def test_a4_each_of_these_rpcs_refuses_an_old_proof_and_a_token_without_a_time_o
         assert (reason == "step_up_required") is is_refused, prove_time
 
 
-def test_a4_a_proof_is_valid_for_ten_minutes_by_the_clock_and_not_a_second_longer(
+def test_a_proof_is_valid_for_ten_minutes_by_the_clock_and_not_a_second_longer(
     scene: Scene, manager: Worker
 ) -> None:
     secret = sign_in(scene).session_secret
@@ -181,9 +181,7 @@ def test_a4_a_proof_is_valid_for_ten_minutes_by_the_clock_and_not_a_second_longe
     assert refusal(lambda: make_key(by)) == STEP_UP
 
 
-def test_a4_a_token_without_a_time_of_proof_is_still_verified(
-    scene: Scene, manager: Worker
-) -> None:
+def test_a_token_without_a_time_of_proof_is_still_verified(scene: Scene, manager: Worker) -> None:
     token, _ = scene.issuer.issue(
         Caller(manager.id, "worker", manager.organization_id, frozenset({"MANAGER"})),
         "enlace.partners",
@@ -192,7 +190,7 @@ def test_a4_a_token_without_a_time_of_proof_is_still_verified(
     assert scene.with_token(token).ListApiKeys().api_keys == []
 
 
-def test_a4_a_session_without_a_time_of_proof_counts_as_proved_when_it_began(
+def test_a_session_without_a_time_of_proof_counts_as_proved_when_it_began(
     scene: Scene, manager: Worker
 ) -> None:
     secret = sign_in(scene).session_secret
@@ -200,7 +198,7 @@ def test_a4_a_session_without_a_time_of_proof_counts_as_proved_when_it_began(
     make_key(of_session(scene, secret))
 
 
-def test_a4_a_refused_call_has_no_effect_and_is_on_record(scene: Scene, manager: Worker) -> None:
+def test_a_refused_call_has_no_effect_and_is_on_record(scene: Scene, manager: Worker) -> None:
     by, _ = eleven_minutes_after_sign_in(scene)
     assert refusal(lambda: make_key(by)) == STEP_UP
     assert scene.rows("SELECT FROM api_keys") == []
@@ -212,7 +210,7 @@ def test_a4_a_refused_call_has_no_effect_and_is_on_record(scene: Scene, manager:
 # --- the kinds of proof
 
 
-def test_a4_a_worker_with_a_code_proves_herself_with_the_code_and_not_with_the_password(
+def test_a_worker_with_a_code_proves_herself_with_the_code_and_not_with_the_password(
     scene: Scene, app: App, coded_session: tuple[Stubs, str]
 ) -> None:
     by, secret = coded_session
@@ -232,7 +230,7 @@ def test_a4_a_worker_with_a_code_proves_herself_with_the_code_and_not_with_the_p
     fails_to_prove(by, secret, "code", code=code)
 
 
-def test_a4_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_alone(
+def test_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_alone(
     scene: Scene, manager: Worker
 ) -> None:
     phone = add_passkey(scene.as_worker(manager))
@@ -273,7 +271,7 @@ def proof_there(by: Stubs, provider: Provider, user: str = "ana") -> dict[str, A
     return {"challenge": begun.challenge, "provider": returned}
 
 
-def test_a4_a_worker_who_signs_in_through_her_ministry_proves_herself_there(
+def test_a_worker_who_signs_in_through_her_ministry_proves_herself_there(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     scene.worker(ministry, Role.MANAGER, email="eva@ministerio.example")
@@ -288,7 +286,7 @@ def test_a4_a_worker_who_signs_in_through_her_ministry_proves_herself_there(
     make_key(by)
 
 
-def test_a4_a_sign_in_at_the_ministry_is_a_proof_from_the_time_when_she_proved_herself_there(
+def test_a_sign_in_at_the_ministry_is_a_proof_from_the_time_when_she_proved_herself_there(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     provider.cheat = lambda claims: provider.sign(
@@ -298,7 +296,7 @@ def test_a4_a_sign_in_at_the_ministry_is_a_proof_from_the_time_when_she_proved_h
     assert refusal(lambda: make_key(of_session(scene, signed_in.session_secret))) == STEP_UP
 
 
-def test_a4_while_the_workers_ministry_does_not_answer_nothing_is_proved_and_the_reason_is_given(
+def test_while_the_workers_ministry_does_not_answer_nothing_is_proved_and_the_reason_is_given(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     signed_in = sign_in_through(scene, ministry, provider)
@@ -312,7 +310,7 @@ def test_a4_while_the_workers_ministry_does_not_answer_nothing_is_proved_and_the
     assert refusal(by.BeginProof) == UNAVAILABLE
 
 
-def test_a4_wrong_proofs_have_a_budget_like_that_of_the_sign_in_and_keep_nobody_from_signing_in(
+def test_wrong_proofs_have_a_budget_like_that_of_the_sign_in_and_keep_nobody_from_signing_in(
     scene: Scene, app: App, coded_session: tuple[Stubs, str]
 ) -> None:
     by, secret = coded_session
@@ -326,7 +324,7 @@ def test_a4_wrong_proofs_have_a_budget_like_that_of_the_sign_in_and_keep_nobody_
     assert finish(scene, sign_in(scene).challenge, app.code()).session_secret
 
 
-def test_a4_guesses_of_the_password_are_counted_too(scene: Scene, manager: Worker) -> None:
+def test_guesses_of_the_password_are_counted_too(scene: Scene, manager: Worker) -> None:
     secret = sign_in(scene).session_secret
     by = of_session(scene, secret)
     for _ in range(10):
@@ -334,7 +332,7 @@ def test_a4_guesses_of_the_password_are_counted_too(scene: Scene, manager: Worke
     assert refusal(lambda: prove(by, secret, password=PASSWORD)) == TOO_MANY_ATTEMPTS
 
 
-def test_a4_the_proof_of_one_session_does_not_count_for_another(
+def test_the_proof_of_one_session_does_not_count_for_another(
     scene: Scene, manager: Worker, member: Organization
 ) -> None:
     own_secret, stolen_secret = sign_in(scene).session_secret, sign_in(scene).session_secret
@@ -348,7 +346,7 @@ def test_a4_the_proof_of_one_session_does_not_count_for_another(
     fails_to_prove(scene.as_worker(manager), stolen_secret, "session_secret", password=PASSWORD)
 
 
-def test_a4_a_key_proves_nothing(scene: Scene, member: Organization, manager: Worker) -> None:
+def test_a_key_proves_nothing(scene: Scene, member: Organization, manager: Worker) -> None:
     key, secret = scene.by_key(member, "directory.read"), sign_in(scene).session_secret
     assert refusal(lambda: prove(key, secret, password=PASSWORD)) == RIGHT_MISSING
     created = make_key(scene.as_worker(manager)).secret
@@ -358,7 +356,7 @@ def test_a4_a_key_proves_nothing(scene: Scene, member: Organization, manager: Wo
 # --- a stolen session, and who is notified
 
 
-def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(
+def test_a_stolen_manager_session_makes_nothing_that_outlasts_it(
     scene: Scene, app: App, coded_session: tuple[Stubs, str]
 ) -> None:
     thief, secret = coded_session
@@ -375,7 +373,7 @@ def test_a4_a_stolen_manager_session_makes_nothing_that_outlasts_it(
     assert refusal(lambda: token_of(scene, secret)) == SESSION_ENDED
 
 
-def test_a4_a_worker_and_her_managers_are_emailed_about_a_key_and_an_invitation(
+def test_a_worker_and_her_managers_are_emailed_about_a_key_and_an_invitation(
     scene: Scene, member: Organization, manager: Worker
 ) -> None:
     other, worker = (
@@ -395,7 +393,7 @@ def test_a4_a_worker_and_her_managers_are_emailed_about_a_key_and_an_invitation(
     assert recipients_of(scene, "sign_in_changed") == {worker.id, manager.id, other.id}
 
 
-def test_a4_the_facts_contain_no_name_and_a_repeated_request_publishes_once(
+def test_the_facts_contain_no_name_and_a_repeated_request_publishes_once(
     scene: Scene, manager: Worker
 ) -> None:
     by = scene.as_worker(manager)
@@ -409,7 +407,7 @@ def test_a4_the_facts_contain_no_name_and_a_repeated_request_publishes_once(
         assert text.encode() not in row["payload"]
 
 
-def test_a4_the_coordinators_are_notified_of_a_network_role(scene: Scene) -> None:
+def test_the_coordinators_are_notified_of_a_network_role(scene: Scene) -> None:
     first, other_organization = (
         scene.worker(scene.coalition, Role.COORDINATOR),
         scene.organization("Otra"),
@@ -426,7 +424,7 @@ def test_a4_the_coordinators_are_notified_of_a_network_role(scene: Scene) -> Non
     assert len(facts_with_letters(scene, "role_given")) == 2 * len(coordinators)
 
 
-def test_a4_the_managers_are_notified_that_their_provider_was_ended(scene: Scene) -> None:
+def test_the_managers_are_notified_that_their_provider_was_ended(scene: Scene) -> None:
     shelter = scene.organization("Casa Luna")
     manager = scene.worker(shelter, Role.MANAGER)
     coordinator = scene.worker(scene.coalition, Role.COORDINATOR)
@@ -438,7 +436,7 @@ def test_a4_the_managers_are_notified_that_their_provider_was_ended(scene: Scene
     assert recipients_of(scene, "provider_changed") == {coordinator.id, manager.id}
 
 
-def test_a4_changing_the_password_proves_the_continued_session_where_the_password_is_the_only_proof(
+def test_changing_the_password_proves_the_continued_session_where_the_password_is_the_only_proof(
     scene: Scene, manager: Worker
 ) -> None:
     by, secret = eleven_minutes_after_sign_in(scene)
@@ -446,7 +444,7 @@ def test_a4_changing_the_password_proves_the_continued_session_where_the_passwor
     make_key(by)
 
 
-def test_a4_changing_the_password_proves_nothing_where_a_code_is_asked_for(
+def test_changing_the_password_proves_nothing_where_a_code_is_asked_for(
     coded_session: tuple[Stubs, str],
 ) -> None:
     by, secret = coded_session

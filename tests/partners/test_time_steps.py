@@ -74,7 +74,7 @@ def shelters(scene: Scene) -> Shelters:
     return Shelters(scene)
 
 
-def test_c12_no_byte_that_others_see_of_a_shelter_changes_before_the_time_step_ends(
+def test_no_byte_that_others_see_of_a_shelter_changes_before_the_time_step_ends(
     shelters: Shelters,
 ) -> None:
     others = (shelters.reader, shelters.scene.coordinator)
@@ -105,7 +105,7 @@ def test_c12_no_byte_that_others_see_of_a_shelter_changes_before_the_time_step_e
         assert shelters.answers(by) != answers_before
 
 
-def test_c12_the_order_of_an_answer_does_not_show_whose_row_was_written_last(
+def test_the_order_of_an_answer_does_not_show_whose_row_was_written_last(
     shelters: Shelters,
 ) -> None:
     ids = sorted([shelters.service.id, shelters.other_service.id])
@@ -123,7 +123,7 @@ def test_c12_the_order_of_an_answer_does_not_show_whose_row_was_written_last(
         assert [service.id for service in services.fetch_many(tx, ids)] == ids
 
 
-def test_c12_a_shelters_own_people_see_at_once_that_a_bed_is_taken(shelters: Shelters) -> None:
+def test_a_shelters_own_people_see_at_once_that_a_bed_is_taken(shelters: Shelters) -> None:
     before = shelters.shown()
     shelters.refer("accepted")
     after = shelters.shown()
@@ -132,7 +132,7 @@ def test_c12_a_shelters_own_people_see_at_once_that_a_bed_is_taken(shelters: She
     assert shelters.free() == 1
 
 
-def test_c12_search_and_match_change_with_the_time_step_and_without_another_event(
+def test_search_and_match_change_with_the_time_step_and_without_another_event(
     shelters: Shelters,
 ) -> None:
     def with_room() -> tuple[list[str], list[str]]:
@@ -152,7 +152,7 @@ def test_c12_search_and_match_change_with_the_time_step_and_without_another_even
     assert with_room() == (["Otro albergue"],) * 2
 
 
-def test_c12_a_process_that_reads_the_directory_in_the_middle_of_a_step_answers_the_same(
+def test_a_process_that_reads_the_directory_in_the_middle_of_a_step_answers_the_same(
     shelters: Shelters,
 ) -> None:
     shelters.refer("accepted")
@@ -185,7 +185,7 @@ def test_a_query_reads_no_list_of_waiting_shelters_before_the_step_ends(shelters
         assert content.due_ids(NOON + STEP) == [shelters.service.id]
 
 
-def test_c12_the_figure_for_others_does_not_reveal_when_in_a_step_something_happened(
+def test_the_figure_for_others_does_not_reveal_when_in_a_step_something_happened(
     shelters: Shelters,
 ) -> None:
     scene = shelters.scene
@@ -209,7 +209,7 @@ def test_c12_the_figure_for_others_does_not_reveal_when_in_a_step_something_happ
     assert first.capacity.declined_time.ToDatetime(NOON.tzinfo) == NOON
 
 
-def test_c12_the_first_change_of_a_step_is_not_shown_even_if_nobody_looked_before(
+def test_the_first_change_of_a_step_is_not_shown_even_if_nobody_looked_before(
     shelters: Shelters,
 ) -> None:
     shelters.state_room(4)
@@ -220,7 +220,7 @@ def test_c12_the_first_change_of_a_step_is_not_shown_even_if_nobody_looked_befor
     assert shelters.free() == 3
 
 
-def test_c12_an_acceptance_that_is_received_late_counts_from_its_receipt(
+def test_an_acceptance_that_is_received_late_counts_from_its_receipt(
     shelters: Shelters,
 ) -> None:
     shelters.scene.clock.set(NOON + STEP + HOUR)
@@ -228,7 +228,7 @@ def test_c12_an_acceptance_that_is_received_late_counts_from_its_receipt(
     assert (shelters.free(shelters.staff), shelters.free()) == (0, 1)
 
 
-def test_c12_broken_promises_change_the_order_only_at_the_next_time_step(
+def test_broken_promises_change_the_order_only_at_the_next_time_step(
     shelters: Shelters,
 ) -> None:
     scene = shelters.scene
@@ -246,7 +246,7 @@ def test_c12_broken_promises_change_the_order_only_at_the_next_time_step(
     assert order() == ["Otro albergue", "Albergue"]
 
 
-def test_c12_a_first_figure_is_shown_at_once_and_later_events_are_not(scene: Scene) -> None:
+def test_a_first_figure_is_shown_at_once_and_later_events_are_not(scene: Scene) -> None:
     manager = scene.by(scene.organization("Casa nueva"), Role.MANAGER)
     created = manager.CreateService(service=pb.Service(name="Casa", need_codes=["HOU.SAFE"]))
     reader = scene.by(scene.organization("Otra"))
@@ -259,7 +259,7 @@ def test_c12_a_first_figure_is_shown_at_once_and_later_events_are_not(scene: Sce
         assert (seen_room.available, seen_room.update_time.ToDatetime(NOON.tzinfo)) == (4, NOON)
 
 
-def test_c12_a_change_at_a_service_that_is_no_shelter_is_shown_at_once(shelters: Shelters) -> None:
+def test_a_change_at_a_service_that_is_no_shelter_is_shown_at_once(shelters: Shelters) -> None:
     clinic = shelters.scene.service(
         shelters.scene.organization("Clínica"), "Consulta", "MED.PRI", room=3
     )
@@ -268,7 +268,7 @@ def test_c12_a_change_at_a_service_that_is_no_shelter_is_shown_at_once(shelters:
     assert shelters.reader.GetService(id=clinic.id).capacity.available == 2
 
 
-def test_c12_others_do_not_see_at_once_that_the_room_of_a_shelters_other_service_changed(
+def test_others_do_not_see_at_once_that_the_room_of_a_shelters_other_service_changed(
     shelters: Shelters,
 ) -> None:
     advice = shelters.scene.service(shelters.organization, "Apoyo", "PSS", room=3)
@@ -277,7 +277,7 @@ def test_c12_others_do_not_see_at_once_that_the_room_of_a_shelters_other_service
     assert shelters.reader.GetService(id=advice.id).capacity.available == 3
 
 
-def test_c12_a_coordinator_updates_an_entry_with_the_etag_that_she_sees(shelters: Shelters) -> None:
+def test_a_coordinator_updates_an_entry_with_the_etag_that_she_sees(shelters: Shelters) -> None:
     coordinator = shelters.scene.coordinator
     seen = shelters.shown(coordinator)
     shelters.refer("accepted")
@@ -290,7 +290,7 @@ def test_c12_a_coordinator_updates_an_entry_with_the_etag_that_she_sees(shelters
     assert refusal(lambda: coordinator.UpdateService(change)) == STALE_ETAG
 
 
-def test_c12_a_shelters_own_people_read_the_history_of_its_room_and_the_coordination_does_not(
+def test_a_shelters_own_people_read_the_history_of_its_room_and_the_coordination_does_not(
     shelters: Shelters,
 ) -> None:
     shelters.state_room(4)
@@ -300,7 +300,7 @@ def test_c12_a_shelters_own_people_read_the_history_of_its_room_and_the_coordina
     assert {change.field for change in changes} == {"capacity.available", "capacity.maximum"}
 
 
-def test_c12_a_fact_of_a_shelter_says_nothing_about_its_room(shelters: Shelters) -> None:
+def test_a_fact_of_a_shelter_says_nothing_about_its_room(shelters: Shelters) -> None:
     shelters.state_room(0, pb.INTAKE_CLOSED)
     rows = shelters.scene.rows("SELECT payload FROM outbox WHERE subject = %s", shelters.service.id)
     bodies = [facts_pb2.ServiceFact.FromString(row["payload"]) for row in rows]
@@ -308,7 +308,7 @@ def test_c12_a_fact_of_a_shelter_says_nothing_about_its_room(shelters: Shelters)
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_c12_naming_a_worker_as_unsafe_does_not_reveal_where_or_whether_she_works(
+def test_naming_a_worker_as_unsafe_does_not_reveal_where_or_whether_she_works(
     scene: Scene, exists: bool
 ) -> None:
     unsafe = scene.organization("Insegura")

@@ -178,7 +178,7 @@ def test_the_registrar_of_a_member_does_not_approve_it_alone(scene: Scene) -> No
     assert public_numbers(scene) == [("EC", "199")]
 
 
-def test_a3_a_members_managers_are_notified_at_once_of_a_proposed_change_of_its_entry(
+def test_a_members_managers_are_notified_at_once_of_a_proposed_change_of_its_entry(
     scene: Scene,
 ) -> None:
     member = scene.organization("Propia", department="")

@@ -34,7 +34,7 @@ from services.notifications.words import account_mail, application_mail, invitat
 from services.referrals.line.usecases.advice import shipped_cards as shipped_cards
 from services.referrals.plans.usecases.pathways import shipped_pathways as shipped_pathways
 from tests.gateway.api_gateway import ID, OUTPUTS
-from tests.gateway.pages_gateway import PlayedServices, enter, pages, routes, token_of
+from tests.gateway.pages_gateway import FakePageServices, enter, pages, routes, token_of
 
 LEFT, RIGHT = "⟦", "⟧"
 WORD = re.compile(r"[^\W\d_]{2,}")
@@ -105,7 +105,7 @@ def known_words(language: str) -> frozenset[str]:
     """Returns words that no catalogue has to contain.
 
     They are the words of CLDR, names of places, languages' own names, and words in the answers of
-    the played services.
+    the fake services.
     """
     locale = Locale.parse(language)
     known: list[Any] = [
@@ -150,7 +150,7 @@ def is_page(endpoint: str, answer: TestResponse) -> bool:
 
 def answers_in(language: str) -> Iterator[tuple[str, str, TestResponse]]:
     """Yields (state, endpoint, answer) of each page."""
-    full, empty = PlayedServices(), PlayedServices()
+    full, empty = FakePageServices(), FakePageServices()
     for rpc, output in OUTPUTS.items():
         if rpc not in ("IssueToken", "SignIn", "BatchGet", "ListTaxonomyTerms"):
             empty.answers[rpc] = GetMessageClass(output)()
@@ -175,7 +175,7 @@ def answers_in(language: str) -> Iterator[tuple[str, str, TestResponse]]:
 
 def other_texts(language: str) -> Iterator[tuple[str, str]]:
     """Yields (place, text) of each word of the vocabulary, each notice and each e-mail."""
-    with pages(PlayedServices()).test_request_context(f"/?lang={language}"):
+    with pages(FakePageServices()).test_request_context(f"/?lang={language}"):
         for kind, table in vocabulary.TABLES.items():
             for code in table:
                 yield f"word {kind} {code}", words.word(kind, code)

@@ -232,9 +232,8 @@ class People:
             raise Invalid(("identity", "required"))
         newer_identity = Identity().with_fields(newer_identity, names)
         identifier = object_id(request.id)
-        self._files.lock(
-            tx, identifier
-        )  # this lock comes before those on her rows, as in an erasure
+        # locked before her rows, in the same order as in an erasure
+        self._files.lock(tx, identifier)
         person = self._changeable_person(tx, call.caller, identifier, version(request.etag))
         today = day_at(now, person.coarse.country, person.coarse.department)
         newer_identity.check(today)

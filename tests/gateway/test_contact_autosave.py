@@ -119,9 +119,14 @@ def answer(page: Page, question: str, value: str) -> None:
 
 
 def begin(page: Page, value: str) -> None:
-    """Answers the first question, and waits until the contact is saved."""
+    """Answers the first question; waits until the contact is saved and the next question is shown.
+
+    The next question takes the focus and scrolls the page, so that a click at that moment could
+    miss its button.
+    """
     answer(page, "danger_now", value)
     expect(page.locator("#saved")).to_contain_text("Guardado")
+    expect(page.locator("#danger_now")).to_be_hidden()
 
 
 def write_note(page: Page, text: str) -> None:
@@ -359,9 +364,12 @@ def test_a_link_is_followed_only_at_the_second_click_when_nothing_could_be_saved
 ) -> None:
     begin(page, "no")
     line.answers["UpdateContact"] = errors.Stale()
-    write_note(page, "llama desde la terminal")
-    # sent before the click: the error moves the link, so that a click during the answer misses it
-    page.locator("[name=note]").blur()
+    # Only the event `change` sends a note at once. After `input`, it could be sent a second time
+    # while the test clicks; then both clicks would wait for the same answer.
+    page.locator("[name=note]").evaluate(
+        "note => { note.value = 'llama desde la terminal';"
+        " note.dispatchEvent(new Event('change', { bubbles: true })); }"
+    )
     expect(page.locator("#saved")).to_have_class(re.compile("bad"))
     page.get_by_role("link", name="Empezar una remisión").click()
     assert page.url.endswith(f"/line/{ID}")

@@ -359,6 +359,20 @@ def test_a_link_to_the_next_page_waits_until_the_answers_are_saved(page: Page, l
     assert line.contact.need_code == "HOU.EMG"
 
 
+def test_a_link_is_followed_even_if_a_note_is_saved_while_the_button_of_the_mouse_is_down(
+    page: Page, line: Line
+) -> None:
+    begin(page, "no")
+    write_note(page, "llama desde la terminal")
+    page.get_by_role("link", name="Empezar una remisión").hover()
+    with page.expect_response(f"**/line/{ID}"):
+        page.mouse.down()
+    expect(page.locator("#saved")).to_contain_text("Guardado")
+    page.mouse.up()
+    page.wait_for_url("**/referrals/new?**")
+    assert line.contact.note == "llama desde la terminal"
+
+
 def test_a_link_is_followed_only_at_the_second_click_when_nothing_could_be_saved(
     page: Page, line: Line
 ) -> None:

@@ -21,7 +21,8 @@
     for (const name of names) {
       const mine = document.getElementById(name), fresh = page.getElementById(name);
       if (!mine || !fresh || (name === "readout" && !fresh.childElementCount)) continue;
-      mine.replaceChildren(...document.importNode(fresh, true).childNodes);
+      // A link that is replaced while the button of the mouse is down would not be followed.
+      if (mine.innerHTML !== fresh.innerHTML) mine.replaceChildren(...document.importNode(fresh, true).childNodes);
       mine.toggleAttribute("data-enough", fresh.hasAttribute("data-enough"));
     }
   };

@@ -262,13 +262,14 @@ def test_a_service_is_found_by_the_words_of_its_places_unless_it_or_the_place_is
     scene: Scene, manager: Stubs
 ) -> None:
     headings = "Nombre;Necesidades;Departamento;Municipio;Lugar"
-    rows = [f"{name};PSS;Chinandega;Somotillo;Casa Guasaule" for name in ("A", "B", "C")]
-    assert scene.import_report(manager, sheet(*rows, headings=headings)).created == 3
-    assert names(scene, words="somotilo guasaule") == ["A", "B", "C"]
+    rows = [f"{name};PSS;Chinandega;Somotillo;Casa Guasaule" for name in ("A", "B", "C", "D")]
+    assert scene.import_report(manager, sheet(*rows, headings=headings)).created == 4
+    assert names(scene, words="somotilo guasaule") == ["A", "B", "C", "D"]
     services = manager.SearchServices(words="somotillo").services
     change_service(manager, services[0].id, confidential=True)
     change(manager, offers(manager, services[1].id)[0].location, confidential=True)
     change(manager, offers(manager, services[2].id)[0].location, name="Casa El Limón")
+    manager.DeleteServiceAtLocation(id=offers(manager, services[3].id)[0].id)
     assert names(scene, words="somotillo") == names(scene, words="limón") == ["C"]
     assert names(scene, words="guasaule") == []
 

@@ -24,7 +24,6 @@ from services.partners.directory.domain.service import Intake
 from services.partners.directory.store.search_index import Entry, Fact, SearchIndex
 from services.partners.directory.store.services import (
     FIGURE,
-    PLACE_WORDS,
     eligibility,
     others_figure,
 )
@@ -53,7 +52,7 @@ _READ = (
     f" s.intake, s.available, s.maximum, s.unit, s.capacity_time, s.declined_time, {FIGURE},"
     " s.assured_time, s.organization_id, s.shelter, s.area_codes,"
     " s.accessibility, s.listed, s.facets,"
-    f" (s.document || coalesce(strip(to_tsvector('enlace', {PLACE_WORDS})), ''))::text AS document,"
+    " (s.document || s.place_document)::text AS document,"
     " hash_multirange_extended(s.open_hours, 0) AS hours"
 )
 Hours = tuple[list[float], list[float]]

@@ -100,12 +100,19 @@ _UPSERT = (
 # than a second
 BATCH_SIZE = 500
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
-PLACE_WORDS = (
-    "(SELECT string_agg(l.name || ' ' || translate(split_part(l.area_code, '.', 2), '-', ' '), ' ')"
-    " FROM service_at_locations AS a JOIN locations AS l ON l.id = a.location_id"
-    " WHERE a.service_id = s.id AND NOT s.confidential AND NOT l.confidential)"
+# Stores the words (names and municipalities) of the services' places that lead to no hidden service,
+# and returns the words of the offered services.
+_STORE_PLACE_WORDS = (
+    "WITH places AS (SELECT s.id, s.listed, coalesce(string_agg(l.name || ' ' ||"
+    " translate(split_part(l.area_code, '.', 2), '-', ' '), ' '), '') AS words FROM services AS s"
+    " LEFT JOIN service_at_locations AS a ON a.service_id = s.id AND NOT s.confidential"
+    " LEFT JOIN locations AS l ON l.id = a.location_id AND NOT l.confidential"
+    " WHERE s.id = ANY(%s) GROUP BY s.id),"
+    " documents AS (SELECT id, strip(to_tsvector('enlace', words)) AS document FROM places),"
+    " written AS (UPDATE services AS s SET place_document = d.document FROM documents AS d"
+    " WHERE s.id = d.id AND s.place_document <> d.document)"
+    " SELECT id, words FROM places WHERE listed"
 )
-"""The SQL for the names and the municipalities of the places that lead to no hidden service."""
 FIGURE = "s.kept, s.broken, s.figure_before, s.figure_step"
 READ_COLUMNS = (
     ", ".join(f"s.{name}" for name in _COLUMNS)
@@ -130,7 +137,7 @@ FIGURE_BEFORE_UNLESS_FIRST = FIGURE_BEFORE.replace(
 def save(tx: Transaction, service: Service) -> None:
     """Stores the service with its facts and its search words."""
     _write(tx, [_values(service)])
-    _add_words(tx, [service])
+    _refresh_words(tx, [service])
     _publish(tx, service)
 
 
@@ -143,7 +150,7 @@ def save_many(
     """Stores many services at once, new services with their hours.
 
     Steps that would take a lock for each service run once for all of them. The caller must have
-    locked the organisations, and adds the words when the places are stored, too (`add_words`).
+    locked the organisations, and calls `refresh_words` when the places are stored, too.
     """
     written_services, hours = [*new_services, *changed_services], cache(open_hours.computed_hours)
     if not written_services:
@@ -226,7 +233,7 @@ def _refresh_rows(tx: Transaction, rows: Sequence[Row]) -> None:
         if service.is_shelter != row["shelter"]:
             service.note("changed", row["refresh_time"])
     _write(tx, [_values(service) for service in refreshed_services])
-    _add_words(tx, refreshed_services)
+    _refresh_words(tx, refreshed_services)
     outbox.save(
         tx, [fact for service in refreshed_services for fact in facts.service_facts(service)]
     )
@@ -389,25 +396,22 @@ def _write(tx: Transaction, rows: Sequence[Row]) -> None:
     )
 
 
-def add_words(tx: Transaction, ids: Sequence[str]) -> None:
-    """Adds the words of these services and of their places to the list of known words.
+def refresh_words(tx: Transaction, ids: Sequence[str]) -> None:
+    """Stores the words of these services' places, and the known words of services and places.
 
     A transaction calls this function once, so that two writers can't deadlock.
     """
-    _add_words(tx, fetch_many(tx, ids))
+    _refresh_words(tx, fetch_many(tx, ids, lock=True))
 
 
-def _add_words(tx: Transaction, services: Sequence[Service]) -> None:
-    """Adds the words of offered services to the list used to correct mistyped words.
+def _refresh_words(tx: Transaction, services: Sequence[Service]) -> None:
+    """Stores the words of the places of locked services, and the known words of offered services.
 
-    Words of services that nobody may find are not added, because corrections of mistyped words
-    would reveal them.
+    The known words are used to correct mistyped words. Words of services that nobody may find are
+    not added, because corrections would reveal them.
     """
-    rows = tx.execute(
-        f"SELECT id, {PLACE_WORDS} AS place_words FROM services AS s WHERE id = ANY(%s) AND listed",
-        ([service.id for service in services],),
-    )
-    place_words = {row["id"]: row["place_words"] or "" for row in rows}
+    rows = tx.execute(_STORE_PLACE_WORDS, ([service.id for service in services],))
+    place_words = {row["id"]: row["words"] for row in rows}
     for shelter in (False, True):
         texts = [
             text

@@ -473,7 +473,7 @@ def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> No
     new_words = new_hours | {item.id for item in work.new_services}
     for place_id in work.changed_places:
         new_words |= {*locations.service_ids_at(tx, place_id)}
-    services.add_words(tx, sorted(new_words))
+    services.refresh_words(tx, sorted(new_words))
 
 
 def _id_error(source_id: str) -> str:

@@ -125,7 +125,7 @@ class Locations:
         if empty_fields := [name for name in own_fields if name in SEALED and not changes[name]]:
             raise Invalid(*((f"location.{name}", "required") for name in empty_fields))
         change_location(call.tx, self._keyring, call.caller, call.clock.now(), location, changes)
-        services.add_words(call.tx, locations.service_ids_at(call.tx, location.id))
+        services.refresh_words(call.tx, locations.service_ids_at(call.tx, location.id))
         call.trail.append(Entry("location_change", location.id, detail_codes=tuple(changes)))
         return _message(_stored_location(call.tx, location.id), call.caller)
 
@@ -174,7 +174,7 @@ class Locations:
             former_offer is None or _public_part(former_offer) != _public_part(offer)
         ):
             services.touch_public(call.tx, [service.id], call.clock.now())
-            services.add_words(call.tx, [service.id])
+            services.refresh_words(call.tx, [service.id])
         stored_offer = locations.fetch_service(
             call.tx, service_id=service.id, location_id=location.id
         )
@@ -217,6 +217,7 @@ class Locations:
         open_hours.refresh(call.tx, service.id, call.clock.now())
         if location is not None and not location.entry.confidential:
             services.touch_public(call.tx, [service.id], call.clock.now())
+            services.refresh_words(call.tx, [service.id])
         call.trail.append(Entry("service_at_location_delete", offer.id))
         return pb.DeleteServiceAtLocationResponse()
 

@@ -11,7 +11,15 @@ from services.partners.network.wire.messages import etag_of
 from tests.builders import wrong_fields
 from tests.partners.scene import Scene, Stubs
 from tests.partners.test_imports import sheet
-from tests.partners.test_locations import change, change_service, offers
+from tests.partners.test_locations import (
+    HOUSE,
+    OFFICE,
+    change,
+    change_service,
+    make,
+    offer,
+    offers,
+)
 
 
 def names(scene: Scene, **filters: object) -> list[str]:
@@ -100,6 +108,18 @@ def test_a_search_by_language_finds_services_that_state_it(scene: Scene) -> None
     scene.service(scene.coalition, "No dicho")
     assert names(scene, language="en") == ["Inglés"]
     assert names(scene, language="x-lsn") == ["Señas"]
+
+
+def test_a_search_by_language_finds_services_with_an_open_place_where_it_is_spoken(
+    scene: Scene, manager: Stubs, member: Organization
+) -> None:
+    for name, place in (("Abierto", OFFICE), ("Escondido", HOUSE)):
+        service = scene.service(member, name, "PSS", languages=("es",))
+        offer(manager, service.id, make(manager, **place), languages=["en-US"])
+    assert names(scene, language="es") == ["Abierto", "Escondido"]
+    assert names(scene, language="en") == ["Abierto"]
+    offer(manager, service.id, make(manager, **OFFICE), languages=["en"])
+    assert names(scene, language="en") == ["Abierto", "Escondido"]
 
 
 def test_a_search_by_age_and_dependants_leaves_out_only_services_that_state_a_no(

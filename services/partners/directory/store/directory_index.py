@@ -25,6 +25,7 @@ from services.partners.directory.store.search_index import Entry, Fact, SearchIn
 from services.partners.directory.store.services import (
     FIGURE,
     eligibility,
+    language_facets,
     others_figure,
 )
 from services.partners.network.domain.time_step import time_step_of
@@ -45,7 +46,8 @@ _MAX_WAIT = 30.0
 # this many opening hours, about a megabyte, may be stored beyond twice the number in use
 _SPARE_HOURS = 1000
 _READ = (
-    "s.id, s.name_key, s.need_codes, s.department, s.country, s.languages, s.minimum_age,"
+    "s.id, s.name_key, s.need_codes, s.department, s.country, s.minimum_age,"
+    " s.languages || s.place_languages AS languages,"
     " s.maximum_age, s.genders, s.takes_dependants,"
     " s.maximum_dependants, s.takes_pregnant, s.takes_with_addiction, s.takes_without_papers,"
     " s.maximum_age_of_boys,"
@@ -340,9 +342,8 @@ def _entry(row: Row, now: datetime) -> Entry:
         ("genders", tuple(row["genders"])),
     ]
     facts += [("dependants", (row["takes_dependants"], row["maximum_dependants"]))]
-    return Entry(
-        row["id"], row["name_key"], _facets(tuple(row["facets"])).union(facts), row["document"]
-    )
+    facets = _facets((*row["facets"], *language_facets(row["languages"])))
+    return Entry(row["id"], row["name_key"], facets.union(facts), row["document"])
 
 
 @lru_cache(10_000)  # many services have the same facets

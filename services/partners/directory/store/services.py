@@ -100,17 +100,23 @@ _UPSERT = (
 # than a second
 BATCH_SIZE = 500
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
-# Stores the words (names and municipalities) of the services' places that lead to no hidden service,
-# and returns the words of the offered services.
-_STORE_PLACE_WORDS = (
-    "WITH places AS (SELECT s.id, s.listed, coalesce(string_agg(l.name || ' ' ||"
-    " translate(split_part(l.area_code, '.', 2), '-', ' '), ' '), '') AS words FROM services AS s"
-    " LEFT JOIN service_at_locations AS a ON a.service_id = s.id AND NOT s.confidential"
-    " LEFT JOIN locations AS l ON l.id = a.location_id AND NOT l.confidential"
-    " WHERE s.id = ANY(%s) GROUP BY s.id),"
-    " documents AS (SELECT id, strip(to_tsvector('enlace', words)) AS document FROM places),"
-    " written AS (UPDATE services AS s SET place_document = d.document FROM documents AS d"
-    " WHERE s.id = d.id AND s.place_document <> d.document)"
+_OPEN_PLACES = (
+    "FROM service_at_locations AS a JOIN locations AS l ON l.id = a.location_id"
+    " WHERE a.service_id = s.id AND NOT s.confidential AND NOT l.confidential"
+)
+"""The SQL for the places of a service that lead to no hidden service."""
+# Stores the words (names and municipalities) and the languages of the services' open places, and
+# returns the words of the offered services.
+_STORE_PLACES = (
+    "WITH places AS (SELECT s.id, s.listed, coalesce((SELECT string_agg(l.name || ' ' ||"
+    f" translate(split_part(l.area_code, '.', 2), '-', ' '), ' ') {_OPEN_PLACES}), '') AS words,"
+    f" ARRAY(SELECT DISTINCT unnest(a.languages) {_OPEN_PLACES} ORDER BY 1) AS languages"
+    " FROM services AS s WHERE s.id = ANY(%s)),"
+    " documents AS (SELECT id, languages, strip(to_tsvector('enlace', words)) AS document"
+    " FROM places),"
+    " written AS (UPDATE services AS s SET place_document = d.document, place_languages ="
+    " d.languages FROM documents AS d WHERE s.id = d.id"
+    " AND (s.place_document, s.place_languages) IS DISTINCT FROM (d.document, d.languages))"
     " SELECT id, words FROM places WHERE listed"
 )
 FIGURE = "s.kept, s.broken, s.figure_before, s.figure_step"
@@ -371,9 +377,6 @@ def facets(entry: ServiceEntry) -> list[str]:
 
     `need` includes the groups of the needs; `exactly` does not.
     """
-    language_tags = {
-        part.lower() for tag in entry.languages for part in (tag, tag.split("-")[0]) if part != "x"
-    }
     return [
         *(f"need:{code}" for code in taxonomy().with_parents(entry.need_codes)),
         *(f"exactly:{code}" for code in entry.need_codes),
@@ -382,8 +385,14 @@ def facets(entry: ServiceEntry) -> list[str]:
             f"area:{area.partition('.')[0]}"
             for area in (entry.department or entry.country, *entry.area_codes)
         ),
-        *(f"language:{tag}" for tag in sorted(language_tags)),
+        *language_facets(entry.languages),
     ]
+
+
+def language_facets(languages: Sequence[str]) -> list[str]:
+    """Returns the facets of these languages; "en-US" is found as "en-us" and as "en"."""
+    tags = {part.lower() for tag in languages for part in (tag, tag.split("-")[0]) if part != "x"}
+    return [f"language:{tag}" for tag in sorted(tags)]
 
 
 def _write(tx: Transaction, rows: Sequence[Row]) -> None:
@@ -397,7 +406,7 @@ def _write(tx: Transaction, rows: Sequence[Row]) -> None:
 
 
 def refresh_words(tx: Transaction, ids: Sequence[str]) -> None:
-    """Stores the words of these services' places, and the known words of services and places.
+    """Stores the words and languages of these services' places, and all their known words.
 
     A transaction calls this function once, so that two writers can't deadlock.
     """
@@ -405,12 +414,12 @@ def refresh_words(tx: Transaction, ids: Sequence[str]) -> None:
 
 
 def _refresh_words(tx: Transaction, services: Sequence[Service]) -> None:
-    """Stores the words of the places of locked services, and the known words of offered services.
+    """Stores what `refresh_words` stores. The services must be locked.
 
-    The known words are used to correct mistyped words. Words of services that nobody may find are
-    not added, because corrections would reveal them.
+    The known words are those of offered services, and are used to correct mistyped words. Words of
+    services that nobody may find are not added, because corrections would reveal them.
     """
-    rows = tx.execute(_STORE_PLACE_WORDS, ([service.id for service in services],))
+    rows = tx.execute(_STORE_PLACES, ([service.id for service in services],))
     place_words = {row["id"]: row["words"] for row in rows}
     for shelter in (False, True):
         texts = [

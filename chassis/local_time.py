@@ -18,6 +18,7 @@ _ZONES = {
     "PA": "America/Panama",
     "BZ": "America/Belize",
     "DO": "America/Santo_Domingo",
+    "HT": "America/Port-au-Prince",
     "EC": "America/Guayaquil",
     "PE": "America/Lima",
     "CO": "America/Bogota",

@@ -46,6 +46,7 @@ def test_a_wish_names_the_hours_of_a_call(
         ("NI", "", 6),
         ("PA", "", 5),
         ("DO", "", 4),
+        ("HT", "", 5),
         ("US", "US-CA", 8),
         ("US", "US-TX", 6),
         ("ES", "", -1),

@@ -33,6 +33,7 @@ def room(**fields: object) -> d.Capacity:
     """
     capacity = d.Capacity(intake=d.INTAKE_OPEN, available=2, unit=d.CAPACITY_UNIT_BEDS)
     capacity.update_time.FromDatetime(i18n.now() - timedelta(hours=5))
+    capacity.stale_time.FromDatetime(i18n.now() + timedelta(hours=19))
     if fields.pop("declined", False):
         capacity.declined_time.FromDatetime(i18n.now() - timedelta(hours=2, minutes=10))
     capacity.MergeFrom(d.Capacity(**fields))  # type: ignore[arg-type]
@@ -79,6 +80,21 @@ def test_a_service_whose_last_free_bed_was_taken_is_not_shown_as_having_room(
     capacity.available = 0
     page = results_page(client, fakes, capacity=capacity)
     assert missing(page, ">Sin lugar</span>", ">Hay lugar</span>") == [">Hay lugar</span>"]
+
+
+def test_an_old_zero_is_not_shown_as_a_full_house(
+    client: FlaskClient, fakes: FakePageServices
+) -> None:
+    capacity = room()
+    capacity.available = 0
+    capacity.stale_time.FromDatetime(i18n.now() - timedelta(minutes=1))
+    page = results_page(client, fakes, capacity=capacity)
+    texts = (
+        ">Sin lugar</span>",
+        ">Pregunte si hay lugar</span>",
+        "antes dijo: sin lugar, camas: 0",
+    )
+    assert missing(page, *texts) == [">Sin lugar</span>"]
 
 
 def test_the_choice_of_a_service_for_a_referral_shows_that_a_service_declined(

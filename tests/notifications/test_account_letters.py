@@ -36,13 +36,12 @@ KINDS = {
 PLACES = {
     "reset_asked": "reset",
     "provider_proposed": "sign-in-provider",
-    "entry_proposed": "inbox",
     "key_made": "keys",
     "person_invited": "members",
     "role_given": "inbox",
     "provider_changed": "inbox",
     "sign_in_changed": "account",
-    **dict.fromkeys(("member_held", "member_suspended", "member_reinstated"), ""),
+    **dict.fromkeys(("entry_proposed", "member_held", "member_suspended", "member_reinstated"), ""),
 }
 
 

@@ -139,8 +139,8 @@ ACCOUNT = {
             "Alguien de la coordinación propuso cambiar el tipo, el país o el número"
             " público de su organización. De esto depende quién la encuentra, qué recibe y"
             " adónde se llama. Lo tiene que confirmar alguien más de la coordinación.\n\n"
-            "Si su organización lo pidió, no haga nada. Si no, llame ya a la coordinación,"
-            " y mírelo aquí:\n\n"
+            "Si su organización lo pidió, no haga nada. Si no, llame ya a la coordinación;"
+            " si no tiene su número, pregúntelo en una de las líneas:\n\n"
             "{link}\n"
         ),
     ),
@@ -200,7 +200,8 @@ ACCOUNT = {
             "Mientras tanto no entra nadie de su organización, ni sus sistemas. A quienes"
             " tienen algo en curso con ustedes se les avisa. Sigan atendiendo como"
             " siempre.\n\n"
-            "Llame a la coordinación; los números están aquí:\n\n"
+            "Llame a la coordinación; si no tiene su número, pregúntelo en una de las"
+            " líneas:\n\n"
             "{link}\n"
         ),
     ),
@@ -212,7 +213,8 @@ ACCOUNT = {
             "No entra nadie de su organización, ni sus sistemas, hasta que otra vez lo"
             " decidan dos. A quienes tienen algo en curso con ustedes se les avisa. Sigan"
             " atendiendo como siempre.\n\n"
-            "Llame a la coordinación; los números están aquí:\n\n"
+            "Llame a la coordinación; si no tiene su número, pregúntelo en una de las"
+            " líneas:\n\n"
             "{link}\n"
         ),
     ),
@@ -229,7 +231,7 @@ ACCOUNT = {
 
 PAGES = {
     "provider_proposed": "sign-in-provider",
-    "entry_proposed": "inbox",
+    "entry_proposed": "",
     "key_made": "keys",
     "person_invited": "members",
     "role_given": "inbox",

@@ -224,9 +224,12 @@ def test_a_patch_may_state_its_media_type(api: Flask, fakes: FakeServices) -> No
     [
         (f"/webhooks/{ID}", "url", None, "malformed"),
         (f"/webhooks/{ID}", "url", "", "required"),
+        (f"/webhooks/{ID}", "enabled", None, "required"),
+        (f"/services/{ID}", "active", None, "required"),
+        (f"/locations/{ID}", "confidential", None, "required"),
     ],
 )
-def test_a_patch_cannot_clear_a_required_field(
+def test_a_patch_cannot_clear_a_required_field_or_a_flag(
     system: System, path: str, field: str, value: str | None, reason: str
 ) -> None:
     answer = patch(system, path, {field: value})

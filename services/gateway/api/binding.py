@@ -12,12 +12,13 @@ from functools import cache, cached_property
 from typing import Any, cast
 
 from google.api import annotations_pb2
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis import contract
-from chassis.shape import MASK_FIELD, shape
+from chassis.errors import Invalid
+from chassis.shape import MASK_FIELD, FieldType, shape
 from services.gateway.api.answers import PREFIX
 from services.gateway.api.convert import from_json
 from services.gateway.api.reading import if_match, request_key
@@ -156,6 +157,8 @@ class Binding:
         mask = self.rpc.input_type.fields_by_name.get(MASK_FIELD)
         for name, value in input_values.items():
             message, field = next(_destinations(request, target, name))
+            if value is None and _is_flag(message.DESCRIPTOR.fields_by_name[field]):
+                raise Invalid((name, "required"))  # a cleared flag would become false
             from_json({field: value}, message)
         # a mask names no field beside the resource
         input_values = {
@@ -215,6 +218,11 @@ def _argument(collection: str, variable: str) -> str:
         if field != "id"
         else f"{_ITEM_NAMES.get(collection, collection.removesuffix('s')).replace('-', '_')}_id"
     )
+
+
+def _is_flag(field: FieldType) -> bool:
+    """Returns whether the field is a boolean that is never absent."""
+    return field.type == FieldDescriptor.TYPE_BOOL and not field.has_presence
 
 
 def _mask_paths(patch: JsonObject, prefix: str = "") -> Iterator[str]:

@@ -110,6 +110,23 @@ def test_a_draft_is_sent_with_the_urgency_of_later_answers_unless_a_reason_lower
     }
 
 
+@pytest.mark.parametrize("from_contact", [True, False])
+def test_a_draft_whose_urgency_is_cleared_has_the_urgency_of_the_answers(
+    line: Story, from_contact: bool
+) -> None:
+    contact_id = contact_for_protection(line) if from_contact else ""
+    draft = line.draft(
+        contact_id=contact_id,
+        urgency=pb.URGENCY_URGENT,
+        urgency_reason_code=pb.URGENCY_REASON_SAFE_ELSEWHERE if from_contact else 0,
+    )
+    cleared = update(line, draft, urgency=pb.URGENCY_UNSPECIFIED)
+    assert (cleared.urgency, cleared.urgency_reason_code) == (
+        pb.URGENCY_IMMEDIATE if from_contact else pb.URGENCY_UNSPECIFIED,
+        pb.URGENCY_REASON_UNSPECIFIED,
+    )
+
+
 def test_linking_a_draft_to_a_contact_raises_its_urgency(line: Story) -> None:
     draft = line.draft(urgency=pb.URGENCY_URGENT)
     linked_draft = update(line, draft, contact_id=contact_for_protection(line))

@@ -117,6 +117,15 @@ def test_a_referral_is_not_sent_before_the_person_was_asked_and_its_draft_is_kep
     assert story.ngo.SendReferral(request).state == pb.STATE_SENT
 
 
+def test_the_answer_in_a_draft_may_be_cleared_and_the_draft_is_then_not_sent(story: Story) -> None:
+    draft = story.draft(unsafe_code=pb.UNSAFE_ANSWER_NOTHING)
+    cleared = story.ngo.UpdateReferral(
+        referral=pb.Referral(id=draft.id, etag=draft.etag), update_mask={"paths": ["unsafe_code"]}
+    )
+    request = request_to_send(story, cleared)
+    assert refusal(lambda: story.ngo.SendReferral(request)) == (CONFLICT, "unsafe_not_asked")
+
+
 def test_a_department_that_does_not_exist_is_refused_instead_of_protecting_nobody(
     story: Story,
 ) -> None:

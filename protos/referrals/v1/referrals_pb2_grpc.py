@@ -241,8 +241,10 @@ class ReferralsServicer:
 
     def UpdateReferral(self, request, context):
         """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code,
-        service_id, receipt_id, contact_id. service_unknown: the directory's fact about the service has
-        not arrived, or the service is inactive, or its member is suspended or has left.
+        service_id, receipt_id, contact_id, assault_time, unsafe_code, unsafe_organization_ids,
+        unsafe_departments. A cleared urgency is the one that follows from the answers in the contact.
+        service_unknown: the directory's fact about the service has not arrived, or the service is
+        inactive, or its member is suspended or has left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

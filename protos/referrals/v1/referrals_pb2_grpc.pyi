@@ -46,8 +46,10 @@ class ReferralsStub:
     """
     UpdateReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.UpdateReferralRequest, _referrals_pb2.Referral]
     """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code,
-    service_id, receipt_id, contact_id. service_unknown: the directory's fact about the service has
-    not arrived, or the service is inactive, or its member is suspended or has left.
+    service_id, receipt_id, contact_id, assault_time, unsafe_code, unsafe_organization_ids,
+    unsafe_departments. A cleared urgency is the one that follows from the answers in the contact.
+    service_unknown: the directory's fact about the service has not arrived, or the service is
+    inactive, or its member is suspended or has left.
     """
     GetReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.GetReferralRequest, _referrals_pb2.Referral]
     """Returns one referral whose sender or receiver is the caller's organisation; a coordinator may
@@ -248,8 +250,10 @@ class ReferralsAsyncStub(ReferralsStub):
     """
     UpdateReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.UpdateReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code,
-    service_id, receipt_id, contact_id. service_unknown: the directory's fact about the service has
-    not arrived, or the service is inactive, or its member is suspended or has left.
+    service_id, receipt_id, contact_id, assault_time, unsafe_code, unsafe_organization_ids,
+    unsafe_departments. A cleared urgency is the one that follows from the answers in the contact.
+    service_unknown: the directory's fact about the service has not arrived, or the service is
+    inactive, or its member is suspended or has left.
     """
     GetReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.GetReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Returns one referral whose sender or receiver is the caller's organisation; a coordinator may
@@ -459,8 +463,10 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Changes the fields of a draft named in update_mask: need_code, urgency, urgency_reason_code,
-        service_id, receipt_id, contact_id. service_unknown: the directory's fact about the service has
-        not arrived, or the service is inactive, or its member is suspended or has left.
+        service_id, receipt_id, contact_id, assault_time, unsafe_code, unsafe_organization_ids,
+        unsafe_departments. A cleared urgency is the one that follows from the answers in the contact.
+        service_unknown: the directory's fact about the service has not arrived, or the service is
+        inactive, or its member is suspended or has left.
         """
 
     @_abc_1.abstractmethod

@@ -12,13 +12,14 @@ from services.referrals.referrals.domain.enquiry import Enquiry
 class Draft:
     """The fields of a draft that a request sets; None leaves a field as it is.
 
-    An empty text clears a field; `without_assault` clears the time of the assault. `path` precedes
-    the names of the fields in a refusal.
+    An empty text clears a field; `without_urgency` clears the urgency, and `without_assault` the
+    time of the assault. `path` precedes the names of the fields in a refusal.
     """
 
     path: str = ""
     need_code: str | None = None
     urgency: Urgency | None = None
+    without_urgency: bool = False
     service_id: str | None = None
     receipt_id: str | None = None
     contact_id: str | None = None

@@ -93,6 +93,7 @@ class Referral(ReferralWithDeadlines):
         path: str = "",
         need_code: str | None = None,
         urgency: Urgency | None = None,
+        without_urgency: bool = False,
         answered_urgency: Urgency | None = None,
         urgency_reason_code: str = "",
         service: tuple[str, str] | None = None,
@@ -104,7 +105,8 @@ class Referral(ReferralWithDeadlines):
     ) -> None:
         """Changes a draft; `service` is (service id, its organisation).
 
-        None leaves a field as it is; `without_assault` clears the time of the assault. After a
+        None leaves a field as it is; `without_assault` clears the time of the assault, and
+        `without_urgency` the urgency: what follows from the contact's answers then counts. After a
         recent assault the urgency is at least emergency. `answered_urgency` follows from the
         contact's answers; it is given only if the request sets the urgency or the contact. Raises
         Conflict, or Invalid with the names of the fields after `path`.
@@ -118,6 +120,8 @@ class Referral(ReferralWithDeadlines):
         hour = None if without_assault else self.assault_time
         if assault_time is not None:
             hour = assault_to_the_hour(f"{path}assault_time", assault_time, now, self.assault_time)
+        if without_urgency:  # then no check follows that may refuse
+            self.urgency, self.urgency_reason_code = None, ""
         # the last check, since it stores the reason; a refusal changes nothing
         urgency = self._checked_urgency(urgency, answered_urgency, urgency_reason_code, path)
         if hour != self.assault_time:

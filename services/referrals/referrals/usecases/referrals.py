@@ -16,6 +16,7 @@ from chassis.wire import PageTokens, ResumeTokens, WatchTokens, optional_id, pag
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import Grant
 from services.referrals.files.domain.person import FieldGroup, Person
+from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.files.store.people import People
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.usecases.openings import Openings
@@ -381,9 +382,10 @@ class Referrals(Steps):
             raise NotFound
         assault_time = draft.assault_time
         contact_id = draft.contact_id or referral.contact_id
-        affects_urgency = draft.urgency is not None or draft.contact_id not in (
-            None,
-            referral.contact_id,
+        affects_urgency = (
+            draft.urgency is not None
+            or draft.without_urgency
+            or draft.contact_id not in (None, referral.contact_id)
         )
         answered_urgency = (
             contacts.urgency_of(tx, contact_id) if affects_urgency and not urgency_checked else None
@@ -395,8 +397,8 @@ class Referrals(Steps):
             if not draft.without_assault:
                 assault_time = assault_time or (None if referral.assault_time else recent_time)
         unsafe = draft.unsafe(referral.unsafe)
-        # an unchanged value may be sent back, even if the person was not asked
-        if unsafe is not None and unsafe != referral.unsafe:
+        # an answer may be cleared; an unchanged one may be sent back, even if she was not asked
+        if unsafe is not None and unsafe not in (referral.unsafe, Unsafe()):
             unsafe.check(path=draft.path)
         person = person or self._people.get(tx, referral.person_id)
         referral.coarse = person.coarse  # a draft has the file's data until the draft is sent
@@ -407,6 +409,7 @@ class Referrals(Steps):
             path=draft.path,
             need_code=draft.need_code,
             urgency=draft.urgency,
+            without_urgency=draft.without_urgency,
             answered_urgency=answered_urgency,
             urgency_reason_code=draft.urgency_reason_code,
             service=service,

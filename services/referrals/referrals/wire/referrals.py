@@ -14,7 +14,7 @@ from chassis.wire import ANY_YEAR, mask_names, moment, optional_id, word, words
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.wire.messages import unsafe_departments, unsafe_organizations
 from services.referrals.network.domain.codes import Check, beginnings_of
-from services.referrals.network.domain.deadline import Key, Policy, Span, Urgency
+from services.referrals.network.domain.deadline import Key, Policy, Span
 from services.referrals.network.wire.messages import CLOCKS, URGENCIES
 from services.referrals.referrals.domain.draft import Draft
 from services.referrals.referrals.domain.filter import Filter
@@ -109,9 +109,8 @@ def changed_draft(request: pb.UpdateReferralRequest) -> Draft:
     return Draft(
         path,
         need_code=message.need_code if "need_code" in paths else None,
-        urgency=_required_urgency(message.urgency, f"{path}urgency")
-        if "urgency" in paths
-        else None,
+        urgency=URGENCIES.member(message.urgency, f"{path}urgency") if "urgency" in paths else None,
+        without_urgency="urgency" in paths and not message.urgency,
         assault_time=moment(message, "assault_time", f"{path}assault_time")
         if "assault_time" in paths
         else None,
@@ -124,13 +123,6 @@ def changed_draft(request: pb.UpdateReferralRequest) -> Draft:
         **ids,
         **_unsafe(message, paths, path),
     )
-
-
-def _required_urgency(number: int, path: str) -> Urgency:
-    urgency = URGENCIES.member(number, path)
-    if urgency is None:
-        raise Invalid((path, "required"))
-    return urgency
 
 
 def _unsafe(

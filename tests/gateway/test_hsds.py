@@ -10,8 +10,10 @@ from chassis.errors import NotFound
 from protos.partners.v1 import directory_pb2 as d
 from protos.partners.v1 import locations_pb2
 from protos.partners.v1 import open_data_pb2 as o
-from tests.gateway.api_gateway import ID, FakeServices
+from services.gateway.edge.clients import Clients
+from tests.gateway.api_gateway import ID, KEY, FakeServices, app_with
 from tests.gateway.hsds_rules import check, check_page
+from tests.gateway.served_gateway import Service
 
 HEX = "0123456789abcdef0123456789abcdef"
 OBJECTS = ("services", "organizations", "service_at_locations", "taxonomies", "taxonomy_terms")
@@ -293,6 +295,42 @@ def test_unsupported_parameters_are_refused(
     answer = get(api, f"/services?{query}")
     assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
     assert answer.json["errors"][0]["reason"] == reason
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [
+        ("/hsds/services", "per_page"),
+        ("/hsds/service_at_locations", "per_page"),
+        ("/hsds/organizations", "per_page"),
+        ("/api/v1/services", "limit"),
+    ],
+)
+def test_a_page_that_is_too_large_to_transfer_is_refused_by_the_name_of_its_size(
+    service: Service, clients: Clients, path: str, parameter: str
+) -> None:
+    """A refusal with 429 would have the client repeat the same request for ever."""
+    found = d.Service(description="x" * 5_000_000)
+    pages = {
+        "ListPublicServices": o.ListPublicServicesResponse(
+            services=[o.PublicService(service=found)]
+        ),
+        "ListPublicServiceAtLocations": o.ListPublicServiceAtLocationsResponse(
+            services=[o.PublicService(service=found)]
+        ),
+        "ListPublicOrganizations": o.ListPublicOrganizationsResponse(
+            organizations=[d.Organization(description=found.description)]
+        ),
+        "SearchServices": d.SearchServicesResponse(services=[found]),
+    }
+    service.answer = lambda rpc, _context: pages.get(rpc)
+    app = app_with(FakeServices())
+    app.extensions["clients"] = clients
+    answer: Any = app.test_client().get(path, headers={"Authorization": f"Bearer {KEY}"})
+    assert (answer.status_code, answer.json["errors"]) == (
+        400,
+        [{"parameter": parameter, "reason": "out_of_range"}],
+    )
 
 
 def test_answers_may_be_cached_for_a_while_and_then_revalidated(

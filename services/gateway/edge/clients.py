@@ -252,6 +252,9 @@ def refusal_of(error: grpc.RpcError) -> Exception:
             return errors.Reused()
         case grpc.StatusCode.RESOURCE_EXHAUSTED if info.reason == "store_full":
             return errors.Unavailable(info.reason)  # not the caller's fault
+        case grpc.StatusCode.RESOURCE_EXHAUSTED if "larger than max" in (error.details() or ""):
+            # gRPC itself refused an answer above 4 MiB: only a smaller page can be transferred
+            return errors.Invalid(("page_size", "out_of_range"))
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             seconds = retry.retry_delay.ToTimedelta().total_seconds()
             return errors.Exhausted(info.reason or "too_many_requests", seconds)

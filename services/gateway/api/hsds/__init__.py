@@ -44,6 +44,13 @@ blueprint = Blueprint("hsds", __name__, url_prefix=PREFIX)
 blueprint.register_error_handler(Exception, problem)
 
 
+@blueprint.errorhandler(Invalid)
+def refuse(error: Invalid) -> Response:
+    """Returns the problem of wrong parameters. HSDS calls the size of a page `per_page`."""
+    names = {"page_size": "per_page"}
+    return problem(Invalid(*((names.get(name, name), reason) for name, reason in error.violations)))
+
+
 @blueprint.before_request
 def begin() -> None:
     """Admits the request without a credential. Refuses parameters unless it is for a list."""

@@ -271,6 +271,14 @@ def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_
     ]
 
 
+def test_a_coordinators_file_makes_no_service_of_another_organisation_public(scene: Scene) -> None:
+    scene.organization("Casa Uno")
+    headings = f"{WITH_ORGANIZATION};Público"
+    content = sheet("A;LEG;León;Casa Uno;sí", "B;LEG;León;Casa Uno;no", headings=headings)
+    report = scene.import_report(scene.coordinator, content)
+    assert problems(report) == [(2, "E", "public", "out_of_range")]
+
+
 def test_an_applicant_gets_no_services_and_does_not_stand_in_a_members_way(scene: Scene) -> None:
     applicant = apply(scene, name="Casa Uno")
     content = sheet("A;LEG;León;Casa Uno", headings=WITH_ORGANIZATION)

@@ -243,6 +243,37 @@ def test_a_service_that_a_caller_may_not_change_is_not_found(scene: Scene, stran
         assert refusal(partial(stranger.GetService, id=id)) == NOT_FOUND
 
 
+@pytest.mark.parametrize(
+    ("before", "exposed", "hidden"),
+    [
+        (entry(need_codes=["LEG"]), {"public": True}, {"public": False}),
+        (entry(confidential=True), {"confidential": False}, {"confidential": True}),
+    ],
+    ids=["public", "confidential"],
+)
+def test_only_its_own_organisation_exposes_a_service_and_a_coordinator_may_hide_it(
+    scene: Scene, before: pb.Service, exposed: dict[str, bool], hidden: dict[str, bool]
+) -> None:
+    organization = scene.organization("Luna Nueva")
+    manager = scene.by(organization, Role.MANAGER)
+    id = manager.CreateService(service=before).id
+    as_shown = scene.coordinator.GetService(id=id)
+    assert wrong_fields(
+        lambda: scene.coordinator.UpdateService(change_of(as_shown, **exposed))
+    ) == [(f"service.{field}", "out_of_range") for field in exposed]
+    manager.UpdateService(change_of(manager.GetService(id=id), **exposed))
+    as_shown = scene.coordinator.GetService(id=id)
+    scene.coordinator.UpdateService(change_of(as_shown, name="Otro nombre", **hidden))
+
+
+def test_a_coordinator_does_not_add_a_public_service_to_another_organisation(scene: Scene) -> None:
+    organization = scene.organization("Luna Nueva")
+    public = entry(need_codes=["LEG"], public=True, organization_id=organization.id)
+    assert wrong_fields(lambda: scene.coordinator.CreateService(service=public)) == [
+        ("service.public", "out_of_range")
+    ]
+
+
 def test_a_confirmed_entry_is_fresh_as_of_the_servers_time(scene: Scene) -> None:
     created = scene.service(scene.coalition)
     scene.advance(seconds=40)

@@ -37,6 +37,7 @@ from services.partners.directory.usecases.import_members import target_of, with_
 from services.partners.directory.usecases.locations import REVEALING_FIELDS, change_location
 from services.partners.directory.usecases.services import (
     becomes_confidential,
+    check_exposure,
     entry_changes,
     forget_revealing_values,
 )
@@ -128,11 +129,8 @@ def import_directory(
         _write(tx, keyring, caller, work)
     else:
         for line in parsed_file.lines:
-            line.subject_id = (
-                ""
-                if line.outcome in (Outcome.CREATED, Outcome.REFUSED, Outcome.ASKED)
-                else line.subject_id
-            )
+            if line.outcome in (Outcome.CREATED, Outcome.REFUSED, Outcome.ASKED):
+                line.subject_id = ""
     return Report(parsed_file.lines, is_written, parsed_file.ignored_columns, parsed_file.decoding)
 
 
@@ -223,11 +221,13 @@ def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> 
             if answer and service is None:
                 draft.line.refuse("id", "unknown_code")
                 return
+    before = service.entry if service else None
     service = (
         _create_service(work, member, draft)
         if service is None
         else _change_service(work, member, draft, service)
     )
+    check_exposure(work.importer_id, service, before)
     draft.line.subject_id = service.id
     work.ids[key] = service.id
     work.used_ids.add(service.id)

@@ -36,6 +36,7 @@ from services.partners.members.usecases.standing import (
     worker_of,
 )
 from services.partners.members.wire.messages import organization as organization_message
+from services.partners.network.domain.check import Check
 from services.partners.network.domain.field_change import FieldChange, changes_of
 from services.partners.network.store import field_changes
 from services.partners.network.wire.messages import etag_of, masked_fields
@@ -71,6 +72,7 @@ class Services:
         organization = owner_of(call.tx, call.caller, requested.organization_id)
         entry = replace(entry, country=entry.country or organization.entry.country)
         service = Service.register(new_id(), organization.id, entry, room, taxonomy(), areas(), now)
+        check_exposure(call.caller.organization_id, service, None)
         service.organization_name = organization.entry.name
         service.organization_type = organization.entry.type
         services.save(call.tx, service)
@@ -123,6 +125,7 @@ class Services:
         )
         before = service.entry
         service.change(changes, taxonomy(), areas(), now)
+        check_exposure(call.caller.organization_id, service, before)
         services.save(call.tx, service)
         recorded_changes = entry_changes(before, service.entry, worker_of(call.caller), now)
         field_changes.save(call.tx, service.id, service.organization_id, recorded_changes)
@@ -234,6 +237,24 @@ def entry_changes(
     return changes_of(
         before, after, worker_id, now, _REVEALING_FIELDS if after.confidential else ()
     )
+
+
+def check_exposure(organization_id: str, service: Service, before: ServiceEntry | None) -> None:
+    """Raises Invalid if another organisation makes a service public or no longer confidential.
+
+    Only the service's own organisation decides this; coordinators may take a service off the public
+    pages. `organization_id`: the organisation that acts. `before`: the former entry, if any.
+    """
+    after = service.entry
+    exposed_fields = {
+        "public": after.public and not (before and before.public),
+        "confidential": before is not None and becomes_confidential(after, before),
+    }
+    if service.organization_id != organization_id:
+        check = Check("service")
+        for name in (name for name, is_exposed in exposed_fields.items() if is_exposed):
+            check.refuse(name, "out_of_range")
+        check.done()
 
 
 def becomes_confidential(before: ServiceEntry, after: ServiceEntry) -> bool:

@@ -177,7 +177,10 @@ TABLES: dict[str, dict[str, str]] = {
         "seen_date": N_("tiene que ser un día que ya llegó"),
         "hour_code": N_("de esas horas ya no queda tiempo; elija otras, u otro día"),
         "url": N_("tiene que empezar con https:// y ser de internet, no de una red interna"),
-        "public": N_("un albergue no sale en el directorio público; quite esta marca"),
+        "public": N_(
+            "un albergue no sale en el directorio público, y de los demás servicios lo decide su"
+            " organización; quite esta marca"
+        ),
     },
     "wrong": {
         "code": N_(

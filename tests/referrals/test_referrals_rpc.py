@@ -420,11 +420,15 @@ def test_a_receiver_that_declined_does_not_see_how_the_search_for_help_goes_on(
     story: Story,
 ) -> None:
     refused = declined(story)
+    story.service.clock.advance(timedelta(minutes=1))
+    later = declined(story)
     before, version = read(story.shelter, refused.id), story.shelter.GetQueueVersion().version
     story.coordinator.RemindReferral(id=refused.id, etag=refused.etag)
     assert story.shelter.GetQueueVersion().version == version
     story.service.fire_after(timedelta(hours=13))
     assert len(history(story.ngo, refused.id)) == len(history(story.shelter, refused.id)) + 2
     assert read(story.shelter, refused.id) == before
+    listed_ids = [id for id in shown(story.shelter) if id in {refused.id, later.id}]
+    assert listed_ids == [later.id, refused.id]
     for client, is_changed in ((story.shelter, False), (story.ngo, True)):
         assert (refused.id in shown(client, modified_after=before.update_time)) == is_changed

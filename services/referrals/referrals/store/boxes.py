@@ -76,13 +76,14 @@ class _Part(NamedTuple):
     """A part of a box: its rows, their times, and the condition for an open need.
 
     All are limited to what the reader may see: for a receiver, a referral that came back is over; a
-    coordinator sees no health deadline.
+    coordinator sees no health deadline. `ordered`: the time that orders rows with equal deadlines.
     """
 
     rows: str
     due: str = "next_due_time"
     unanswered: str = _UNANSWERED
     changed: str = "update_time"
+    ordered: str = "update_time"
 
 
 _DUE_TO_RECEIVER = (
@@ -98,6 +99,11 @@ _CHANGED_FOR_RECEIVER = (
     " (SELECT max(start_time) FROM clocks WHERE referral_id = referrals.id AND kind = 'replace')"
     " ELSE update_time END)"
 )
+# The receiver does not see in the order of a list what happened after a referral came back.
+_ORDERED_FOR_RECEIVER = (
+    f"(CASE WHEN {_CAME_BACK} AND sender_organization_id <> receiver_organization_id"
+    " THEN send_time ELSE update_time END)"
+)
 # Only these referrals can have a running health deadline, which a coordinator does not see; there
 # are never many of them.
 _AFTER_ASSAULT = "(assault_time IS NOT NULL AND next_due_time IS NOT NULL)"
@@ -105,17 +111,21 @@ _DUE_TO_NETWORK = (
     "(SELECT min(due_time) FROM clocks WHERE referral_id = referrals.id AND stop_time IS NULL"
     f" AND pause_time IS NULL AND kind NOT IN ({_words(HEALTH)}))"
 )
+_KNOWN_TO_RECEIVER = (
+    _DUE_TO_RECEIVER,
+    _UNANSWERED_OF_RECEIVER,
+    _CHANGED_FOR_RECEIVER,
+    _ORDERED_FOR_RECEIVER,
+)
 # The parts of a box have no row in common; a list merges them, each in the order of an index.
 _BOXES = {
-    "inbox": (_Part(_SENT_TO, _DUE_TO_RECEIVER, _UNANSWERED_OF_RECEIVER, _CHANGED_FOR_RECEIVER),),
+    "inbox": (_Part(_SENT_TO, *_KNOWN_TO_RECEIVER),),
     "outbox": (_Part(_SENT_BY),),
     "mine": (
         _Part(_SENT_BY),
         _Part(
             f"{_SENT_TO} AND sender_organization_id <> receiver_organization_id",
-            _DUE_TO_RECEIVER,
-            _UNANSWERED_OF_RECEIVER,
-            _CHANGED_FOR_RECEIVER,
+            *_KNOWN_TO_RECEIVER,
         ),
     ),
     "network": (
@@ -134,7 +144,7 @@ def conditions(query: Filter) -> tuple[str, dict[str, Any]]:
 
 
 def _condition(query: Filter, part: _Part) -> str:
-    where, due, unanswered, changed = part
+    where, due, unanswered, changed, _ = part
     conditions = (
         (query.is_open, _OPEN),
         (query.states, "state = ANY(%(states)s)"),
@@ -204,21 +214,22 @@ def find(
         # The directions differ, so the row comparison is written out.
         after_condition = (
             "({due} > %(due)s::timestamptz OR ({due} = %(due)s::timestamptz"
-            " AND (update_time < %(updated)s::timestamptz"
-            " OR (update_time = %(updated)s::timestamptz AND id > %(after)s))))"
+            " AND ({ordered} < %(updated)s::timestamptz"
+            " OR ({ordered} = %(updated)s::timestamptz AND id > %(after)s))))"
         )
         if rank:
             values["rank"] = rank[0]
             after_condition = f"({_RANK} < %(rank)s OR ({_RANK} = %(rank)s AND {after_condition}))"
-    order = f"{'rank_key DESC, ' if by_urgency else ''}due, update_time DESC, id LIMIT %(limit)s"
+    order = f"{'rank_key DESC, ' if by_urgency else ''}due, order_time DESC, id LIMIT %(limit)s"
     parts = [
-        f"(SELECT *, {_RANK} AS rank_key, {due} AS due, {due}::text AS due_key, update_time::text"
-        " AS update_key FROM referrals"
-        f" WHERE {_condition(query, part)} AND {after_condition.format(due=due)} ORDER BY {order})"
+        f"(SELECT *, {_RANK} AS rank_key, {due} AS due, {due}::text AS due_key,"
+        f" {part.ordered} AS order_time, {part.ordered}::text AS order_key FROM referrals"
+        f" WHERE {_condition(query, part)}"
+        f" AND {after_condition.format(due=due, ordered=part.ordered)} ORDER BY {order})"
         for part in _BOXES[query.box]
         for due in [f"coalesce({part.due}, 'infinity')"]
     ]
-    columns = ", ".join([*referrals.COLUMNS, "rank_key", "due_key", "update_key"])
+    columns = ", ".join([*referrals.COLUMNS, "rank_key", "due_key", "order_key"])
     rows = tx.execute(
         f"SELECT {columns} FROM ({' UNION ALL '.join(parts)}) AS merged ORDER BY {order}", values
     ).fetchall()
@@ -229,7 +240,7 @@ def find(
         next_cursor = [
             *([last_row["rank_key"]] if by_urgency else []),
             last_row["due_key"],
-            last_row["update_key"],
+            last_row["order_key"],
             last_row["id"],
         ]
     return referrals.read(tx, page), next_cursor

@@ -1,0 +1,12 @@
+-- migrate:up
+-- The order of what an organisation received: the receiver does not see in it what happened after a referral came back.
+CREATE INDEX referrals_received_known ON referrals (receiver_organization_id, (coalesce(CASE WHEN state IN ('declined', 'expired', 'not_delivered', 'rerouted')
+    AND sender_organization_id <> receiver_organization_id THEN NULL ELSE next_due_time END, 'infinity')),
+    (CASE WHEN state IN ('declined', 'expired', 'not_delivered', 'rerouted')
+    AND sender_organization_id <> receiver_organization_id THEN send_time ELSE update_time END) DESC, id);
+DROP INDEX referrals_received;
+
+-- migrate:down
+CREATE INDEX referrals_received ON referrals (receiver_organization_id, (coalesce(CASE WHEN state IN ('declined', 'expired', 'not_delivered', 'rerouted')
+    AND sender_organization_id <> receiver_organization_id THEN NULL ELSE next_due_time END, 'infinity')), update_time DESC, id);
+DROP INDEX referrals_received_known;

@@ -14,6 +14,12 @@ import psycopg
 from chassis.store_faults import NotConnected
 
 _MIGRATION_LOCK = 728_341  # an arbitrary number; dbmate takes no lock itself
+# While a statement waits for the lock of a table, all other calls on the table wait behind it. So
+# the statement gives up after a second, and the migration is tried again, for longer than the
+# longest transaction lasts (chassis.db).
+_LOCK_TIMEOUT = "-c lock_timeout=1s"
+_LOCK_WAIT = 660.0
+_LOCK_NOT_AVAILABLE = "(55P03)"
 
 # A table's comment declares its protection: `owner only`, `append only`, `append only: COLUMNS that
 # may be written`, `append only, but for: COLUMNS that may be changed`. The statement runs at each
@@ -46,8 +52,8 @@ END $$
 
 def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
     """Migrates the schema as the owner role, one migrator at a time, and returns dbmate's output.
-    Waits at most `wait` seconds for an unavailable database. Raises SystemExit with the reason if
-    the database stays away, or if dbmate fails.
+    Waits at most `wait` seconds for an unavailable database, and some minutes for the lock of a
+    table. Raises SystemExit with the reason if the database stays away, or if dbmate fails.
     """
     deadline = time.monotonic() + wait
     while True:
@@ -67,22 +73,26 @@ def migrate(url: str, folders: Sequence[Path], *, wait: float = 60.0) -> str:
         for folder in folders:
             command += ["--migrations-dir", str(folder)]
         # The URL is passed in the environment: all users of the machine can read arguments.
-        result = subprocess.run(
-            [*command, "migrate"],
-            env={**os.environ, "DATABASE_URL": url},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {**os.environ, "DATABASE_URL": url, "PGOPTIONS": _LOCK_TIMEOUT}
+        deadline, output = time.monotonic() + _LOCK_WAIT, ""
+        while True:
+            result = subprocess.run(
+                [*command, "migrate"], env=environment, capture_output=True, text=True, check=False
+            )
+            output += result.stdout
+            if _LOCK_NOT_AVAILABLE not in result.stderr or time.monotonic() > deadline:
+                break
+            sys.stderr.write(f"migration waits for a lock {_LOCK_NOT_AVAILABLE}\n")
+            time.sleep(1)
         try:
             # even if dbmate failed: after a restore the service's role can write to these tables
             connection.execute(_PROTECT_TABLES)
         finally:
             if result.returncode != 0:
                 # Some messages of dbmate contain the URL, and with it the password.
-                output = re.sub(r"://[^@\s]*@", "://…@", result.stdout + result.stderr)
-                raise SystemExit(f"migration failed: {output}")
-    return result.stdout
+                reason = re.sub(r"://[^@\s]*@", "://…@", result.stdout + result.stderr)
+                raise SystemExit(f"migration failed: {reason}")
+    return output
 
 
 def _dbmate() -> str:

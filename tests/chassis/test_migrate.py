@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,32 @@ def test_a_migration_that_fails_is_reported_even_if_a_table_cannot_be_protected(
     migration.write_text("-- migrate:up\nSELECT not_there();\n-- migrate:down\n")
     with pytest.raises(SystemExit, match=r"(?s)migration failed: .*not_there"):
         migrate(pg_database.migration_url, [tmp_path])
+    postgres.drop(pg_database)
+
+
+def test_a_reader_does_not_wait_while_a_migration_waits_for_a_long_transaction(
+    postgres: Postgres, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pg_database = postgres.database()
+    pg_database.run_as_owner("CREATE TABLE things (id int)")
+    for number, statement in enumerate(("SELECT 1", "ALTER TABLE things ADD COLUMN name text")):
+        migration = tmp_path / f"2026010100000{number}_step.sql"
+        migration.write_text(f"-- migrate:up\n{statement};\n-- migrate:down\n")
+    url = pg_database.migration_url
+    with ThreadPoolExecutor() as threads, psycopg.connect(url, autocommit=True) as reader:
+        with psycopg.connect(url) as importer:
+            importer.execute("INSERT INTO things VALUES (1)")
+            migrated = threads.submit(migrate, url, [tmp_path])
+            while not reader.execute(
+                "SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"
+            ).fetchone():
+                assert not migrated.done()
+            reader.execute("SET statement_timeout = '10s'")
+            reader.execute("SELECT count(*) FROM things")
+        output = migrated.result()
+    assert [output.count(f"Applied: 2026010100000{number}") for number in (0, 1)] == [1, 1], output
+    assert "migration waits for a lock (55P03)" in capfd.readouterr().err
+    assert ("things", "name", "text") in columns_of(pg_database)
     postgres.drop(pg_database)
 
 

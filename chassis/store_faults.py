@@ -19,10 +19,14 @@ _VERSIONS = frozenset({"outbox_pkey"})
 # full.
 NO_ROOM = (pg.DiskFull, pg.ReadOnlySqlTransaction)
 # Patterns of the messages with which a connection fails, with the part of the URL that is wrong.
+# libpq gives no SQLSTATE here, and the server writes in its own language: here English, Spanish or
+# French.
 _WRONG_PARTS = {
-    r'database ".*" does not exist|for database ': "database",
-    "password|authentication": "password",
-    "SSL error|SSL connection|SSL was required|certificate|no encryption": "tls",
+    r'database ".*" does not exist|no existe la base de datos'
+    "|base de données .* n'existe pas|for database |a la base de datos|pour la base": "database",
+    "password|authentication|authentification|autentificación": "password",
+    "SSL error|SSL connection|SSL was required|certificate"
+    "|no encryption|sin cifrado|aucun chiffrement": "tls",
     "resolve host|refused|timeout|unreachable|route|No such file": "host",
     "invalid|missing|unexpected spaces|forbidden": "url",
 }

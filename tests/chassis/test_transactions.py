@@ -17,7 +17,7 @@ from chassis import log, trace
 from chassis.db import BoundedConnection, Database, Transaction, expect_rows, notify, savepoint
 from chassis.errors import Late, Stale, Unavailable
 from chassis.migrate import migrate
-from chassis.store_faults import found_dead
+from chassis.store_faults import NotConnected, found_dead
 from chassis.supervisor import State
 from chassis.tokens import SYSTEM, Caller
 from tests.parts.local_stack import until
@@ -365,3 +365,22 @@ def test_a_failed_connection_is_logged_with_the_wrong_part_of_its_url_and_withou
     assert "nowhere" not in line
     with pytest.raises(SystemExit, match=rf"ENLACE_MIGRATION_URL: {reason}\)$"):
         migrate(url, [], wait=0)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("la autentificación password falló para el usuario «partners»", "password"),
+        ("authentification par mot de passe échouée pour l'utilisateur « partners »", "password"),
+        ("no existe la base de datos «partners»", "database"),
+        ("la base de données « partners » n'existe pas", "database"),
+        ("permiso denegado a la base de datos «partners»", "database"),
+        ("droit refusé pour la base de données « partners »", "database"),
+        ("«::1», usuario «partners», base de datos «partners», sin cifrado", "tls"),
+        ("utilisateur « partners »,\nbase de données « partners », aucun chiffrement", "tls"),
+    ],
+)
+def test_the_wrong_part_is_found_in_messages_of_a_spanish_and_of_a_french_server(
+    message: str, reason: str
+) -> None:
+    assert NotConnected(psycopg.OperationalError(f"FATAL:  {message}")).reason == reason

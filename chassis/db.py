@@ -166,6 +166,8 @@ class Probe:
         self._answers: bool | None = None
         self._answered_at = time.monotonic()
         self._has_result = threading.Event()
+        self.reason = ""
+        """The part of the URL that is wrong (NotConnected), if the latest connection failed."""
 
     @property
     def answers(self) -> bool | None:
@@ -196,6 +198,7 @@ class Probe:
                     self._record(True)
                     loop.wait(_PROBE_EVERY)
         except LOST as error:
+            self.reason = error.reason if isinstance(error, NotConnected) else ""
             # An administrator may have terminated only this connection, so the next try decides.
             if isinstance(error, ResponseTimeout) or not (
                 answered or isinstance(error, pg.AdminShutdown)

@@ -331,6 +331,8 @@ def _examine(service: Target, settings: ServiceSettings) -> dict[str, bool | Non
     database = Database(settings.database_url, max_size=2)
     database.open()
     checks["database"] = database.reachable()
+    if not checks["database"]:
+        click.echo(f"ENLACE_DATABASE_URL: {database.probe.reason or 'unknown'}", err=True)
     checks["schema"] = (checks["database"] or None) and _passes(
         database, lambda tx: _has_schema(tx, service.migrations)
     )

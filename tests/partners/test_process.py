@@ -112,6 +112,7 @@ def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
         "unknown append-only trail",
         "unknown keys of all sealed rows",
     ]
+    assert doctor.stderr == "ENLACE_DATABASE_URL: host\n"
     failed_command = command(no_database, "replay", "--dry-run")
     assert failed_command.returncode == 1
     assert failed_command.stderr == "Error: the database does not answer (store_unavailable)\n"

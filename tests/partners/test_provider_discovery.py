@@ -51,6 +51,8 @@ def unusable(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         ({"authorization_endpoint": None}, "endpoint_unusable"),
         ({"jwks_uri": ["x"]}, "endpoint_unusable"),
         ({"jwks_uri": "https://[x"}, "endpoint_unusable"),
+        ({"authorization_endpoint": "https://sso.example:0/authorize"}, "endpoint_unusable"),
+        ({"token_endpoint": "https://sso.example:65536/token"}, "endpoint_unusable"),
         ({"long": "x" * 300_000}, "too_long"),
     ],
     ids=[
@@ -65,6 +67,8 @@ def unusable(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         "none",
         "list",
         "broken",
+        "port 0",
+        "no such port",
         "long",
     ],
 )

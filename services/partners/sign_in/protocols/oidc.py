@@ -260,9 +260,14 @@ class RelyingParty:
         try:
             if isinstance(address, str) and address.isprintable() and "#" not in address:
                 parts = urlsplit(address)
-                host, _port = parts.hostname, parts.port
+                host, port = parts.hostname, parts.port
                 is_local_http = self._development and parts.scheme == "http" and host in _LOCAL
-                if host and (parts.scheme == "https" or is_local_http) and "@" not in parts.netloc:
+                if (
+                    host
+                    and port != 0
+                    and "@" not in parts.netloc
+                    and (parts.scheme == "https" or is_local_http)
+                ):
                     return address
         except ValueError as error:
             raise _Unusable("endpoint_unusable") from error

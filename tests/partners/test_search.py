@@ -3,13 +3,14 @@
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.directory.domain.service import Eligibility, Gender, Intake
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from services.partners.network.wire.messages import etag_of
 from tests.builders import wrong_fields
-from tests.partners.scene import Scene, Stubs
+from tests.partners.scene import MIGRATIONS, Scene, Stubs
 from tests.partners.test_imports import sheet
 from tests.partners.test_locations import (
     HOUSE,
@@ -292,6 +293,28 @@ def test_a_service_is_found_by_the_words_of_its_places_unless_it_or_the_place_is
     manager.DeleteServiceAtLocation(id=offers(manager, services[3].id)[0].id)
     assert names(scene, words="somotillo") == names(scene, words="limón") == ["C"]
     assert names(scene, words="guasaule") == []
+
+
+def test_the_migration_stores_the_words_and_languages_of_the_places_that_are_there(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
+    for name, place, confidential in (
+        ("A", OFFICE, True),
+        ("B", HOUSE, False),
+        ("C", OFFICE, False),
+    ):
+        service = scene.service(member, name, "PSS", languages=("es",))
+        offer(manager, service.id, make(manager, **place), languages=["es", "en-US"])
+        change_service(manager, service.id, confidential=confidential)
+    columns = "SELECT name, place_document::text, place_languages FROM services ORDER BY name"
+    stored = scene.rows(columns)
+    scene.rows("UPDATE services SET place_document = '', place_languages = '{}' RETURNING id")
+    migration = (MIGRATIONS[1] / "20261230100002_place_words.sql").read_text()
+    with scene.owner.transaction(SYSTEM) as tx:
+        tx.execute(migration.split("-- migrate:down")[0].encode())
+    assert scene.rows(columns) == stored
+    assert [row["place_languages"] for row in stored] == [[], [], ["en-US", "es"]]
+    assert [bool(row["place_document"]) for row in stored] == [False, False, True]
 
 
 def test_an_organisation_is_found_by_a_word_of_one_character(scene: Scene) -> None:

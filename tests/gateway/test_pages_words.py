@@ -18,6 +18,7 @@ from services.gateway.site.language import i18n, vocabulary, words
 from services.gateway.site.parts import due, steps
 from services.notifications.domain import notices
 from services.partners.directory.domain import matching
+from services.partners.directory.store.taxonomy import taxonomy
 from services.referrals.referrals.domain import lifecycle
 from tests.gateway.pages_gateway import ID, FakePageServices, enter, missing, pages
 from tests.rights_table import services_of
@@ -220,6 +221,7 @@ def test_no_text_contains_a_forbidden_word_such_as_victim_case_or_late_by(langua
 
 def test_french_texts_have_no_breaking_space_beside_a_mark_and_no_straight_apostrophe() -> None:
     texts = [text for words in SERVICES.values() for text in words.forms_in("fr")]
+    texts += [term.names["fr"] for term in taxonomy().terms.values()]
     assert [text for text in texts if re.search(r" [?!:;»]|« |\w'\w", text)] == []
 
 

@@ -175,6 +175,11 @@ def test_the_whole_country_may_be_given_in_words_and_a_municipality_implies_its_
     ]
 
 
+@pytest.mark.parametrize("name", ["Soins d’urgence", "soins d'urgence"])
+def test_a_need_is_read_by_its_name_with_either_apostrophe(name: str) -> None:
+    assert CellReader(taxonomy(), areas(), "NI").needs(name) == ["MED.EMG"]
+
+
 @pytest.mark.parametrize(
     ("languages", "expected"),
     [

@@ -34,6 +34,7 @@ _EVERY_DAY = re.compile(r"\b(todos los dias|diario|diariamente|daily|every day|t
 _TIME = r"(?<![\d:])(\d{1,2})(?:[:.h](\d{2}))?(\s?a\.?\s?m\.?|\s?p\.?\s?m\.?|\s?md|m|\s?hrs|\s?hs|\s?h)?"  # noqa: E501
 _SPAN = re.compile(rf"{_TIME}\s?(?:-|a|to|au|hasta|until)\s?{_TIME}(?![\w:])")
 _FILLER = re.compile(r"\b(de|del|desde|du|from|las?|horas|hrs)\b")
+_PLAIN_MARKS = str.maketrans("–—’", "--'")
 _NOON = 12
 
 
@@ -162,8 +163,8 @@ def _time(hour: str, minute: str | None, suffix: str | None) -> tuple[int, int, 
 
 @lru_cache(maxsize=4096)
 def fold(text: str) -> str:
-    """Returns the text in lower case without accents, with plain hyphens and single spaces."""
+    """Returns the text in lower case without accents, with plain marks and single spaces."""
     plain = "".join(
         c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c)
     )
-    return re.sub(r"[ \t]+", " ", plain.replace("–", "-").replace("—", "-")).strip()
+    return re.sub(r"[ \t]+", " ", plain.translate(_PLAIN_MARKS)).strip()

@@ -272,24 +272,6 @@ def test_the_stored_address_of_a_confidential_place_stays_when_none_is_typed(
     assert "address" in fakes.last("UpdateLocation").update_mask.paths
 
 
-@pytest.mark.parametrize(("address", "stays"), [("Del parque", True), ("Del molino", False)])
-def test_a_place_with_another_address_loses_its_coordinates(
-    client: FlaskClient, fakes: FakePageServices, address: str, stays: bool
-) -> None:
-    fakes.answers["GetLocation"] = pb.Location(
-        id=ID,
-        organization_id=ID,
-        name="Oficina",
-        address="Del parque",
-        latitude=12.6,
-        longitude=-87,
-    )
-    save(client, f"/entry/places/{ID}", name="Oficina", address=address)
-    request = fakes.last("UpdateLocation")
-    assert {"latitude", "longitude"}.isdisjoint(request.update_mask.paths) is stays
-    assert not request.location.HasField("latitude")
-
-
 def test_the_stored_address_is_shown_on_request_and_in_that_answer_alone(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:

@@ -104,6 +104,21 @@ def test_a_service_in_hsds_is_imported_with_its_place(
     assert len(scene.rows("SELECT * FROM locations")) == 1
 
 
+@pytest.mark.parametrize(("latitude", "stored"), [(12.6, 12.6), ("", None)])
+def test_an_imported_place_with_another_address_keeps_only_coordinates_that_the_file_states(
+    scene: Scene, manager: Stubs, latitude: float | str, stored: float | None
+) -> None:
+    scene.import_report(manager, as_json(SERVICE))
+    address = PLACE["addresses"][0] | {"address_1": "Del molino"}  # type: ignore[index]
+    coordinates = {} if latitude else {"latitude": "", "longitude": ""}
+    location = PLACE | {"addresses": [address]} | coordinates
+    offers = [{"id": "9", "location": location}]
+    scene.import_report(manager, as_json(SERVICE | {"service_at_locations": offers}))
+    assert scene.rows("SELECT address, latitude FROM locations") == [
+        {"address": "Del molino", "latitude": stored}
+    ]
+
+
 @pytest.mark.parametrize("first", ["LEG", "HOU.SAFE"])
 def test_a_place_that_a_shelter_shares_with_another_service_is_sealed_in_either_order(
     scene: Scene, manager: Stubs, first: str

@@ -74,6 +74,32 @@ def test_the_area_the_department_and_the_coordinates_of_a_place_may_be_missing()
         assert place(replace(HOUSE, **less)).entry == replace(HOUSE, **less)
 
 
+@pytest.mark.parametrize(
+    ("changes", "latitude"),
+    [
+        ({"address": "Del molino"}, None),
+        ({"address": ""}, None),
+        ({"area_code": ""}, None),
+        ({"area_code": "", "latitude": 12.57, "longitude": -87.03}, 12.57),
+        ({"address": "Del molino", "latitude": 12.5, "longitude": -87.0}, 12.5),
+        ({"address": HOUSE.address, "name": "Otra"}, HOUSE.latitude),
+    ],
+)
+def test_a_place_with_another_address_loses_its_coordinates_unless_they_are_stated(
+    changes: dict[str, Any], latitude: float | None
+) -> None:
+    """The coordinates of the former address would lead to the wrong house."""
+    moved_place = place()
+    moved_place.change(changes, AREAS, LATER)
+    assert moved_place.entry.latitude == latitude
+
+
+def test_a_place_whose_municipality_is_added_keeps_its_coordinates() -> None:
+    completed_place = place(replace(HOUSE, area_code=""))
+    completed_place.change({"area_code": HOUSE.area_code}, AREAS, LATER)
+    assert completed_place.entry == HOUSE
+
+
 def test_a_place_is_in_the_country_of_its_organisation_unless_stated_otherwise() -> None:
     assert HOUSE.in_country("GT") == HOUSE
     assert replace(HOUSE, country="").in_country("GT") == replace(HOUSE, country="GT")

@@ -50,8 +50,9 @@ class LocationsStub:
     ListLocations: _grpc.UnaryUnaryMultiCallable[_locations_pb2.ListLocationsRequest, _locations_pb2.ListLocationsResponse]
     """Lists the places of an organisation, by the time of their creation."""
     UpdateLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.UpdateLocationRequest, _locations_pb2.Location]
-    """Changes the fields named in update_mask. A sealed address, or the directions to it, can be
-    replaced, but not emptied. Callers: managers of the organisation; coordinators, who may not
+    """Changes the fields named in update_mask. Another address or municipality clears the coordinates,
+    unless update_mask names them, too. A sealed address, or the directions to it, can be replaced,
+    but not emptied. Callers: managers of the organisation; coordinators, who may not
     change the name or the sealed address of a confidential place.
     """
     DeleteLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.DeleteLocationRequest, _locations_pb2.DeleteLocationResponse]
@@ -110,8 +111,9 @@ class LocationsAsyncStub(LocationsStub):
     ListLocations: _aio.UnaryUnaryMultiCallable[_locations_pb2.ListLocationsRequest, _locations_pb2.ListLocationsResponse]  # type: ignore[assignment]
     """Lists the places of an organisation, by the time of their creation."""
     UpdateLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.UpdateLocationRequest, _locations_pb2.Location]  # type: ignore[assignment]
-    """Changes the fields named in update_mask. A sealed address, or the directions to it, can be
-    replaced, but not emptied. Callers: managers of the organisation; coordinators, who may not
+    """Changes the fields named in update_mask. Another address or municipality clears the coordinates,
+    unless update_mask names them, too. A sealed address, or the directions to it, can be replaced,
+    but not emptied. Callers: managers of the organisation; coordinators, who may not
     change the name or the sealed address of a confidential place.
     """
     DeleteLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.DeleteLocationRequest, _locations_pb2.DeleteLocationResponse]  # type: ignore[assignment]
@@ -197,8 +199,9 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
         request: _locations_pb2.UpdateLocationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_locations_pb2.Location, _abc.Awaitable[_locations_pb2.Location]]:
-        """Changes the fields named in update_mask. A sealed address, or the directions to it, can be
-        replaced, but not emptied. Callers: managers of the organisation; coordinators, who may not
+        """Changes the fields named in update_mask. Another address or municipality clears the coordinates,
+        unless update_mask names them, too. A sealed address, or the directions to it, can be replaced,
+        but not emptied. Callers: managers of the organisation; coordinators, who may not
         change the name or the sealed address of a confidential place.
         """
 

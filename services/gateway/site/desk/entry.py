@@ -163,9 +163,6 @@ def _save_place(before: pb.Location, typed: pb.Location) -> None:
     mask = FieldMask(
         paths=[path for path in _LOCATION if path not in sealed_fields or getattr(typed, path)]
     )
-    # The form has no coordinates, and those of the former address would lead to the wrong house.
-    if (typed.address, typed.area_code) != (before.address, before.area_code):
-        mask.paths.extend(("latitude", "longitude"))
     send(
         pb.UpdateLocationRequest(
             location=typed, update_mask=mask, request_id=forms.text("request_id")

@@ -437,17 +437,13 @@ def _known_place(
 
 
 def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:
-    """Returns the changes that a file makes to a place.
+    """Returns the fields that a file states about a place, changed or not.
 
     A file can't change the name of a confidential place or where it is: only workers of its own
     organisation can do that, one place at a time.
     """
     hidden_fields = REVEALING_FIELDS if place.entry.confidential else ()
-    return {
-        name: getattr(draft.entry, name)
-        for name in draft.stated_fields
-        if name not in hidden_fields and getattr(draft.entry, name) != getattr(place.entry, name)
-    }
+    return {name: getattr(draft.entry, name) for name in {*draft.stated_fields} - {*hidden_fields}}
 
 
 def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> None:

@@ -142,6 +142,11 @@ def test_a_change_of_a_place_that_changes_nothing_stored_is_not_published() -> N
         ("GT", True),
         ("GT-01", True),
         ("GT-01.somewhere", False),
+        ("XK", True),
+        ("XX", False),
+        ("gt", False),
+        ("GT-", False),
+        ("everywhere", False),
     ],
 )
 def test_subdivisions_are_accepted_unchecked_only_in_countries_without_a_list(

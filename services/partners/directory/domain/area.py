@@ -4,8 +4,12 @@ Countries and subdivisions have the codes of ISO 3166-1 and ISO 3166-2. The code
 consists of the code of its department, a dot, and the municipality's name (NI-CI.chichigalpa).
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+# A country or subdivision of ISO 3166. No country has AA, QM to QZ, XA to XZ (except XK) or ZZ.
+_ISO_CODE = re.compile(r"(?!AA|Q[M-Z]|X[A-JL-Z]|ZZ)[A-Z]{2}(-[A-Z0-9]{1,3})?")
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Areas:
         return (
             code in self.areas
             or code in self._countries
-            or (code[:2] not in self._countries and "." not in code)
+            or (code[:2] not in self._countries and _ISO_CODE.fullmatch(code) is not None)
         )
 
     @staticmethod

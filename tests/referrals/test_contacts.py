@@ -348,12 +348,14 @@ def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Ser
     assert pin_hash.startswith("$argon2id$")
 
 
-def test_a_pin_must_have_four_digits_and_is_generated_if_missing(
+def test_a_chosen_pin_has_four_digits_that_are_not_tried_first_and_a_missing_pin_is_generated(
     story: Story, service: Service
 ) -> None:
     create = partial(story.operator.CreateContact, contact=contacts_pb2.Contact(line_country="NI"))
     for pin in ("123", "12345", "abcd", "١٢٣٤", "12 4"):
         assert wrong_fields(partial(create, pin=pin)) == [("pin", "malformed")]
+    for pin in ("0000", "1212", "1234", "7890", "4321", "1987", "2011"):
+        assert wrong_fields(partial(create, pin=pin)) == [("pin", "too_easy")]
     call = create()
     assert re.fullmatch("[0-9]{4}", call.pin)
     assert status(service.public(), call).contact_time_band == contacts_pb2.TIME_BAND_TODAY

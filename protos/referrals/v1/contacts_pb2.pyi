@@ -619,8 +619,8 @@ class CreateContactRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
     pin: _builtins.str
-    """The PIN: four digits that the caller chose; absent: it is generated. With a reference: the PIN
-    of that reference.
+    """The PIN: four digits that the caller chose; absent: it is generated. too_easy: a repeated pair,
+    digits in a row, or a year (19.., 20..). With a reference: the PIN of that reference.
     """
     request_id: _builtins.str
     reference: _builtins.str

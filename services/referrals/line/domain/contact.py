@@ -213,9 +213,16 @@ def new_pin() -> str:
 
 
 def check_pin(pin: str) -> None:
-    """Refuses a PIN that is not four digits."""
+    """Refuses a PIN that is not four digits, or that strangers try first.
+
+    These are repeated digits, digits in a row, and years in which a person may be born.
+    """
     check = Check()
     check.require(len(pin) == 4 and pin.isascii() and pin.isdigit(), "pin", "malformed")
+    check.done()
+    is_repeated, is_year = pin[:2] == pin[2:], pin[:2] in ("19", "20")
+    is_in_a_row = pin in "01234567890" or pin in "09876543210"
+    check.require(not (is_repeated or is_in_a_row or is_year), "pin", "too_easy")
     check.done()
 
 

@@ -182,6 +182,11 @@ TABLES: dict[str, dict[str, str]] = {
             " organización; quite esta marca"
         ),
     },
+    "too_easy": {
+        "pin": N_(
+            "es de los que se adivinan pronto; elija cuatro cifras sin orden, que no sean un año"
+        ),
+    },
     "wrong": {
         "code": N_(
             "no es el código de ahora; escriba el que muestra la aplicación en este momento"

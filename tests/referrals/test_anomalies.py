@@ -22,6 +22,7 @@ from services.referrals.network.store import members
 from services.referrals.people.domain import anomaly as rules
 from services.referrals.people.domain.anomaly import (
     AnomalyKind,
+    DutyAct,
     Opening,
     day_of,
     find_anomalies,
@@ -75,18 +76,18 @@ def test_a_worker_on_night_duty_may_open_files_at_night() -> None:
 
 
 @pytest.mark.parametrize(
-    ("acts", "expected"),
+    ("times", "expected"),
     [
-        ([MIDNIGHT - timedelta(hours=1)], True),
         ([MIDNIGHT - timedelta(days=3), MIDNIGHT - timedelta(days=5)], True),
-        # one earlier night is not enough, and an access by day does not count
+        # one night is not enough, and an access by day does not count
+        ([MIDNIGHT - timedelta(hours=1), MIDNIGHT], False),
         ([NOON, MIDNIGHT - timedelta(days=3)], False),
     ],
 )
-def test_a_worker_is_on_night_duty_if_she_acted_tonight_or_on_two_recent_nights(
-    acts: list[datetime], expected: bool
+def test_a_worker_is_on_night_duty_if_she_acted_on_two_recent_nights(
+    times: list[datetime], expected: bool
 ) -> None:
-    assert on_duty(acts, day_of(MIDNIGHT, MANAGUA), MANAGUA) is expected
+    assert on_duty([DutyAct(time, ()) for time in times], MANAGUA) is expected
 
 
 @pytest.mark.parametrize(
@@ -236,9 +237,12 @@ def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: S
         note="x",
     )
     operator.GetContact(id=operator.CreateContact(contact=contact, pin="4821").contact.id)
+    story.ngo = worker
+    received = story.sent()
     for client in (worker, key):
         open_person(client, person.id)
-    assert anomalies_of(service, worker) == [("at_night", 1)]
+    open_person(worker, received.person_id)
+    assert anomalies_of(service, worker) == [("at_night", 1)], "she sent the other person tonight"
     assert anomalies_of(service, operator) == []
     assert anomalies_of(service, key) == [], "keys are not reported for accesses at night"
 

@@ -3,7 +3,7 @@
 An anomaly proves nothing by itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from enum import Enum
@@ -67,6 +67,14 @@ class Opening:
     refused: bool = False
 
 
+@dataclass(frozen=True)
+class DutyAct:
+    """An action that shows that a worker is on duty, and the people and contacts it concerns."""
+
+    time: datetime
+    object_ids: tuple[str, ...]
+
+
 @dataclass
 class Anomaly:
     """An anomaly of one worker or API key on one day.
@@ -116,24 +124,38 @@ def is_night(time: datetime, zone: tzinfo) -> bool:
     return _five_hours_earlier(time, zone).hour + 5 in NIGHT
 
 
-def on_duty(duty_times: Iterable[datetime], day: date, zone: tzinfo) -> bool:
-    """Returns whether a worker counts as on duty on the night of `day`.
+def on_duty(acts: Iterable[DutyAct], zone: tzinfo) -> bool:
+    """Returns whether a worker counts as on duty: she acted on at least two nights.
 
-    `duty_times` are the times of her duty actions on the day and on the fourteen days before. She
-    counts as on duty if she acted on that night, or on at least two nights of the whole period.
+    `acts` are her actions on the day and on the fourteen days before.
     """
-    nights = {day_of(time, zone) for time in duty_times if is_night(time, zone)}
-    return day in nights or len(nights) >= DUTY_NIGHTS
+    nights = {day_of(act.time, zone) for act in acts if is_night(act.time, zone)}
+    return len(nights) >= DUTY_NIGHTS
+
+
+def ids_on_duty(acts: Iterable[DutyAct], day: date, zone: tzinfo) -> frozenset[str]:
+    """Returns the people and contacts that a worker's actions on the night of `day` concern."""
+    return frozenset(
+        id
+        for act in acts
+        if is_night(act.time, zone) and day_of(act.time, zone) == day
+        for id in act.object_ids
+    )
 
 
 def find_anomalies(
-    openings: Iterable[Opening], own_organization_id: str, zone: tzinfo, *, on_duty_at_night: bool
+    openings: Iterable[Opening],
+    own_organization_id: str,
+    zone: tzinfo,
+    *,
+    on_duty_at_night: bool,
+    duty_ids: Collection[str] = (),
 ) -> dict[AnomalyKind, int]:
     """Returns the anomalies in a worker's accesses on one day: the number of files by kind.
 
     For ACROSS_ORGANIZATIONS, organisations are counted; for OPENING_QUOTA, refused accesses. Kinds
     that did not occur are left out. `own_organization_id` is the worker's organisation. If
-    `on_duty_at_night` is True, her accesses at night do not count.
+    `on_duty_at_night` is True, her accesses at night do not count; those to `duty_ids` never do.
     """
     allowed_openings = [opening for opening in openings if not opening.refused]
     other_files = {
@@ -150,6 +172,7 @@ def find_anomalies(
         if on_duty_at_night
         else len(
             {opening.object_id for opening in allowed_openings if is_night(opening.time, zone)}
+            - set(duty_ids)
         ),
         AnomalyKind.OPENING_QUOTA: sum(opening.refused for opening in openings),
     }

@@ -8,7 +8,7 @@ from chassis.errors import NotFound
 from chassis.wire import Cursor
 from facts import outbox
 from services.referrals.files.domain.openings import READING
-from services.referrals.people.domain.anomaly import DUTY, Anomaly, AnomalyKind, Opening
+from services.referrals.people.domain.anomaly import DUTY, Anomaly, AnomalyKind, DutyAct, Opening
 from services.referrals.people.wire.facts import anomaly_fact
 
 CHANNEL = "openings"
@@ -82,14 +82,21 @@ def refused_by_quota(tx: Transaction, worker_id: str, after: int, until: int) ->
     return [Opening(row["object_id"], "", row["time"], refused=True) for row in rows]
 
 
-def duty_times(tx: Transaction, worker_id: str, since: datetime, until: datetime) -> list[datetime]:
-    """Returns the times of the worker's actions that show that she was on duty."""
+def duty_acts(tx: Transaction, worker_id: str, since: datetime, until: datetime) -> list[DutyAct]:
+    """Returns the worker's actions that show that she was on duty.
+
+    An action on a referral or contact also concerns its person, and the contact of the referral.
+    """
     rows = tx.execute(
-        "SELECT time FROM audit WHERE actor_id = %s AND time >= %s AND time < %s AND allowed"
-        f" AND action IN ({_DUTY})",
+        "SELECT a.time, a.object_id, r.person_id, c.id AS contact_id, c.person_id AS caller_id"
+        " FROM audit a LEFT JOIN referrals r ON r.id = a.object_id"
+        " LEFT JOIN contacts c ON c.id = coalesce(r.contact_id, a.object_id)"
+        " WHERE a.actor_id = %s AND a.time >= %s AND a.time < %s AND a.allowed"
+        f" AND a.action IN ({_DUTY})",
         (worker_id, since, until),
     )
-    return [row["time"] for row in rows]
+    ids = ("object_id", "person_id", "contact_id", "caller_id")
+    return [DutyAct(row["time"], tuple(row[name] for name in ids if row[name])) for row in rows]
 
 
 def note(tx: Transaction, anomaly: Anomaly) -> None:

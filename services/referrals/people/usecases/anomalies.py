@@ -15,6 +15,7 @@ from services.referrals.people.domain.anomaly import (
     Anomaly,
     day_of,
     find_anomalies,
+    ids_on_duty,
     on_duty,
     span_of,
 )
@@ -62,16 +63,20 @@ class Anomalies:
         day, last_day = day_of(actor["first"], zone), day_of(actor["last"], zone)
         while day <= last_day:
             start, end = span_of(day, zone)
-            is_on_duty = actor["actor_kind"] == "key" or on_duty(  # software works at night, too
-                anomalies.duty_times(tx, worker_id, start - timedelta(days=DUTY_DAYS), end),
-                day,
-                zone,
-            )
+            acts = anomalies.duty_acts(tx, worker_id, start - timedelta(days=DUTY_DAYS), end)
+            # software works at night, too
+            is_on_duty = actor["actor_kind"] == "key" or on_duty(acts, zone)
             openings = [
                 *anomalies.openings(tx, worker_id, start, end),
                 *(opening for opening in refused_openings if start <= opening.time < end),
             ]
-            counts = find_anomalies(openings, organization_id, zone, on_duty_at_night=is_on_duty)
+            counts = find_anomalies(
+                openings,
+                organization_id,
+                zone,
+                on_duty_at_night=is_on_duty,
+                duty_ids=ids_on_duty(acts, day, zone),
+            )
             for kind, count in counts.items():
                 anomalies.note(
                     tx,

@@ -172,6 +172,14 @@ def test_the_printed_sheet_of_a_shift_names_nobody(page: Page) -> None:
     assert ("Contactos abiertos" in sheet, "Rosa" in sheet) == (True, False)
 
 
+def test_no_heading_stands_alone_at_the_end_of_a_printed_page(page: Page) -> None:
+    printed_text(page, "/line/shift")
+    breaks = page.locator("h1, h2, h3").evaluate_all(
+        "all => all.map(e => getComputedStyle(e).breakAfter)"
+    )
+    assert set(breaks) == {"avoid"}
+
+
 def test_no_printed_page_has_an_empty_box(page: Page) -> None:
     page.emulate_media(media="print")
     boxes_by_path: dict[str, list[str]] = {}

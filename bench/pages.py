@@ -76,8 +76,8 @@ def sign_in(
 
 
 def crawl(session: requests.Session, gateway: str) -> dict[str, str]:
-    """Returns the text of the pages that can be reached by links from the first page, by path; at
-    most PAGES.
+    """Follows links from the first page; returns the text of each page under its path, at most
+    PAGES pages.
     """
     paths, pages = ["/"], dict[str, str]()
 

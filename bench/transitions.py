@@ -24,7 +24,7 @@ STORIES = 60
 
 
 class Lives:
-    """Lives of referrals, one after another or side by side.
+    """Takes referrals from draft to closed, one after another or in several threads.
 
     `milliseconds` holds the time of each transition.
     """

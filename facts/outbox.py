@@ -103,8 +103,7 @@ _NEW = (
 
 @dataclass(frozen=True)
 class Batch:
-    """The next facts that were never published (and facts of their subjects that are to be repeated
-    before them), with the state of the relay at the time of the query.
+    """The facts to publish next, with the state of the relay at the time of the query.
 
     `same_store` is False if the recorded identity is that of another store; `repeat` is True if
     facts are to be published again.

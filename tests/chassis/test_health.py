@@ -130,7 +130,7 @@ def test_a_stop_does_not_wait_for_clients_that_watch_the_health(service: Running
     assert later_statuses == [NOT_SERVING]
 
 
-def test_health_checks_are_answered_while_all_threads_wait_for_a_lock_and_calls_for_a_thread(
+def test_health_checks_are_answered_while_all_threads_wait_for_a_lock_and_the_queue_is_full(
     service: RunningService, queue_clock: SettableClock
 ) -> None:
     open_all_connections(service)
@@ -149,8 +149,8 @@ def test_health_checks_are_answered_while_all_threads_wait_for_a_lock_and_calls_
 def test_health_checks_are_answered_while_the_database_hangs(
     service: RunningService, postgres: Postgres, queue_clock: SettableClock
 ) -> None:
-    # Calls wait in the queue until those before them give up. If the queue's clock ran, others
-    # would meanwhile be refused with too_many_requests.
+    # Half of the calls wait in the queue until the running calls give up. If the queue's clock ran,
+    # the waiting calls would be refused with too_many_requests before that.
     assert postgres.engine.process
     with paused_process(postgres.engine.process.pid):
         calls = service.start_calls(THREADS * 2, timeout=2)

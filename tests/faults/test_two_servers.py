@@ -1,6 +1,6 @@
 """Two processes of partners behind one address, as with pods.
 
-No call of the gateway fails because one process is broken, stops or comes back. Limitation: the
+The gateway's calls succeed even while one process is broken, stops or comes back. Limitation: the
 gateway gets a list of addresses instead of a name; tests/chassis/test_new_servers.py covers a name
 whose addresses change.
 """

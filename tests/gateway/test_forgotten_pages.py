@@ -148,7 +148,7 @@ def test_a_manager_confirms_that_she_spoke_with_the_worker_before_she_removes_th
     assert (own_account.status_code, "Nadie quita lo suyo" in own_account.text) == (422, True)
 
 
-def test_a_coordinator_is_offered_the_removal_for_the_only_manager_of_a_member(
+def test_a_coordinator_can_remove_the_second_factor_of_a_members_only_manager(
     fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     fakes.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)

@@ -131,7 +131,7 @@ def test_a_row_without_an_id_leads_to_a_question_and_the_answer_is_sent_for_the_
     assert [(answer.row, answer.subject_id) for answer in request.answers] == [(4, TWIN), (5, "")]
 
 
-def test_a_guessed_encoding_is_shown_with_words_and_confirmed(
+def test_a_guessed_encoding_is_shown_with_sample_words_and_can_be_changed(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     report(

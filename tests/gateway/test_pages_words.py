@@ -300,7 +300,7 @@ def test_a_clock_empties_and_states_the_time_left() -> None:
         ),
     ],
 )
-def test_the_page_states_both_deadlines_of_an_answer_that_the_service_gives(
+def test_the_page_states_both_deadlines_that_apply_to_the_answer_of_the_service(
     language: str, policy: dict[str, int], expected: str
 ) -> None:
     acknowledgement = r.PolicyDeadline(
@@ -428,5 +428,6 @@ def test_the_style_sheet_and_the_script_stay_small() -> None:
     assert (SITE / "static" / "exit.js").stat().st_size < 2_000
 
 
-def test_accepting_is_not_said_to_open_the_data_that_the_consent_opens_before() -> None:
+def test_the_hint_of_accept_does_not_say_that_accepting_opens_data() -> None:
+    # the consent has opened the data before
     assert "abrir" not in vocabulary.TABLES["verb_hint"]["accept"]

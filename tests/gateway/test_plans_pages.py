@@ -177,7 +177,7 @@ def test_referring_a_step_again_makes_a_draft_that_follows_the_referral_that_end
     assert fakes.last("CreateReferral").based_on_id == "f" * 32
 
 
-def test_for_a_step_the_referrals_with_its_own_need_are_offered_first(
+def test_a_step_offers_the_referrals_with_its_own_need_first(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     referrals = [
@@ -236,7 +236,7 @@ def test_a_plan_for_another_age_is_begun_only_when_that_is_acknowledged(
     assert (answer.status_code, 'value="2026-03-04T08:00"' in answer.text) == (422, True)
     assert 'name="acknowledged_codes" value="age_not_taken"' in answer.text
     assert "marque en «Lo que ya se sabe» por qué sí" in answer.text
-    assert "alguien de ahí" not in answer.text, "a pathway receives nobody"
+    assert "alguien de ahí" not in answer.text, "a pathway has no staff who could be asked"
     fakes.answers["CreatePlan"] = plan(step("a"))
     fields = {"pathway_id": "child", "acknowledged_codes": "age_not_taken"}
     assert send(client, f"/people/{ID}/plans", **fields).status_code == 303

@@ -39,7 +39,7 @@ def test_every_text_is_translated_with_its_placeholders(service: str, language: 
 
 
 @pytest.mark.parametrize(("service", "language"), CATALOGUES)
-def test_a_label_that_a_text_quotes_is_quoted_as_the_label_is_translated(
+def test_a_translation_quotes_a_label_by_the_translated_name_of_the_label(
     service: str, language: str
 ) -> None:
     texts = {

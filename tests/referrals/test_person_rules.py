@@ -147,7 +147,9 @@ def test_an_identity_sets_the_age_band_only_if_it_has_a_birth_date(
         (Ages(), "0-11", True),
     ],
 )
-def test_an_age_band_is_accepted_if_any_age_of_it_is(ages: Ages, band: str, takes: bool) -> None:
+def test_an_age_band_is_accepted_if_any_age_in_the_band_is_accepted(
+    ages: Ages, band: str, takes: bool
+) -> None:
     assert ages.takes(band) is takes
 
 
@@ -204,7 +206,7 @@ def read(day: int, **more: Any) -> Reading:
             [access(3, "health"), access(4, "health"), access(3, "health", purpose_code="MED")],
             [read(4), read(3, count=2)],
         ),
-        (  # all kinds of one day, in the order of what they show
+        (  # accesses of one day that differ in one value each are listed separately
             [
                 access(4, "health", organization_id="shelter"),
                 access(4, "health", purpose_code="PSS.CNS"),

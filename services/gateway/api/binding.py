@@ -160,7 +160,7 @@ class Binding:
             if value is None and _is_flag(message.DESCRIPTOR.fields_by_name[field]):
                 raise Invalid((name, "required"))  # a cleared flag would become false
             from_json({field: value}, message)
-        # a mask names no field beside the resource
+        # a mask names only fields of the resource
         input_values = {
             name: value
             for name, value in input_values.items()

@@ -248,7 +248,7 @@ class DeliveryQueue:
         message = about_disabled(webhook_id, organization_id, now)
         body = wire.disabled_body(webhook_id, now)
         messages.save(tx, [message], body, now, by_email=self._by_email)
-        # Without another channel, no notice leaves for this desk any more.
+        # A desk without another channel is sent no more notices.
         self._report_if_unreached(tx, message.id, reason, now, of_letter=False)
 
     def _report_if_unreached(

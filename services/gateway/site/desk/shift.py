@@ -19,8 +19,8 @@ pages = access.Pages("shift")
 def sheet() -> str:
     """Shows the sheet.
 
-    Of the referrals that wait for others, only those that can't wait are listed, since most of the
-    others go on for weeks.
+    A referral in which another organisation has the turn is listed only if it is pressing; most
+    such referrals go on for weeks.
     """
     waiting_referrals = referrals.matching(referrals.turn_of(r.BOX_MINE))
     pressing_referrals = referrals.matching(

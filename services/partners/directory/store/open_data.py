@@ -34,7 +34,8 @@ _WANTED = (
     " AND (%(after)s::timestamptz IS NULL OR s.public_time >= %(after)s) AND (%(words)s = ''"
     f" OR {_WORDS}) AND {_IN_DEPARTMENT}"
 )
-_WANTED_BY_NAME = _WANTED.replace("plainto_tsquery", "websearch_to_tsquery")  # reads "or"
+# websearch_to_tsquery understands "or" between words
+_WANTED_BY_NAME = _WANTED.replace("plainto_tsquery", "websearch_to_tsquery")
 _ORGANIZATIONS = (
     f"EXISTS (SELECT FROM services AS s WHERE s.organization_id = o.id AND {_PUBLIC})"
     " AND (%(organization)s = '' OR o.id = %(organization)s)"

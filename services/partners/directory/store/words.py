@@ -42,8 +42,8 @@ _FILLER_WORDS = frozenset(
     " je j nous elle il on un une le la les l d du des de pour avec ma mon sa son ses est besoin"
     " cherche veut aide aider urgent svp".split()
 )
-# Words for the people concerned. Most services do not contain them, or numbers of people; services
-# that do come first. If there are no other words, one of them is required.
+# Words for the people concerned. Like numbers of people, most services do not contain these words,
+# so services that contain one come first. If there are no other words, one is required.
 _PEOPLE_WORDS = frozenset(
     "mujer mujeres hombre hombres varon varones senora senoras muchacha muchachas muchacho"
     " muchachos joven jovenes adolescente adolescentes embarazada embarazadas hijo hijos hija"

@@ -43,7 +43,7 @@ from services.partners.network.wire.messages import etag_of, masked_fields
 
 MAX_BATCH = 200
 _REVEALING_FIELDS = ("phone",)
-"""The fields that a confidential service does not have."""
+"""Fields that would reveal where a confidential service is; such a service has none of them."""
 
 
 class Services:
@@ -233,7 +233,7 @@ class Services:
 def entry_changes(
     before: ServiceEntry, after: ServiceEntry, worker_id: str, now: datetime
 ) -> list[FieldChange]:
-    """Returns the changes to an entry; those of a confidential service without revealing values."""
+    """Returns the changes to an entry. If it is now confidential, leaves out revealing values."""
     return changes_of(
         before, after, worker_id, now, _REVEALING_FIELDS if after.confidential else ()
     )

@@ -86,8 +86,8 @@ class SignInProviders:
     ) -> pb.SignInProvider:
         """Proposes a provider for an organisation, even if it already has one.
 
-        The managers of the organisation are notified by e-mail. Raises Conflict for an organisation
-        whose managers can't sign in to object.
+        The managers of the organisation are notified by e-mail, and may object. Raises Conflict if
+        the organisation is not active, since its managers could not sign in.
         """
         tx, now, client_secret = call.tx, call.clock.now(), request.client_secret.strip()
         entry = ProviderEntry(request.provider.issuer.strip(), request.provider.client_id.strip())
@@ -109,7 +109,8 @@ class SignInProviders:
     ) -> pb.SignInProvider:
         """Records a second person's agreement to a proposed provider, and puts it into use.
 
-        Raises Conflict for an organisation whose managers can't sign in to object.
+        Raises Conflict if the organisation is not active, since its managers could not sign in and
+        object.
         """
         call.trail.append(Entry("sign_in_provider_confirm", request.organization_id))
         now, provider = call.clock.now(), _fetch_of_active(call.tx, request.organization_id)
@@ -253,7 +254,10 @@ def _fetch(tx: Transaction, organization_id: str, *, lock: bool = False) -> Sign
 
 
 def _fetch_of_active(tx: Transaction, organization_id: str) -> SignInProvider:
-    """Returns the provider of an organisation, locked. Raises Conflict if nobody there may act."""
+    """Returns the provider of an organisation, locked.
+
+    Raises Conflict if the organisation is not active.
+    """
     provider = _fetch(tx, organization_id, lock=True)
     organization = organizations.fetch(tx, organization_id)
     if organization is None or not organization.is_active:

@@ -133,9 +133,9 @@ class Policies:
     ) -> Policy:
         """Publishes the next version of the policy.
 
-        Raises Stale unless `version` is the next number, so of two versions that are published at
-        the same time the second is refused. `spans` may include derived and fixed spans only if
-        they are those of the previous or of the new version.
+        Raises Stale unless `version` is the next number; if two versions are published at the same
+        time, the second is refused. A derived or fixed span in `spans` must be the same in the
+        previous or in the new version.
         """
         advisory_lock(tx, "deadline_policies")
         newest_policy = self.newest(tx)

@@ -137,7 +137,7 @@ class Shape:
 
     `least` and `most` limit the length of a text, the number of entries of a list, or the value of
     a number. `kind` is the kind of a text, or of a list's texts. `distinct`: no entry occurs twice
-    in the list (the service that stores the list checks that).
+    in the list (checked by the service that stores the list).
 
     `required`: in requests. `output_only`: never in a request. `immutable`: set at creation only.
     `always`: present in each response. `private`: never part of a URL. `sealed`: stored encrypted.

@@ -30,7 +30,7 @@ def test_a_key_may_do_what_its_scopes_allow_and_ends_when_revoked(stack: LocalSt
     assert reason in ("key_invalid", "organization_not_active")
 
 
-def test_a_key_that_may_only_write_files_corrects_a_part_of_one_and_may_repeat_the_request(
+def test_a_key_that_may_only_write_files_can_correct_part_of_a_file_and_repeat_the_request(
     stack: LocalStack,
 ) -> None:
     fields = {"label": "Prueba", "scopes": ["people.write"]}

@@ -77,7 +77,6 @@ def gate(health: Mock) -> Iterator[Gate]:
         yield gate
 
 
-# 12
 @pytest.mark.parametrize("away_reason", sorted(gates.AWAY_REASONS))
 def test_calls_to_an_unhealthy_service_are_refused_at_once_until_it_is_healthy(
     gate: Gate, health: Mock, away_reason: str
@@ -96,7 +95,6 @@ def test_calls_to_an_unhealthy_service_are_refused_at_once_until_it_is_healthy(
     assert health.call_count == count, "a healthy service's health is not checked"
 
 
-# 12
 def test_a_health_check_that_breaks_is_repeated(gate: Gate, health: Mock) -> None:
     health.side_effect = RuntimeError("anything")
     assert reason(lambda: fail(gate)) == "service_unreachable"
@@ -105,7 +103,6 @@ def test_a_health_check_that_breaks_is_repeated(gate: Gate, health: Mock) -> Non
     until(lambda: lets_in(gate), 10)
 
 
-# 12
 def test_a_refusal_by_a_services_rules_does_not_count_as_unavailability(
     gate: Gate, health: Mock
 ) -> None:
@@ -115,7 +112,6 @@ def test_a_refusal_by_a_services_rules_does_not_count_as_unavailability(
     assert not health.called
 
 
-# 12
 def test_after_failures_of_a_healthy_service_calls_go_one_at_a_time(
     gate: Gate, health: Mock
 ) -> None:
@@ -129,7 +125,6 @@ def test_after_failures_of_a_healthy_service_calls_go_one_at_a_time(
         assert lets_in(gate), "one call succeeded, so all others may follow"
 
 
-# 12
 def test_a_full_service_lets_a_few_calls_wait_for_a_moment_and_refuses_the_rest(gate: Gate) -> None:
     with gate.passage(), gate.passage(), ThreadPoolExecutor(2) as pool:
         waits = [pool.submit(duration_of, lambda: lets_in(gate)) for _ in range(2)]
@@ -159,12 +154,10 @@ def test_one_caller_has_at_most_two_calls_under_way_and_another_is_let_in_at_onc
         assert not gate._inside_by
 
 
-# 12
 def test_the_pool_leaves_threads_when_every_gate_is_full() -> None:
     assert sum(2 * capacity for capacity in CAPACITIES.values()) < THREADS
 
 
-# 12
 def test_calls_to_a_late_or_stopping_service_are_refused_and_raise_no_fault(
     service: Service, clients: Clients
 ) -> None:
@@ -186,7 +179,6 @@ def test_calls_to_a_late_or_stopping_service_are_refused_and_raise_no_fault(
         assert refusal.result(5) == "service_unreachable"
 
 
-# 12
 def test_a_read_is_not_repeated_when_the_database_is_down(
     service: Service, clients: Clients
 ) -> None:
@@ -195,7 +187,6 @@ def test_a_read_is_not_repeated_when_the_database_is_down(
     assert service.calls == ["ListPeople"]
 
 
-# 12
 def test_a_read_whose_connection_was_lost_is_repeated_and_a_write_is_not(
     service: Service, clients: Clients
 ) -> None:
@@ -215,7 +206,6 @@ def clients_of(*services: Service | RejectingServer) -> closing[Clients]:
     return closing(Clients(*[f"ipv4:{servers}"] * 3))
 
 
-# 12
 def test_calls_are_spread_over_all_servers_of_a_name_and_continue_when_one_dies() -> None:
     with (
         Service() as first_server,
@@ -239,7 +229,6 @@ def test_calls_are_spread_over_all_servers_of_a_name_and_continue_when_one_dies(
             clients.referrals.CreateReferral(DRAFT)
 
 
-# 26
 def test_a_write_that_a_stopping_server_rejected_unseen_goes_to_another_server() -> None:
     stopping_server = RejectingServer()
     writes = itertools.count(1)
@@ -253,7 +242,6 @@ def test_a_write_that_a_stopping_server_rejected_unseen_goes_to_another_server()
         until(one_was_rejected, 5)  # the connection to the stopping server comes a moment later
 
 
-# D21
 def test_a_server_that_is_not_ready_gets_no_call_until_it_is_ready() -> None:
     with Service() as unready_service, Service() as healthy_service:
         unready_service.answer = store_unavailable
@@ -268,7 +256,6 @@ def test_a_server_that_is_not_ready_gets_no_call_until_it_is_ready() -> None:
             until(lambda: bool((clients.people.ListPeople(PEOPLE), unready_service.calls)[1]), 10)
 
 
-# D21
 def test_calls_are_refused_while_no_server_is_ready_and_succeed_once_a_server_is_ready(
     service: Service, clients: Clients
 ) -> None:
@@ -282,13 +269,11 @@ def test_calls_are_refused_while_no_server_is_ready_and_succeed_once_a_server_is
     until(lambda: reason(lambda: clients.people.ListPeople(PEOPLE)) is None, 10)
 
 
-# 12
 def test_a_service_is_found_by_its_name(service: Service) -> None:
     with closing(Clients(*[f"localhost:{service.port}"] * 3)) as clients:
         clients.people.ListPeople(PEOPLE)
 
 
-# 12
 def test_a_session_that_cannot_be_ended_now_is_ended_later(
     service: Service, clients: Clients
 ) -> None:
@@ -300,7 +285,6 @@ def test_a_session_that_cannot_be_ended_now_is_ended_later(
         until(lambda: restarted_service.calls == ["EndSession"], 10)
 
 
-# 12
 def test_ending_many_sessions_takes_no_time_while_partners_is_down(
     service: Service, clients: Clients
 ) -> None:
@@ -344,7 +328,6 @@ def quick_exit(gateway: Gateway) -> None:
     assert answer.headers["Location"] == EXIT
 
 
-# 9
 def test_a_gateway_whose_services_are_down_reports_only_itself_as_ready(
     dead_services_gateway: Gateway,
 ) -> None:
@@ -354,7 +337,6 @@ def test_a_gateway_whose_services_are_down_reports_only_itself_as_ready(
     assert (page.status_code, page.text.count("No responde")) == (200, 1)
 
 
-# 12
 def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_services(
     dead_services_gateway: Gateway,
 ) -> None:
@@ -390,7 +372,6 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_se
     assert probes[-1] < 3
 
 
-# 12
 def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> None:
     end = threading.Event()
     statuses: list[int] = []
@@ -421,7 +402,6 @@ def test_one_hanging_service_leaves_the_others_their_threads(tmp_path: Path) -> 
         assert set(statuses) == {200, 503, 504}
 
 
-# 12
 def test_a_service_is_called_again_within_two_seconds_of_its_return(tmp_path: Path) -> None:
     with Service() as service, Gateway(tmp_path, all_at(service)) as gateway:
         assert gateway.api().status_code == 200

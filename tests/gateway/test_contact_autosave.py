@@ -428,7 +428,6 @@ SESSION_ENDED = (
 )
 
 
-# D26
 def test_the_page_reports_a_sign_out_in_another_tab_and_saves_after_the_next_sign_in(
     page: Page, line: Line
 ) -> None:
@@ -449,7 +448,6 @@ def test_the_page_reports_a_sign_out_in_another_tab_and_saves_after_the_next_sig
     assert len(line.requests("CreateContact")) == 1
 
 
-# D26
 def test_no_text_of_an_unrelated_page_is_shown_as_the_reason(page: Page, line: Line) -> None:
     begin(page, "yes")
     unrelated_page = (
@@ -465,7 +463,6 @@ def test_no_text_of_an_unrelated_page_is_shown_as_the_reason(page: Page, line: L
     expect(page.locator("[name=note]")).to_have_value("vuelvo a las seis")
 
 
-# D26
 def test_the_texts_of_two_workers_who_write_at_the_same_time_are_merged(
     page: Page, line: Line
 ) -> None:

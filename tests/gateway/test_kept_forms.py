@@ -142,7 +142,6 @@ def test_a_form_of_another_session_is_not_kept(
     assert ("terminal" in answer.text, sealed_form(answer.text)) == (False, "")
 
 
-# D26
 def test_a_form_sent_after_signing_out_in_another_tab_is_kept_for_its_writer_alone(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:

@@ -55,7 +55,6 @@ def test_every_public_page_has_a_number_to_call(fakes: FakePageServices) -> None
     assert {path for path, page in values.items() if page and DIAL not in page} == set()
 
 
-# D17
 @pytest.mark.parametrize(
     ("path", "status", "number"),
     [

@@ -346,7 +346,7 @@ def test_the_refusal_of_a_child_is_shown_with_the_only_possible_decision(
     assert "Contra su no, solo por su interés superior, entre dos." in answer.text
 
 
-def test_for_an_adult_another_giver_is_offered_only_to_workers_who_may_override(
+def test_only_workers_who_may_override_are_offered_another_giver_for_an_adult(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     set_draft(fakes, r.AGE_BAND_25_TO_59)
@@ -433,7 +433,9 @@ def test_a_receiver_withdraws_a_consent_for_the_person_from_the_page_of_the_refe
     client = signed_in_as(fakes, contract_pb2.ROLE_WORKER)
     assert f'href="{RECEIPT}"' in client.get(f"/referrals/{ID}").text
     page = client.get(RECEIPT).text
-    assert f'href="/people/{ID}"' not in page, "its organisation then finds the file no more"
+    assert f'href="/people/{ID}"' not in page, (
+        "after a withdrawal, the receiver can't find the file"
+    )
     answer = send(client, RECEIPT, f"{RECEIPT}/withdraw")
     assert (answer.status_code, answer.location) == (303, f"{RECEIPT}?done=receipt_withdrawn")
     assert fakes.last("WithdrawReceipt").id == ID

@@ -20,7 +20,6 @@ def call(gate: Gate, method: str, failure: Exception | None = None) -> None:
             raise failure
 
 
-# D25
 @pytest.mark.parametrize(
     "failure",
     [
@@ -46,7 +45,6 @@ def test_a_failed_call_is_remembered_for_five_minutes_or_until_the_same_call_suc
     gate.close()
 
 
-# D25
 def test_a_callers_error_is_no_failure_of_the_service() -> None:
     gate = Gate("partners", lambda: True, capacity=4, clock=lambda: 0.0)
     for refusal in (
@@ -60,7 +58,6 @@ def test_a_callers_error_is_no_failure_of_the_service() -> None:
     gate.close()
 
 
-# D25
 def test_the_status_page_reports_that_every_sign_in_fails_though_health_reports_no_fault(
     service: Service, clients: Clients
 ) -> None:
@@ -82,7 +79,6 @@ def test_the_status_page_reports_that_every_sign_in_fails_though_health_reports_
     assert "hace poco" not in client.get("/status").text
 
 
-# D25
 @pytest.mark.parametrize(
     ("failing_rpc", "may_be_saved"), [("CreateReferral", False), ("UpdatePlanStep", True)]
 )

@@ -196,7 +196,6 @@ def deletion_due(time: Timestamp | None) -> dict[str, Any]:
     return {"items": [c.ReferenceItem(need_group_code="HOU", deletion_due_time=time)]}
 
 
-# D25
 @pytest.mark.parametrize(
     ("fields", "shown", "not_shown"),
     [

@@ -207,7 +207,6 @@ def check(
     assert refused_count >= minimum
 
 
-# D26
 @pytest.mark.parametrize(
     "refusal",
     [
@@ -232,7 +231,6 @@ def test_every_form_that_a_service_refuses_comes_back_as_it_was_sent(
     check(site, site.send, 50)
 
 
-# D26
 def test_every_form_that_meets_an_unavailable_service_comes_back_as_it_was_sent(
     site: Site,
 ) -> None:
@@ -242,7 +240,6 @@ def test_every_form_that_meets_an_unavailable_service_comes_back_as_it_was_sent(
     check(site, site.send, 80)
 
 
-# D26
 def test_every_form_comes_back_though_its_sender_cannot_be_verified(site: Site) -> None:
     for rpc in OUTPUTS:
         site.answer(rpc, errors.Unavailable("service_away"))
@@ -254,13 +251,11 @@ def test_every_form_comes_back_though_its_sender_cannot_be_verified(site: Site) 
     check(site, send, 80)
 
 
-# D26
 def test_every_form_made_before_she_signed_in_again_comes_back_to_her(site: Site) -> None:
     former_token = site.token("the session before", ID)
     check(site, lambda form: site.send(form, former_token), 80)
 
 
-# D26
 def test_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_it_back(
     site: Site,
 ) -> None:
@@ -278,7 +273,6 @@ def test_no_word_of_a_form_is_shown_to_another_account_and_its_writer_gets_it_ba
     assert (unsealed_paths, lost_by_path) == ([], {})
 
 
-# D26
 @pytest.mark.parametrize("signed_out", [False, True], ids=["ended", "signed out in another tab"])
 def test_every_form_sent_after_the_session_ended_is_kept_sealed_and_comes_back_to_its_writer(
     site: Site, signed_out: bool
@@ -322,7 +316,6 @@ def sign_in_again(site: Site, form: Form, page: TestResponse, worker_id: str) ->
     return site.client(form).post("/sign-in", data=data)
 
 
-# D26
 def test_no_password_pin_or_code_comes_back(site: Site) -> None:
     site.refuse_writing(errors.Unavailable("service_away"))
     secret, secrets_by_path = "el secreto de ella 4821", {}
@@ -341,7 +334,6 @@ def test_no_password_pin_or_code_comes_back(site: Site) -> None:
     }
 
 
-# D26
 @pytest.mark.parametrize(
     "path", ["/entry", f"/entry/services/{ID}", f"/entry/places/{ID}", f"/line/{ID}"]
 )
@@ -362,7 +354,6 @@ def test_text_typed_before_a_refusal_survives_a_conflict_at_the_next_sending(
     assert WORDS in html.unescape(answer.text)
 
 
-# D26
 def test_a_form_of_another_site_gets_no_form_of_ours_to_press(site: Site) -> None:
     form = next(form for form in site.forms if form.path == "/line/new")
     answer = site.client(form).post(
@@ -372,7 +363,6 @@ def test_a_form_of_another_site_gets_no_form_of_ours_to_press(site: Site) -> Non
     assert form.path not in {other.path for other in posted_forms(answer.text, "")}
 
 
-# D26
 def test_a_note_is_sent_whatever_changed_since_the_page_was_opened(site: Site) -> None:
     form = next(form for form in site.forms if form.path == f"/referrals/{ID}/do/add_note")
     _, answer = site.send(form, etag="v1")

@@ -214,7 +214,6 @@ def test_a_slow_reader_holds_no_thread_and_is_disconnected_after_a_minute(
         until(lambda: not server.active_channels, 10)
 
 
-# D24
 def test_a_stopping_gateway_answers_each_connection_once_more_and_closes_it() -> None:
     clock = Clock()
     server = server_module.Server(pages(FakePageServices()), "127.0.0.1:0", farewell_seconds=5.0)

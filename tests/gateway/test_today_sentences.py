@@ -45,7 +45,6 @@ def headings(role: int, arrange: Arrange) -> list[str]:
     return [heading.strip() for heading in re.findall(r"<h2>([^<]+)", work)]
 
 
-# D25
 def test_a_manager_with_referrals_under_way_is_not_told_that_there_are_none() -> None:
     counts = r.CountReferralsResponse(waiting_for_other=3, total=3)
     assert "No hay remisiones en curso." not in page(
@@ -53,7 +52,6 @@ def test_a_manager_with_referrals_under_way_is_not_told_that_there_are_none() ->
     )
 
 
-# D25
 def test_work_due_within_the_hour_comes_first_and_the_rest_is_not_called_today() -> None:
     arrange = waiting_referrals(30, 19 * 24 * 60, ListEnquiries=ENQUIRY_TO_US)
     assert headings(WORKER, arrange) == [
@@ -80,7 +78,6 @@ def test_an_operator_sees_open_contacts_first_and_the_calls_that_are_due_before_
     ]
 
 
-# D25
 def test_the_network_is_told_that_all_is_listed_only_if_all_is_listed() -> None:
     assert headings(COORDINATOR, waiting_referrals(600)) == ["Todo lo que espera algo en la red"]
     assert headings(COORDINATOR, waiting_referrals(30, 600)) == [
@@ -89,7 +86,6 @@ def test_the_network_is_told_that_all_is_listed_only_if_all_is_listed() -> None:
     ]
 
 
-# D25
 @pytest.mark.parametrize(("beds", "expected"), [(1, "libre de 14"), (2, "libres de 14")])
 def test_one_free_bed_is_counted_as_one(beds: int, expected: str) -> None:
     room = d.Capacity(available=beds, maximum=14, unit=d.CAPACITY_UNIT_BEDS)
@@ -103,7 +99,6 @@ def tiles(text: str) -> dict[str, int]:
     return {key: int(number) for key, number in re.findall(r'show=(\w+)"[^>]*><b>(\d+)</b>', text)}
 
 
-# D25
 def test_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_these_rows() -> None:
     arrange = waiting_work(
         CountReferrals=r.CountReferralsResponse(late=1, due_soon=1),
@@ -128,7 +123,6 @@ def test_the_number_of_late_rows_counts_every_late_row_and_opens_exactly_these_r
         assert page(f"/today?show={show}", OPERATOR, arrange).count('<li class="row') == count
 
 
-# D25
 def test_a_desk_counts_unseen_referrals_and_the_network_counts_sent_referrals() -> None:
     arrange = waiting_work(
         CountReferrals=lambda request: r.CountReferralsResponse(

@@ -357,7 +357,6 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
 ]
 
 
-# D25
 @pytest.mark.parametrize(
     ("sentence", "path", "role", "makes_true", "make_false"),
     SENTENCES,
@@ -387,7 +386,6 @@ WORDS_OF_ANSWER = {
 """The words for each question of triage in the sentence about the urgency."""
 
 
-# D25
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.question}, {rule.urgency.value}")
 def test_the_sentence_about_an_urgency_names_each_answer_that_leads_to_it(rule: Rule) -> None:
     open_contact = contact(60)
@@ -399,7 +397,6 @@ def test_the_sentence_about_an_urgency_names_each_answer_that_leads_to_it(rule: 
     )
 
 
-# D25
 @pytest.mark.parametrize(("query", "words"), [("", "Último cambio"), ("?done=saved", "Guardado:")])
 def test_a_contact_is_called_saved_only_after_saving(query: str, words: str) -> None:
     """Checks the page after other changes, too: a deadline or a referral changes the contact."""
@@ -410,7 +407,6 @@ def test_a_contact_is_called_saved_only_after_saving(query: str, words: str) -> 
     assert status.partition(">")[2].partition("</p>")[0].startswith(words)
 
 
-# D25
 def test_a_sender_in_an_emergency_reads_beforehand_when_the_note_can_be_read() -> None:
     def arrange(fakes: FakePageServices) -> None:
         fakes.answers["IssueToken"] = signed_in(OPERATOR, contract_pb2.ROLE_EMERGENCY)
@@ -420,7 +416,6 @@ def test_a_sender_in_an_emergency_reads_beforehand_when_the_note_can_be_read() -
     assert "lo demás, también la nota, cuando otra persona lo confirme" in text
 
 
-# D25
 def test_the_time_that_is_proposed_for_a_first_contact_is_still_to_come() -> None:
     for minute in range(60):
         now = datetime(2026, 3, 14, 22, minute, 31, tzinfo=UTC)
@@ -430,7 +425,6 @@ def test_the_time_that_is_proposed_for_a_first_contact_is_still_to_come() -> Non
         assert clock == (0, 0, 0)
 
 
-# D25
 def test_the_proposed_time_of_first_contact_is_still_to_come_after_the_acceptance() -> None:
     fakes, path = FakePageServices(), f"/referrals/{ID}"
     fakes.answers["IssueToken"] = signed_in(WORKER)
@@ -449,7 +443,6 @@ def test_the_proposed_time_of_first_contact_is_still_to_come_after_the_acceptanc
     assert "ya pasó" not in client.get(path).text
 
 
-# D25
 def test_no_text_after_a_step_claims_that_it_was_in_time_or_is_known_already() -> None:
     claims = re.compile(
         r"a tiempo|ya lo sabe|ya sabe|ya tienen|ya (se )?avis|autorizó|autorice", re.IGNORECASE
@@ -468,7 +461,6 @@ def test_no_text_after_a_step_claims_that_it_was_in_time_or_is_known_already() -
     assert [sentence for sentence in sentences if claims.search(sentence)] == []
 
 
-# D25
 def test_no_text_claims_that_a_person_already_knows_of_something() -> None:
     claims = re.compile(r"ya lo sabe|ya sabe|ya tienen|ya (se )?avis", re.IGNORECASE)
     folder = Path(vocabulary.__file__).parents[2]
@@ -491,7 +483,6 @@ def test_a_draft_that_ended_is_not_shown_as_sent(state: r.State.ValueType) -> No
         assert first_step[0] == expected
 
 
-# D25
 @pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER])
 def test_a_pause_of_the_receivers_deadline_is_not_read_as_a_pause_of_the_question(
     side: r.Side.ValueType,

@@ -80,7 +80,6 @@ def test_the_coordination_sees_whether_an_organisation_has_a_manager_and_nobody_
     assert not manager.GetOrganization(id=member.id).HasField("has_manager")
 
 
-# D22
 def test_without_email_an_invitation_needs_a_link_on_paper_which_is_shown_once(
     scene: Scene, member: Organization
 ) -> None:
@@ -115,7 +114,6 @@ def test_without_email_an_invitation_needs_a_link_on_paper_which_is_shown_once(
     assert "on_paper" in entry["detail_codes"]
 
 
-# D22
 def test_only_the_invited_person_sees_the_link_in_a_network_with_email(scene: Scene) -> None:
     manager = scene.by(scene.organization("Casa Nueva"), Role.MANAGER)
     role = contract_pb2.ROLE_WORKER

@@ -402,7 +402,6 @@ def test_one_of_two_coordinators_who_approve_at_once_has_to_read_the_entry_again
         assert sorted(pool.map(approve, two)) == ["ABORTED", "ORGANIZATION_STATUS_PROBATION"]
 
 
-# D25
 def test_one_reference_or_the_same_reference_twice_is_not_enough(scene: Scene) -> None:
     applicant = admit(scene, apply(scene))
     for kind, until in (

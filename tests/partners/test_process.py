@@ -291,7 +291,6 @@ def published_kinds(consumer: Consumer, subject: str, count: int) -> list[str]:
     return types
 
 
-# D22
 def test_a_new_network_gets_two_coordinators_by_one_command_and_only_once(
     environment: dict[str, str], place: Place
 ) -> None:

@@ -158,7 +158,7 @@ def test_steps_succeed_while_the_loops_hang_and_each_hung_process_is_replaced(
     )
 
 
-def test_a_process_that_stops_fails_no_call_of_the_gateway(stack: LocalStack, cast: Cast) -> None:
+def test_no_call_of_the_gateway_fails_while_a_process_stops(stack: LocalStack, cast: Cast) -> None:
     stopped_pid = stack.pid("referrals.2")
     assert stopped_pid is not None
     os.kill(stopped_pid, signal.SIGTERM)

@@ -216,7 +216,7 @@ def test_a_prolonged_deadline_reports_again_that_it_passed_and_repeats_no_remind
 @pytest.mark.parametrize(
     ("fired_percent", "now", "next_time"),
     [
-        # from three days, which have passed, to one hour; without that, the next report is at 108 h
+        # from three days, which have passed, to one hour; the old deadline would report at 108 h
         (100, 80 * H, 80.5 * H),
         (100, 107.5 * H, 108 * H),
         (150, 110 * H, 110.5 * H),

@@ -158,7 +158,7 @@ def revealed_groups(client: Client, world: World) -> set[FieldGroup]:
 
 def begin(story: Story, service: Service, granted: frozenset[FieldGroup]) -> World:
     service.clock.set(NOON)
-    # reviews that are due from an earlier life would count
+    # an overdue review of an earlier life would prevent an emergency access
     service.as_owner("DELETE FROM emergencies")
     plan = p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE, code_word=MARKS[FieldGroup.CONTACT])
     person = story.person(

@@ -122,7 +122,6 @@ def test_a_contact_is_rated_normal_only_once_every_deciding_question_is_answered
     assert bool(triage.pathway()) == (triage.urgency() is not None)
 
 
-# D18
 @pytest.mark.parametrize(
     ("answers", "count"),
     [

@@ -1,7 +1,7 @@
 """Organisations and places with which a person is not safe.
 
-She is asked before each referral and each enquiry. They avoid the organisations and places that she
-names.
+The person is asked before each referral and each enquiry. Referrals and enquiries avoid the
+organisations and places that she names.
 """
 
 from collections.abc import Iterator

@@ -16,7 +16,7 @@ from reportlab.platypus import KeepTogether, Paragraph, SimpleDocTemplate, Space
 
 from services.gateway.site.parts import poster
 
-MARGIN = 54.0  # points: three quarters of an inch, which every printer can print
+MARGIN = 54.0  # points: three quarters of an inch; no printer needs a wider margin
 TITLE = ParagraphStyle(
     "title",
     fontName=poster.BOLD,

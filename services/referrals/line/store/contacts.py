@@ -216,10 +216,10 @@ def person_ids_of(tx: Transaction, contacts: Sequence[Contact]) -> list[str]:
 
 
 def ids_of_same_person(tx: Transaction, contact_ids: Sequence[str]) -> list[str]:
-    """Returns the ids of other contacts in which the person who speaks in these contacts spoke.
+    """Returns the ids of other contacts in which the same person spoke.
 
-    They name the same file, or have a referral for it. Only contacts in which the person herself
-    is recorded as the speaker count.
+    The same person spoke in two contacts if they name the same file, or have referrals for it.
+    Contacts in which somebody else spoke for the person are ignored.
     """
     rows = tx.execute(
         "WITH spoken AS (SELECT id, person_id FROM contacts WHERE id = ANY(%(ids)s)"

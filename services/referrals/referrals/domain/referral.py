@@ -160,7 +160,7 @@ class Referral(ReferralWithDeadlines):
     ) -> None:
         """Sends a complete draft on a receipt that covers it.
 
-        Later answers of its contact may have raised `answered_urgency`, and raise the urgency then,
+        If later answers of its contact have raised `answered_urgency`, its urgency is raised too,
         as in `following_urgency`. The receipt is a consent or an override; an override needs a note
         and has deadlines of its own. If nobody may contact the person, she has to come to the
         receiver, and `arrival` must say how. Raises Conflict or Invalid.
@@ -176,8 +176,8 @@ class Referral(ReferralWithDeadlines):
         if receipt is None:
             raise Conflict("receipt_missing")
         check_note(note, required=receipt.is_override)
-        # A receipt that opens nothing is refused first: without another receipt, no arrival is
-        # needed.
+        # A receipt that opens nothing is refused first: the arrival matters only if the referral
+        # can be sent.
         self._check_receipt(receipt, now)
         if nobody_calls:
             (arrival or Arrival("", "", "", "")).check()

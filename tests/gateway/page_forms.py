@@ -50,7 +50,7 @@ class Form:
     choices: dict[str, list[str]] = field(default_factory=dict)
 
     def filled(self) -> dict[str, Any]:
-        """Returns the fields as a person submits them who fills in every one.
+        """Returns the fields as sent by a person who fills in every field.
 
         She chooses the last option of every choice.
         """

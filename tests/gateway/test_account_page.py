@@ -123,7 +123,7 @@ def test_the_secret_of_an_app_and_the_spare_codes_are_shown_in_one_answer_only(
     assert "7qk2a-9xwmb" not in client.get("/account").text
 
 
-def test_a_wrong_password_for_ending_the_code_is_reported_at_its_field(
+def test_a_wrong_password_for_removing_the_second_factor_is_reported_at_its_field(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     fakes.answers["GetSecondFactor"] = pb.SecondFactor(confirm_time=TIME, recovery_codes_left=7)

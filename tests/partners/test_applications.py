@@ -49,7 +49,7 @@ def test_a_link_that_nobody_opens_is_valid_for_three_days_and_is_then_deleted(sc
     assert not scene.rows("SELECT 1 FROM application_requests")
 
 
-def test_applications_from_many_addresses_close_the_form_for_nobody_else(scene: Scene) -> None:
+def test_applications_from_many_addresses_leave_the_form_open_for_others(scene: Scene) -> None:
     # more than a hundred applications in all
     for number in range(25 * ADDRESS_BUDGET.burst):
         address = f"192.0.2.{number // ADDRESS_BUDGET.burst}"
@@ -92,7 +92,7 @@ def test_one_mailbox_gets_only_a_few_emails(scene: Scene) -> None:
         ("e.lla@gmail.com", "el.la+{}@Gmail.com"),
     ],
 )
-def test_further_addresses_of_a_mailbox_bring_it_no_further_emails(
+def test_other_spellings_of_an_address_bring_its_mailbox_no_more_emails(
     scene: Scene, email: str, other_email: str
 ) -> None:
     for number in range(MAILBOX_BUDGET.burst):

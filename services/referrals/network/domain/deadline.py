@@ -342,9 +342,9 @@ class Deadline:
         A longer span prolongs the deadline. The new due time is reported when it passes, even if
         the earlier one was reported; the reminder before it is not repeated. A shorter span starts
         now, or when the deadline was paused, so that the deadline can't have passed before anybody
-        knows about it. A deadline that begins later keeps its beginning. A span that would then end
-        later than the present deadline changes nothing; if that has passed, a span that would end
-        later than its next report.
+        knows about it. A deadline that begins later keeps its beginning. The shorter span changes
+        nothing if it would end after the present due time or, once that time has passed, after the
+        next report.
         """
         due_from = partial(
             due_time, self.kind, urgency, calendar=calendar, version=self.policy_version

@@ -433,7 +433,7 @@ def _guardian_decides(
 
     `used_ids` are the receipts of the referrals that were made for the calling guardian's contacts:
     another receipt may be another guardian's. An authority, or workers in her best interest or in
-    an emergency, may have decided because of the guardian, who must not see or stop that.
+    an emergency, may have decided to protect her from the guardian, who must not see or stop that.
     """
     return any(receipt.is_by_guardian and receipt.id in used_ids for receipt in receipts) and all(
         receipt.is_by_guardian or receipt.withdraw_time or receipt.until_time <= now

@@ -135,7 +135,7 @@ def test_haitian_creole_is_offered_as_the_language_of_a_caller(
 
 
 @pytest.mark.parametrize("current", ["", "MX-BCN", "CU-03"])
-def test_a_caller_may_be_in_another_country_than_the_line_whose_departments_come_first(
+def test_a_caller_may_be_in_any_country_and_the_departments_of_the_lines_country_come_first(
     fakes: FakePageServices, client: FlaskClient, current: str
 ) -> None:
     fakes.answers["GetContact"] = c.Contact(id=ID, line_country="NI", department=current)
@@ -357,7 +357,7 @@ def test_no_is_the_calm_answer_to_each_question(client: FlaskClient) -> None:
         )._applying_rules() or question in ("wants_out", "safe_to_talk")
 
 
-def test_a_caller_is_handed_over_to_a_member_or_a_number_of_the_state(
+def test_a_caller_is_handed_over_to_a_member_or_to_an_emergency_number(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     page = f"{CONTACT}/hand-over"

@@ -72,7 +72,7 @@ def test_no_message_asks_the_coordinators_for_a_review_that_only_others_may_make
     assert "revíselo" not in BY_FACT[name].text
 
 
-def test_the_only_auditor_is_not_the_one_who_is_notified_of_her_own_unusual_accesses(
+def test_an_auditor_is_not_notified_of_her_own_unusual_accesses(
     service: Service,
 ) -> None:
     auditor, colleague = sorted((new_id(), new_id()))

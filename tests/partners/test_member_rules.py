@@ -330,7 +330,7 @@ def test_evidence_that_nobody_has_seen_or_that_has_expired_is_missing(
         assert refused.value.about == tuple(name.lower() for name in missing)
 
 
-def test_the_newest_evidence_of_each_kind_counts_and_the_two_newest_references_do() -> None:
+def test_only_the_newest_evidence_of_each_kind_and_the_two_newest_references_are_kept() -> None:
     organization = member(
         evidence=ALL_EVIDENCE, warned_days=30, approval_proposed_by_worker_id="first"
     )

@@ -258,7 +258,7 @@ def test_after_an_erasure_no_stored_data_of_the_person_can_be_opened(
 
 
 @pytest.mark.usefixtures("unhurried")
-def test_no_word_of_a_name_is_left_that_is_stored_while_the_file_is_erased(
+def test_words_of_a_name_that_are_stored_during_the_erasure_of_the_file_are_deleted_too(
     story: Story, service: Service, manager: Client
 ) -> None:
     files, person = Files(key_folder.keyring(service.keys, "referrals")), story.person()

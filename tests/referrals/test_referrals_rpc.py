@@ -130,7 +130,7 @@ def test_a_page_token_is_refused_with_other_filters(story: Story) -> None:
 
 
 def hers(referral: pb.Referral) -> people_pb2.Person:
-    """Returns the person of a referral with nothing but the id, which a draft needs."""
+    """Returns the person of a referral, with only the id: a draft needs no more."""
     return people_pb2.Person(id=referral.person_id)
 
 
@@ -327,7 +327,7 @@ def test_late_referrals_are_not_due_soon_and_both_filters_fill_their_pages(story
     assert (counts.late, counts.due_soon) == (len(late), len(soon))
 
 
-def test_the_service_of_a_draft_can_be_cleared_with_the_consent_for_its_receiver(
+def test_clearing_the_service_of_a_draft_clears_the_consent_for_its_receiver(
     story: Story,
 ) -> None:
     draft = story.draft()
@@ -387,7 +387,8 @@ def test_only_one_of_two_drafts_in_place_of_a_declined_referral_is_sent(story: S
     outcomes = run_concurrently(*sends)
     assert sorted(outcomes) == ["OK", "already_replaced"]
     first, second = outcomes.index("OK"), outcomes.index("already_replaced")
-    story.ngo.WithdrawReceipt(id=original.receipt_id)  # she wants nothing of who declined
+    # she withdraws her consent for the receiver that declined
+    story.ngo.WithdrawReceipt(id=original.receipt_id)
     assert refusal(sends[second]) == ("FAILED_PRECONDITION", "already_replaced")
     story.decline(read(story.ngo, drafts[first].id))
     assert sends[second]().state == pb.STATE_SENT, "the first draft was declined too"

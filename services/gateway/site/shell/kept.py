@@ -1,4 +1,4 @@
-"""The content of a rejected form, which the page that rejects the form carries and offers again.
+"""The content of a rejected form: the page that rejects the form carries the content.
 
 Only the writer of the form gets the content back, and only that page stores it. As long as the
 writer's session lasts, the page shows the form filled in (`rejected_form`). If the session has

@@ -210,10 +210,10 @@ def _owe(
     *,
     by_herself: bool,
 ) -> Callback:
-    """Moves the callbacks owed to these contacts; returns the first of the lines in `line_ids`.
+    """Moves the callbacks owed to these contacts; returns the first that a line in `line_ids` owes.
 
-    If none of them is owed by one of these lines, creates one. Also moves the callbacks that are
-    owed to the same person under another reference: the earlier hours may not be safe any more.
+    If no such line owes a callback, creates one. Also moves the callbacks that are owed to the same
+    person under another reference: the earlier hours may not be safe any more.
     """
     hours = _hours(contact, wish, now)
     owed_callbacks = callbacks.owed_to(tx, contact_ids)

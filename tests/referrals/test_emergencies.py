@@ -108,7 +108,7 @@ def refusal_reasons(client: Client, referral: r.Referral) -> set[str]:
     return {refusal(partial(open_data, client, referral))[1] for open_data in OPENINGS.values()}
 
 
-def test_emergency_access_opens_for_an_hour_and_only_to_its_declarer_the_data_needed_to_act(
+def test_emergency_access_opens_the_data_needed_to_act_for_an_hour_and_to_its_declarer_alone(
     story: Story, service: Service, nurse: Client
 ) -> None:
     referral = expired(story, service)

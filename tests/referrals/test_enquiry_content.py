@@ -73,7 +73,7 @@ def test_a_disclosed_count_is_noisy_and_rounded() -> None:
         (5, {A.DEPARTMENT: 90}, None),
     ],
 )
-def test_the_omitted_attribute_is_that_whose_omission_leaves_the_most_similar_cases(
+def test_the_attribute_whose_omission_leaves_the_most_similar_cases_is_omitted(
     similar: int, similar_without: dict[Attribute, int], omitted: Attribute | None
 ) -> None:
     assert attribute_to_omit(similar, similar_without) is omitted

@@ -122,7 +122,7 @@ def test_a_note_is_sealed_and_published_with_ids_only(story: Story, service: Ser
 def test_a_history_with_more_notes_than_fit_into_an_answer_has_the_latest(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer was refused as too large, so neither side could read or change the referral."""
+    """Such an answer was once refused as too large: neither side could open the referral."""
     monkeypatch.setattr(referrals, "MOST_TEXT", 20)
     referral = started(story)
     for note in ("older", "ten bytes", "más bytes"):

@@ -92,7 +92,7 @@ def test_an_override_opens_data_only_for_the_need_of_its_referral(story: Story) 
     [(False, CONFIRM_SPAN, "receipt_unconfirmed"), (True, END_SPAN, "receipt_expired")],
     ids=["nobody has confirmed it", "a second person has confirmed it"],
 )
-def test_an_override_ends_after_twelve_hours_or_if_confirmed_after_three_days(
+def test_an_override_ends_after_twelve_hours_and_a_confirmed_override_after_three_days(
     confirmed: bool, span: timedelta, reason: str, story: Story, service: Service
 ) -> None:
     sent = story.overridden()

@@ -251,7 +251,8 @@ def capacity(identifier: str) -> access.Answer:
                 d.SetCapacityRequest(id=identifier, capacity=reported_capacity)
             )
             room = rpc_request.capacity
-            # The form may show the zero of a full house; whoever says that there is room, means it.
+            # The form of a full service has the number 0. If its worker says that there is room,
+            # the 0 is out of date.
             if room.intake == d.INTAKE_OPEN and not room.available and not is_today:
                 room.ClearField("available")
             send(rpc_request)

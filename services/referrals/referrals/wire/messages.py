@@ -64,7 +64,7 @@ def referral_message(
         "contact_id": referral.contact_id if side == referrals_pb2.SIDE_SENDER else "",
         "receipt_id": referral.receipt_id if is_party else "",
         **unsafe_fields(referral.unsafe if side == referrals_pb2.SIDE_SENDER else NOT_STATED),
-        # a receiver that has confirmed that it keeps nothing finds nothing here either
+        # empty for a receiver that has confirmed that it deleted the person's data
         "person": coarse_message(
             Coarse()
             if side == referrals_pb2.SIDE_RECEIVER
@@ -72,7 +72,7 @@ def referral_message(
             and not referral.deletion.running
             else referral.coarse
         ),
-        # the receiver needs it to be in time, and no longer once the referral has ended
+        # the receiver needs the time of the assault only while the referral is live
         "assault_time": timestamp(referral.assault_time)
         if side == referrals_pb2.SIDE_SENDER
         or (side == referrals_pb2.SIDE_RECEIVER and referral.state in LIVE)

@@ -61,7 +61,7 @@ class RunData:
     calls: Sequence[Call] = ()
     # the time when the topics were read; later deadlines still publish facts
     topics_time: datetime | None = None
-    # by "SERVICE SUBJECT": whether health checks or metrics report it as well after the run
+    # by "SERVICE SUBJECT": whether health checks or metrics report it as healthy after the run
     health_reports: Mapping[str, bool] = field(default_factory=dict)
 
     def database_of(self, service: str) -> Database:
@@ -481,7 +481,7 @@ def every_call_came_back_in_time(run_data: RunData) -> list[str]:
 
 
 def every_loop_is_well(run_data: RunData) -> list[str]:
-    """Every service reports itself and each of its loops as well, in health and metrics."""
+    """Every service reports itself and each of its loops as healthy, in health and metrics."""
     named = {
         f"{service} {kind}/{loop}"
         for service in SERVICES

@@ -195,7 +195,7 @@ def published_shelter_flags(scene: Scene, service_id: str) -> list[bool]:
     return [facts_pb2.ServiceFact.FromString(row["payload"]).shelter for row in rows]
 
 
-def test_a_figure_that_waits_while_its_organisation_becomes_a_shelter_is_that_of_a_shelter(
+def test_a_figure_saved_while_its_organisation_becomes_a_shelter_is_published_as_a_shelters(
     scene: Scene,
 ) -> None:
     organization = scene.organization("Luna")

@@ -312,7 +312,7 @@ def history(identifier: str) -> list[dict[str, Any]]:
 
 
 def changed_since(identifier: str) -> list[dict[str, Any]]:
-    """Returns those of the last 20 changes that were made since the form was shown."""
+    """Returns the changes that were made since the form was shown, at most the last 20."""
     shown_time = Timestamp()
     try:
         shown_time.FromJsonString(forms.text("seen"))

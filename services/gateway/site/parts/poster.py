@@ -60,7 +60,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text. `x` is the position of its left end, and `y` that of its base line."""
+    """A line of text. `x` is the position of its left end, `y` the position of its base line."""
 
     x: float
     y: float

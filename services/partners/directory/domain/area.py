@@ -29,7 +29,7 @@ class Areas:
         self._countries = {area.code[:2] for area in self.areas.values()}
 
     def knows(self, code: str) -> bool:
-        """Returns whether the code is that of an area.
+        """Returns whether the code names an area.
 
         For a country without areas in the list, its own code and any code of a subdivision are
         accepted.

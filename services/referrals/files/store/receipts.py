@@ -130,7 +130,7 @@ class Receipts:
     def of_person(
         self, tx: Transaction, person_id: str, *, for_update: bool = False
     ) -> list[Receipt]:
-        """Returns those of a person's receipts that are in the scope, newest first."""
+        """Returns a person's receipts, newest first, as far as the scope shows them."""
         lock = " FOR UPDATE OF r" if for_update else ""
         rows = tx.execute(
             f"{_SELECT} WHERE r.person_id = %s ORDER BY r.create_time DESC, r.id{lock}",

@@ -57,7 +57,7 @@ TABLES: dict[str, dict[str, str]] = {
         "hiv_prophylaxis": N_("medicina contra el VIH"),
         "emergency_contraception": N_("medicina contra un embarazo"),
     },
-    "deadline": {  # those of the network's policy
+    "deadline": {  # the deadlines of the network's policy
         "acknowledge": N_("Decir que ya la vieron"),
         "decide": N_("Responder"),
         "first_contact": N_("Primer contacto"),

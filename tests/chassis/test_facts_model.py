@@ -123,7 +123,7 @@ def run_fixed_history(parts: Parts) -> None:
     history.teardown()
 
 
-def test_a_history_in_which_everything_happens_once(
+def test_facts_are_applied_once_in_a_history_in_which_everything_happens_once(
     broker: brokers.Broker, postgres: Server, keys: Path
 ) -> None:
     run_fixed_history(Parts(broker, postgres, keys))

@@ -50,6 +50,8 @@ def test_a_guess_that_is_given_back_costs_nothing(wrong: int) -> None:
     assert whole_time - REFERENCE_BUDGET.cost(wrong) == NOON
 
 
-def test_a_new_address_for_each_guess_adds_a_chance_of_less_than_one_in_ten_a_year() -> None:
+def test_guesses_from_ever_new_addresses_find_a_pin_within_a_year_with_a_chance_below_one_in_ten() -> (
+    None
+):
     assert allowed_guesses(LANES.newcomer, 365 * DAY) / 10_000 < 0.1
     assert allowed_guesses(LANES.at_address, DAY) == 6

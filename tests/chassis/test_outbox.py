@@ -74,7 +74,7 @@ def test_the_relay_is_woken_when_a_fact_is_saved_or_all_are_to_be_repeated(
         assert len(list(listener.notifies(timeout=5, stop_after=1))) == 1
 
 
-def test_a_round_repeats_all_facts_but_new_facts_come_first_after_those_of_their_subject(
+def test_a_round_repeats_all_facts_but_new_facts_precede_the_repeats_of_other_subjects(
     tx: Transaction,
 ) -> None:
     publish(tx, fact(1), fact(2), fact(1, B))

@@ -64,7 +64,7 @@ def purpose(referral: Any, *field_groups: str) -> dict[str, Any]:
     }
 
 
-def test_a_referral_from_draft_to_closed(puentes: Partner, luna: Partner) -> None:
+def test_a_referral_goes_from_draft_to_closed_by_rest(puentes: Partner, luna: Partner) -> None:
     referral = send_referral(puentes, luna)
     path, person = f"/referrals/{referral['id']}", f"/people/{referral['person_id']}"
     inbox_referral = luna.get(path)

@@ -68,7 +68,7 @@ def test_a_waiting_anomaly_can_be_reviewed_with_an_explanation(
     assert (refusal.status_code, "diga qué fue" in refusal.text) == (422, True)
 
 
-def test_a_check_of_the_trail_reports_a_whole_a_broken_or_a_partly_checked_trail(
+def test_a_check_of_the_trail_reports_an_intact_a_broken_or_a_partly_checked_trail(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     form = client.get("/audit").text

@@ -71,7 +71,7 @@ def test_a_coordinator_confirms_an_invitation_that_another_proposed(
     assert fakes.last("ConfirmInvitation") == m.ConfirmInvitationRequest(id=ID, request_id="one")
 
 
-def test_an_invitation_of_the_readers_own_organisation_is_left_to_another_one(
+def test_an_invitation_of_the_readers_own_organisation_is_confirmed_only_by_another_organisation(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     answer = accounts()

@@ -125,7 +125,7 @@ def test_a_service_that_takes_a_part_of_her_age_band_is_asked(
     assert ("Preguntar ahora" in page) == is_asked
 
 
-def test_whoever_names_every_service_as_unsafe_reads_that_there_is_nobody_to_ask(
+def test_a_worker_who_names_every_service_as_unsafe_reads_that_there_is_nobody_to_ask(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     named = ENQUIRY_FORM | {"unsafe_code": "named", "sure": "1"}

@@ -172,7 +172,7 @@ def offer_beds(fakes: FakePageServices, available: int, intake: d.Intake.ValueTy
     }
 
 
-def test_whoever_says_that_there_is_room_after_a_full_night_states_no_zero(
+def test_a_worker_who_says_that_there_is_room_after_a_full_night_does_not_state_zero_places(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     offer_beds(fakes, 0, d.INTAKE_CLOSED)

@@ -219,7 +219,9 @@ def test_a_member_on_probation_cannot_be_suspended_and_the_page_leads_to_its_rem
     assert '<form method="post"' not in page.partition("<main")[2]
 
 
-def test_whoever_ends_a_membership_reads_that_its_files_are_lost(fakes: FakePageServices) -> None:
+def test_the_person_who_ends_a_membership_reads_that_its_files_are_lost(
+    fakes: FakePageServices,
+) -> None:
     for role, id in ((contract_pb2.ROLE_COORDINATOR, OTHER_ID), (contract_pb2.ROLE_MANAGER, ID)):
         fakes.answers["GetOrganization"] = d.Organization(
             id=id, status=d.ORGANIZATION_STATUS_APPROVED

@@ -59,7 +59,7 @@ def opens_the_way(actor: Actor, referral: str) -> None:
     until(is_open, 30, every=0.5)
 
 
-def test_a_bed_is_taken_and_given_back_and_only_the_operator_who_opens_the_way_sees_it(
+def test_a_bed_is_taken_and_given_back_and_only_the_referring_operator_sees_the_address(
     actors: Actors,
 ) -> None:
     manager = actors.enter_as(Manager, "gestion@lunanueva.demo")

@@ -111,7 +111,7 @@ def test_derived_ids_never_change_so_that_a_repeated_fact_makes_no_new_message()
     assert letter_id("message") == "77e7685293120332a702a9f7b507ef1e"
 
 
-def test_the_coordinators_message_about_an_unreached_one_keeps_its_details() -> None:
+def test_the_coordinators_message_about_an_unreached_message_keeps_its_details() -> None:
     [message] = messages_of(EVENT, [DESK])
     unreached = Recipient("message_undeliverable", Audience.COORDINATION)
     assert about_unreached(message, NOON + timedelta(hours=1)) == replace(

@@ -226,10 +226,10 @@ def test_an_unknown_facility_is_refused(scene: Scene, manager: Stubs) -> None:
 
 
 @pytest.mark.parametrize("id", ["", "2f6f4b7c-1c0d-4f6e-9d0a-5a2b3c4d5e6f"])
-def test_what_open_data_state_of_a_service_is_imported_without_a_loss(
+def test_everything_that_open_data_state_of_a_service_is_imported(
     id: str, scene: Scene, manager: Stubs
 ) -> None:
-    """The service keeps it when its own export returns, and another network reads all of it."""
+    """The service keeps its data when its own export returns, and another network reads all."""
     scene.import_report(manager, as_json(SERVICE | {"x_public": True}))
     (offer,) = scene.rows("SELECT service_id, location_id FROM service_at_locations")
     stored = manager.GetService(id=offer["service_id"])

@@ -166,7 +166,7 @@ def hold(by: Stubs, organization: Organization, etag: str) -> directory_pb2.Orga
     )
 
 
-def test_no_organisation_is_held_whose_new_auditor_accepts_at_the_same_moment(
+def test_an_organisation_is_not_held_if_its_new_auditor_accepts_at_the_same_moment(
     scene: Scene, other_organization: Organization
 ) -> None:
     held = partial(hold, scene.coordinator, other_organization, scene.etag(other_organization.id))
@@ -194,7 +194,7 @@ PROPOSALS: dict[str, tuple[str, Callable[[Stubs, Organization, str, str], object
 
 
 @pytest.mark.parametrize("kind", PROPOSALS)
-def test_what_a_coordinator_proposes_while_she_is_suspended_does_not_outlast_her_account(
+def test_proposals_that_a_coordinator_makes_while_she_is_suspended_end_with_her_account(
     kind: str, scene: Scene, other_coordinator: Stubs
 ) -> None:
     bribed = scene.worker(scene.organization("Red del sur"), Role.COORDINATOR)

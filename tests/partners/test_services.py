@@ -216,7 +216,7 @@ def test_fields_outside_the_entry_are_not_changed_and_the_country_is_not_emptied
     assert wrong_fields(lambda: scene.coordinator.UpdateService(request)) == [violation]
 
 
-def test_after_an_update_entries_without_a_country_are_in_that_of_their_organisation(
+def test_after_an_update_entries_without_a_country_get_the_country_of_their_organisation(
     scene: Scene,
 ) -> None:
     house = scene.service(scene.coalition, "Casa")

@@ -179,7 +179,7 @@ def test_no_deadline_of_tonights_referrals_is_overdue() -> None:
         ]
 
 
-def test_a_referral_has_the_person_of_its_contact_and_is_not_older() -> None:
+def test_a_referral_has_the_person_of_its_contact_and_is_not_older_than_the_contact() -> None:
     by_id = {contact.id: contact for contact, _ in contacts(network(), NOW)}
     for story in tonights_stories(network(), CALENDAR, NOW):
         if story.contact_id:

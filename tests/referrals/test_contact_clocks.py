@@ -102,7 +102,7 @@ def test_a_contact_that_gets_more_time_after_an_alarm_is_reported_when_that_time
 
 
 @pytest.mark.parametrize(("late", "verb"), [(49 * H, "waiting"), (72 * H, "escalated")])
-def test_a_danger_that_is_said_after_the_deadline_is_escalated_within_minutes(
+def test_a_danger_reported_after_the_deadline_is_escalated_within_minutes(
     late: timedelta, verb: str
 ) -> None:
     contact = open_contact(**CALM_ANSWERS)

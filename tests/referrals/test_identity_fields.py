@@ -163,7 +163,7 @@ def test_only_an_acknowledged_birth_date_moves_a_known_age_band_from_or_to_a_chi
     refuse_band(pb.AGE_BAND_12_TO_17)
 
 
-def test_a_birth_date_is_removed_with_the_age_band_of_that_day(
+def test_removing_a_birth_date_keeps_the_age_band_of_the_day_of_the_removal(
     story: Story, service: Service
 ) -> None:
     """The band may not have been updated yet since her birthday."""

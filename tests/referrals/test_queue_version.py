@@ -28,7 +28,9 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
-def test_a_draft_changes_only_its_senders_version_and_sending_it_all_others(story: Story) -> None:
+def test_a_draft_changes_only_its_senders_version_and_sending_it_changes_every_readers_version(
+    story: Story,
+) -> None:
     before = versions(story)
     draft = story.draft()
     drafted = versions(story)

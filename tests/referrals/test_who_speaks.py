@@ -151,7 +151,7 @@ def test_a_reference_opens_and_stops_nothing_of_somebody_about_whom_its_holder_c
     assert (read(operator, sent.id).state == pb.STATE_SENT) == (not seen)
 
 
-def test_a_brothers_reference_shows_neither_her_own_call_with_it_nor_when_the_line_calls_her(
+def test_a_brothers_reference_shows_neither_her_own_call_nor_when_the_line_calls_her(
     story: Story,
 ) -> None:
     brothers_contact, operator = story.contact(c.SPEAKER_FAMILY), operator_of(story)

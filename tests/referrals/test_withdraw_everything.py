@@ -106,7 +106,7 @@ def use_reference(asked: Asked) -> Any:
 
 
 @pytest.mark.parametrize("withdraw", [tell_worker, use_reference])
-def test_the_same_ends_whether_she_tells_her_worker_or_uses_her_reference(
+def test_a_withdrawal_of_everything_leaves_nothing_through_a_worker_and_by_reference(
     withdraw: Callable[[Asked], Any], asked: Asked
 ) -> None:
     withdraw(asked)

@@ -112,7 +112,7 @@ def test_no_referral_is_sent_on_a_consent_withdrawn_concurrently(story: Story) -
     )
 
 
-def test_an_override_sent_beside_a_withdrawal_ends_with_it_or_with_the_next_one(
+def test_an_override_sent_during_a_withdrawal_ends_with_it_or_with_the_next_withdrawal(
     story: Story, service: Service
 ) -> None:
     created, first, operator = referred_caller(story)

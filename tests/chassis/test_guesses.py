@@ -50,7 +50,7 @@ def test_a_guess_that_is_given_back_costs_nothing(wrong: int) -> None:
     assert whole_time - REFERENCE_BUDGET.cost(wrong) == NOON
 
 
-def test_guesses_from_ever_new_addresses_find_a_pin_within_a_year_with_a_chance_below_one_in_ten() -> (
+def test_guesses_from_ever_new_addresses_find_a_pin_in_a_year_with_a_chance_below_one_in_ten() -> (
     None
 ):
     assert allowed_guesses(LANES.newcomer, 365 * DAY) / 10_000 < 0.1

@@ -21,7 +21,7 @@ from services.partners.directory.domain.service import (
 )
 from services.partners.directory.store import open_hours
 from services.partners.directory.store.taxonomy import edition, taxonomy, type_synonyms
-from services.partners.directory.store.words import store_words
+from services.partners.directory.store.words import store_places, store_words
 from services.partners.directory.wire import facts
 from services.partners.members.domain.organization import OrganizationType
 from services.partners.network.domain.time_step import time_step_of
@@ -100,25 +100,6 @@ _UPSERT = (
 # than a second
 BATCH_SIZE = 500
 FROM = "services AS s JOIN organizations AS o ON o.id = s.organization_id"
-_OPEN_PLACES = (
-    "FROM service_at_locations AS a JOIN locations AS l ON l.id = a.location_id"
-    " WHERE a.service_id = s.id AND NOT s.confidential AND NOT l.confidential"
-)
-"""The SQL for the places of a service that lead to no hidden service."""
-# Stores the words (names and municipalities) and the languages of the services' open places, and
-# returns the words of the offered services.
-_STORE_PLACES = (
-    "WITH places AS (SELECT s.id, s.listed, coalesce((SELECT string_agg(l.name || ' ' ||"
-    f" translate(split_part(l.area_code, '.', 2), '-', ' '), ' ') {_OPEN_PLACES}), '') AS words,"
-    f" ARRAY(SELECT DISTINCT unnest(a.languages) {_OPEN_PLACES} ORDER BY 1) AS languages"
-    " FROM services AS s WHERE s.id = ANY(%s)),"
-    " documents AS (SELECT id, languages, strip(to_tsvector('enlace', words)) AS document"
-    " FROM places),"
-    " written AS (UPDATE services AS s SET place_document = d.document, place_languages ="
-    " d.languages FROM documents AS d WHERE s.id = d.id"
-    " AND (s.place_document, s.place_languages) IS DISTINCT FROM (d.document, d.languages))"
-    " SELECT id, words FROM places WHERE listed"
-)
 FIGURE = "s.kept, s.broken, s.figure_before, s.figure_step"
 READ_COLUMNS = (
     ", ".join(f"s.{name}" for name in _COLUMNS)
@@ -419,8 +400,7 @@ def _refresh_words(tx: Transaction, services: Sequence[Service]) -> None:
     The known words are those of offered services, and are used to correct mistyped words. Words of
     services that nobody may find are not added, because corrections would reveal them.
     """
-    rows = tx.execute(_STORE_PLACES, ([service.id for service in services],))
-    place_words = {row["id"]: row["words"] for row in rows}
+    place_words = store_places(tx, [service.id for service in services])
     for shelter in (False, True):
         texts = [
             text

@@ -61,6 +61,24 @@ _MIN_SIMILARITY = 0.75
 # maximum difference in similarity between the closest word and another word that is accepted
 _TOLERANCE = 0.1
 
+_OPEN_PLACES = (
+    "FROM service_at_locations AS a JOIN locations AS l ON l.id = a.location_id"
+    " WHERE a.service_id = s.id AND NOT s.confidential AND NOT l.confidential"
+)
+"""The SQL for the places of a service that lead to no hidden service."""
+_STORE_PLACES = (
+    "WITH places AS (SELECT s.id, s.listed, coalesce((SELECT string_agg(l.name || ' ' ||"
+    f" translate(split_part(l.area_code, '.', 2), '-', ' '), ' ') {_OPEN_PLACES}), '') AS words,"
+    f" ARRAY(SELECT DISTINCT unnest(a.languages) {_OPEN_PLACES} ORDER BY 1) AS languages"
+    " FROM services AS s WHERE s.id = ANY(%s)),"
+    " documents AS (SELECT id, languages, strip(to_tsvector('enlace', words)) AS document"
+    " FROM places),"
+    " written AS (UPDATE services AS s SET place_document = d.document, place_languages ="
+    " d.languages FROM documents AS d WHERE s.id = d.id"
+    " AND (s.place_document, s.place_languages) IS DISTINCT FROM (d.document, d.languages))"
+    " SELECT id, words FROM places WHERE listed"
+)
+
 
 def split(text: str) -> list[str]:
     """Returns the words of a text, folded, without duplicates."""
@@ -77,6 +95,16 @@ def store_words(tx: Transaction, texts: Sequence[str], *, shelter: bool) -> None
         "INSERT INTO words (word, shelter) SELECT unnest(%s::text[]), %s ON CONFLICT DO NOTHING",
         (words, shelter),
     )
+
+
+def store_places(tx: Transaction, service_ids: Sequence[str]) -> dict[str, str]:
+    """Stores the words and the languages of the places of locked services.
+
+    The words are names and municipalities. Confidential places, and all places of a confidential
+    service, are left out. Returns the words of the offered services, by service id.
+    """
+    rows = tx.execute(_STORE_PLACES, (list(service_ids),))
+    return {row["id"]: row["words"] for row in rows}
 
 
 def significant_words(text: str) -> str:

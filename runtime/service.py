@@ -20,7 +20,6 @@ from chassis.db import Database, Transaction
 from chassis.rpc import Servicer
 from chassis.server import Server
 from chassis.supervisor import Loop
-from chassis.sweeper import Sweeper
 from chassis.tokens import AddressReader, Caller, Verifier
 from facts.broker import Broker
 from facts.kafka import REPLAYS
@@ -32,6 +31,7 @@ from keys.rotation import DEAD_LETTERS
 from keys.sealing import Keyring, Signer
 from runtime import service_runner
 from runtime.held_facts import HeldFacts
+from runtime.sweeper import Sweeper
 from trail import heads
 from trail.heads import Heads
 

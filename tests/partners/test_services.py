@@ -13,10 +13,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from chassis.db import Transaction
 from chassis.ids import new_id
 from chassis.store_faults import FoundDead
-from chassis.sweeper import Sweeper
 from chassis.tokens import SYSTEM
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2
+from runtime.sweeper import Sweeper
 from services.partners.directory.domain.service import Eligibility, Service
 from services.partners.directory.usecases.housekeeping import sweep
 from services.partners.members.domain.organization import Organization, OrganizationType

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from chassis.sweeper import Sweeper
 from chassis.tokens import SYSTEM
+from runtime.sweeper import Sweeper
 from services.partners import directory
 from services.partners.directory.store import services as service_store
 from services.partners.directory.store.taxonomy import taxonomy

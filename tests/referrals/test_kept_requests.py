@@ -9,11 +9,11 @@ from chassis.clock import SystemClock
 from chassis.errors import Reused
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import new_id
-from chassis.sweeper import REQUEST_LIFETIME, Sweeper
 from chassis.tokens import SYSTEM
 from keys import key_folder
 from keys.sealing import CannotOpen, Keyring
 from protos.referrals.v1 import contacts_pb2
+from runtime.sweeper import REQUEST_LIFETIME, Sweeper
 from tests.builders import refusal
 from tests.faults.canary import dump
 from tests.referrals.conftest import Service, Story

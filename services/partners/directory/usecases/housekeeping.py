@@ -1,7 +1,7 @@
 """Housekeeping of the service's tables and of this process's index.
 
 Housekeeping deletes what is no longer needed, such as ended sessions, old guesses, and expired
-invitations and links; chassis.sweeper deletes answered requests. Housekeeping also ends holds and
+invitations and links; runtime.sweeper deletes answered requests. Housekeeping also ends holds and
 agreements that are due, recomputes the search words of services when the taxonomy has changed,
 computes opening hours as days pass, and keeps this process's index of services up to date, so that
 callers rarely wait for the index.

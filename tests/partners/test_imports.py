@@ -231,9 +231,11 @@ def test_a_workbook_is_read_like_a_sheet(scene: Scene, manager: Stubs) -> None:
         ["Nombre", "Necesidades", "Departamento", "Teléfono", "Edad mínima", "Color"],
         ["Asesoría", "LEG", "Chinandega", 23410000, 18],
         ["Otra", "LEG", "Chinandega", None, "dieciocho"],
+        ["Tercera", "LEG", "Chinandega", None, "1_8"],
+        ["Cuarta", "LEG", "Chinandega", None, "١٨"],
     )
     report = scene.import_report(manager, content)
-    assert problems(report) == [(3, "E", "minimum_age", "malformed")]
+    assert problems(report) == [(row, "E", "minimum_age", "malformed") for row in (3, 4, 5)]
     assert list(report.ignored_columns) == ["F"]
 
 

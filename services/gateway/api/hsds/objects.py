@@ -212,7 +212,10 @@ def _service_at_location(message: l.ServiceAtLocation) -> JsonObject:
                     {
                         "id": derived_id(message.id, "phones", phone.number),
                         "number": phone.number,
-                        "extension": int(phone.extension) if phone.extension.isdecimal() else "",
+                        # HSDS has a number here; 012 as 12 would reach another desk
+                        "extension": int(phone.extension)
+                        if re.fullmatch(r"0|[1-9][0-9]*", phone.extension)
+                        else "",
                         "description": phone.description,
                         "languages": _languages(
                             phone.languages, derived_id(message.id, phone.number)

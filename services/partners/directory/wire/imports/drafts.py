@@ -443,6 +443,8 @@ def _flag(text: str) -> bool:
 
 def _parse_number(text: str, kind: Callable[[str], Any]) -> Any:
     try:
+        if not re.fullmatch(r"[-+]?[0-9.,]+(e[-+]?[0-9]+)?", text.strip(), re.IGNORECASE):
+            raise CellError("malformed")  # float would read 1_8, and the digits of other scripts
         value = float(text.strip().replace(",", "."))
         if kind is int and (not value.is_integer() or abs(value) > 1000):
             raise CellError("out_of_range")

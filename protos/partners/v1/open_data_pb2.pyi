@@ -661,7 +661,9 @@ class ImportReport(_message.Message):
 
     @_builtins.property
     def encoding_samples(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Words of the file as they were read, chosen from those that depend on the encoding."""
+        """Words of the file as they were read, chosen from those that depend on the encoding; only for the
+        organisation that imports the file.
+        """
 
     def __init__(
         self,

@@ -102,23 +102,27 @@ class Imports:
         if imports.count_unfinished(tx, caller.organization_id) >= MAX_UNFINISHED:
             raise Exhausted("too_many_requests", _TRY_AGAIN_AFTER)
         imports.add(tx, self._keyring, job, caller, content)
-        return message(job)
+        return message(job, caller.organization_id)
 
     def GetImport(self, request: pb.GetImportRequest, call: Call) -> pb.Import:
         """Returns an import. Raises NotFound."""
-        return message(_own_job(call, self._keyring, request.id))
+        job = _own_job(call, self._keyring, request.id)
+        return message(job, call.caller.organization_id)
 
     def ListImports(self, request: pb.ListImportsRequest, call: Call) -> pb.ListImportsResponse:
         """Lists the last imports of the caller's organisation, newest first, without reports."""
-        jobs = imports.newest(call.tx, call.caller.organization_id, _MAX_LISTED)
-        return pb.ListImportsResponse(imports=[message(job, with_report=False) for job in jobs])
+        own_id = call.caller.organization_id
+        jobs = imports.newest(call.tx, own_id, _MAX_LISTED)
+        return pb.ListImportsResponse(
+            imports=[message(job, own_id, with_report=False) for job in jobs]
+        )
 
     def CancelImport(self, request: pb.CancelImportRequest, call: Call) -> pb.Import:
         """Requests the cancellation of an import. Raises NotFound."""
         job = _own_job(call, self._keyring, request.id, lock=True)
         job.cancel(call.clock.now())
         imports.save(call.tx, job)
-        return message(job)
+        return message(job, call.caller.organization_id)
 
 
 def _own_job(call: Call, keyring: Keyring, id: str, *, lock: bool = False) -> ImportJob:

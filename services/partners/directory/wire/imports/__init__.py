@@ -39,8 +39,14 @@ def encoding_of(number: int) -> Encoding | None:
     return _ENCODINGS.member(number, "encoding")
 
 
-def message(job: ImportJob, *, with_report: bool = True) -> pb.Import:
-    """Returns an import as a message."""
+def message(job: ImportJob, reader_id: str, *, with_report: bool = True) -> pb.Import:
+    """Returns an import as a message to the organisation `reader_id`.
+
+    Only the organisation that imports the file reads words of the file.
+    """
+    shown_report = pb.ImportReport.FromString(job.report) if job.report and with_report else None
+    if shown_report and reader_id != job.importer_id:
+        shown_report.ClearField("encoding_samples")
     return pb.Import(
         id=job.id,
         organization_id=job.organization_id,
@@ -48,7 +54,7 @@ def message(job: ImportJob, *, with_report: bool = True) -> pb.Import:
         state=_STATES.number(job.state),
         rows_done=job.rows_done,
         rows_total=job.rows_total,
-        report=pb.ImportReport.FromString(job.report) if job.report and with_report else None,
+        report=shown_report,
         failure_code=job.failure_code,
         create_time=timestamp(job.create_time),
         end_time=timestamp(job.end_time),

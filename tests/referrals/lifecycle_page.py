@@ -15,6 +15,8 @@ from services.referrals.network.domain.deadline import (
     FIRST_POLICY,
     HEALTH,
     LEVELS,
+    LONGEST,
+    LONGEST_IN_DANGER,
     OVERRIDE_CONFIRM,
     OVERRIDE_END,
     SILENCE_AFTER_NEWS,
@@ -124,7 +126,7 @@ def page() -> str:
             "",
             (
                 "Printed by `python -m tests.referrals.lifecycle_page` from"
-                " `services/referrals/referrals/domain`; a test fails when the page is out of date."
+                " `services/referrals/referrals/domain`; a test fails when it is stale."
             ),
             "",
             "## States",
@@ -317,18 +319,20 @@ def _clocks() -> list[str]:
             for urgency in reversed(Urgency)
         ],
         "",
-        "`review` is due at the receiver's review time; `silence` after"
+        f"`review` is due at the receiver's review time, at most {_span(LONGEST)} later (emergency:"
+        f" {_span(LONGEST_IN_DANGER[Urgency.EMERGENCY])}, immediate:"
+        f" {_span(LONGEST_IN_DANGER[Urgency.IMMEDIATE])}); `silence` after"
         f" {_span(FIRST_POLICY.spans[None, DeadlineKind.SILENCE])}, or"
         f" {_span(SILENCE_AFTER_NEWS)} after news; `close` after"
         f" {_span(FIRST_POLICY.spans[None, DeadlineKind.CLOSE])}.",
         "While an appointment is open, `silence` starts at the appointment's time."
-        " The result of an appointment restarts `silence`; the sender is notified when an"
-        " appointment is made, missed or cancelled.",
+        " Its result restarts `silence`; the sender is notified when an appointment is made, missed"
+        " or cancelled.",
         (
             "News is an attended appointment, or a note of the receiver (`add_note`), while no"
             " other appointment is open."
         ),
-        "`replace` starts when a referral comes back without help, and concerns its sender alone."
+        "`replace` starts when a referral comes back, and concerns its sender alone."
         " It stops when another referral based on it is sent, continues if that referral is"
         " entered in error, and ends when the need is closed.",
         (
@@ -344,7 +348,7 @@ def _clocks() -> list[str]:
         + "; ".join(f"`{kind.value}` ends after {_span(span)}" for kind, span in HEALTH.items())
         + " (WHO). While either could run, the referral is at least an emergency."
         " They run until the first contact, even while another service is being found and in the"
-        " draft that follows; they send no notifications, and a coordinator does not see them.",
+        " draft that follows; they send no notifications, and no coordinator sees them.",
         (
             f"`deletion`: within {_span(DELETION)} of a withdrawal the receiver, also of a referral"
             " that ended before, confirms that it has deleted everything."

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.referrals.network.domain.deadline import HEALTH, Deadline, DeadlineKind
+from services.referrals.network.domain.deadline import HEALTH, Deadline, DeadlineKind, Urgency
 from services.referrals.referrals.domain.lifecycle import CAME_BACK, LIVE, REFER_AGAIN, Side, State
 from services.referrals.referrals.domain.record import Actor, Event
 from services.referrals.referrals.domain.referral import Referral
@@ -140,6 +140,44 @@ def test_every_wait_has_a_deadline_of_the_side_whose_turn_it_is() -> None:
         assert referral.state.value == state
         assert referral.side_to_act(ACTORS[Side.SENDER]) in (Side.SENDER, Side.RECEIVER), state
         assert referral.next_due_time is not None, state
+
+
+@pytest.mark.parametrize(
+    ("urgency", "review_days", "due_days"),
+    [
+        (Urgency.IMMEDIATE, 364, 1),
+        (Urgency.EMERGENCY, 364, 3),
+        (Urgency.EMERGENCY, 2, 2),
+        (Urgency.URGENT, 364, 90),
+        (Urgency.NORMAL, 60, 60),
+    ],
+)
+def test_no_receiver_puts_off_the_review_of_its_waiting_list_without_a_deadline(
+    urgency: Urgency, review_days: int, due_days: int
+) -> None:
+    referral, review_time = referral_after("send"), NOON + timedelta(days=review_days)
+    referral.urgency = urgency
+    referral.take(
+        "waitlist",
+        ACTORS[Side.RECEIVER],
+        NOON,
+        DAYS,
+        expected_wait_days=review_days,
+        review_time=review_time,
+    )
+    [deadline] = referral.unstopped_deadlines(DeadlineKind.REVIEW)
+    due_time = NOON + timedelta(days=due_days)
+    assert (deadline.due_time, referral.review_time) == (due_time, review_time)
+
+
+def test_the_review_of_a_waiting_list_comes_sooner_once_the_referral_is_immediate() -> None:
+    referral = referral_after("send", "waitlist")
+    assert referral.next_due_time == NOON + timedelta(days=2)
+    STEPS["amend"](referral, ACTORS[Side.SENDER], NOON)
+    assert (referral.urgency, referral.next_due_time) == (
+        Urgency.IMMEDIATE,
+        NOON + timedelta(days=1),
+    )
 
 
 def test_each_level_that_a_deadline_reaches_is_an_event_and_makes_nothing_stale() -> None:

@@ -2515,7 +2515,10 @@ class WaitlistReferralRequest(_message.Message):
     """A note for the sender."""
     @_builtins.property
     def review_time(self) -> _timestamp_pb2.Timestamp:
-        """When the place on the waiting list is reviewed; in the future."""
+        """When the place on the waiting list is reviewed; in the future. The deadline `review` is due then,
+        but no later than after a day for an immediate referral, three days for an emergency, and 90
+        days for any other.
+        """
 
     def __init__(
         self,

@@ -132,8 +132,8 @@ FIXED = {
 }
 SHORTEST, LONGEST = timedelta(minutes=5), timedelta(days=90)
 _DAY = timedelta(days=1)
-# The longest spans that a policy may set for people in danger. A coordinator who publishes a policy
-# might be wrong, or bribed.
+# The longest deadlines for people in danger. A coordinator who publishes a policy might be wrong,
+# or bribed, and so might a receiver who chooses when to review its waiting list.
 LONGEST_IN_DANGER = {Urgency.IMMEDIATE: _DAY, Urgency.EMERGENCY: 3 * _DAY}
 Key = tuple[Urgency | None, DeadlineKind]
 """The urgency (None for any urgency) and the kind of a deadline."""

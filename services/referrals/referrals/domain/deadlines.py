@@ -7,6 +7,8 @@ from chassis.errors import Invalid
 from services.referrals.network.domain.deadline import (
     BY_URGENCY,
     HEALTH,
+    LONGEST,
+    LONGEST_IN_DANGER,
     SILENCE_AFTER_NEWS,
     Calendar,
     Deadline,
@@ -90,10 +92,21 @@ class ReferralWithDeadlines(ReferralRecord):
         for deadline in self.deadlines:
             if deadline.stop_time is None and deadline.kind in BY_URGENCY:
                 deadline.adapt(now, urgency, calendar)
+        for deadline in self.unstopped_deadlines(DeadlineKind.REVIEW):
+            if (
+                self.review_time
+                and (due := self._due(deadline.kind, now, calendar)) < deadline.due_time
+            ):
+                deadline.restart(now, due)
 
     def _due(self, kind: DeadlineKind, now: datetime, calendar: Calendar) -> datetime:
-        if kind is DeadlineKind.REVIEW and self.review_time is not None:
-            return self.review_time
+        """Returns when a deadline that starts now is due.
+
+        A review is due at the receiver's time, but no later than the longest deadline that a policy
+        may set. Otherwise a receiver could put off an emergency for a year, unnoticed.
+        """
         if self.urgency is None:
             raise Invalid(("urgency", "required"))
+        if kind is DeadlineKind.REVIEW and self.review_time is not None:
+            return min(self.review_time, now + LONGEST_IN_DANGER.get(self.urgency, LONGEST))
         return due_time(kind, self.urgency, now, calendar)

@@ -118,20 +118,46 @@ def test_the_check_states_whether_the_consent_is_valid(
     assert re.findall("Hasta el|Retirado|Falta confirmar|Ya no abre nada", page) == [expected]
 
 
-@pytest.mark.parametrize("active", [True, False])
-def test_the_pages_of_consent_and_check_say_if_the_service_is_no_longer_offered(
-    fakes: FakePageServices, client: FlaskClient, active: bool
+@pytest.mark.parametrize(
+    ("active", "status", "on_consent", "on_check"),
+    [
+        (True, d.ORGANIZATION_STATUS_APPROVED, [], []),
+        (
+            False,
+            d.ORGANIZATION_STATUS_APPROVED,
+            ["Ese servicio ya no está disponible"],
+            ["No se ofrece ahora"],
+        ),
+        (
+            True,
+            d.ORGANIZATION_STATUS_SUSPENDED,
+            ["Esa organización está suspendida"],
+            ["Suspendida"],
+        ),
+    ],
+)
+def test_the_pages_of_consent_and_check_say_if_the_draft_can_no_longer_be_sent_to_its_service(
+    fakes: FakePageServices,
+    client: FlaskClient,
+    active: bool,
+    status: d.OrganizationStatus.ValueType,
+    on_consent: list[str],
+    on_check: list[str],
 ) -> None:
     service = d.Service(id=ID, organization_id=ID, name="Albergue", active=active)
     fakes.answers |= {
         "GetService": service,
-        "BatchGet": d.BatchGetResponse(services=[service]),
-        "GetReferral": draft(need_code="HOU.EMG", service_id=ID),
+        "BatchGet": d.BatchGetResponse(
+            services=[service], organizations=[d.Organization(id=ID, status=status)]
+        ),
+        "GetReferral": draft(need_code="HOU.EMG", service_id=ID, receiver_organization_id=ID),
     }
     consent = client.get(f"{DRAFT}/consent").text
-    assert ("Ese servicio ya no está disponible" in consent) == (not active)
+    sentences = "Ese servicio ya no está disponible|Esa organización está suspendida"
+    assert re.findall(sentences, consent) == on_consent
     assert f'href="{DRAFT}/services"' in consent
-    assert ("No se ofrece ahora" in client.get(f"{DRAFT}/check").text) == (not active)
+    check = client.get(f"{DRAFT}/check").text
+    assert re.findall("No se ofrece ahora|Suspendida", check) == on_check
 
 
 @pytest.mark.parametrize("state", [r.STATE_SENT, r.STATE_CONSENT_WITHDRAWN])

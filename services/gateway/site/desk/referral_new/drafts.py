@@ -194,8 +194,9 @@ def contact(identifier: str) -> access.Answer:
 def consent(identifier: str) -> access.Answer:
     """Asks for the person's consent for this one recipient, in three pages.
 
-    The receipt is made after the last page. If the service of the draft is no longer offered, the
-    first page says so, because such a draft could not be sent.
+    The receipt is made after the last page. If the service of the draft is no longer offered, or
+    its organisation is suspended or has left, the first page says so, because such a draft could
+    not be sent.
     """
     draft = referrals.fetch_draft(identifier, or_allowing="attach_consent")
     if not draft.service_id:
@@ -206,6 +207,8 @@ def consent(identifier: str) -> access.Answer:
     page, errors = "points", dict[str, str]()
     if draft.state == r.STATE_DRAFT and not service.active:
         errors = {"_form": words.conflict("service_unknown")}
+    elif draft.state == r.STATE_DRAFT and names.names([recipient]).is_out(recipient):
+        errors = {"_form": words.conflict("receiver_not_active")}
     # language in which to show the script again; the ticks are kept
     chosen_language = forms.text("speak")
     if request.method == "POST" and not chosen_language:

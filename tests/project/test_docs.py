@@ -12,38 +12,43 @@ ROOT = Path(__file__).resolve().parents[2]
 DECISIONS = ROOT / "docs" / "decisions"
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 CLUSTER = (ROOT / "deploy" / "k8s" / "README.md").read_text(encoding="utf-8")
+SERVICES = ("partners", "referrals", "notifications")
+CODE = ("chassis", "facts", "keys", "runtime", "services", "trail")
 SETTING = re.compile(r"\b((?:ENLACE|KAFKA)_[A-Z0-9]+(?:_[A-Z]+)*)\b")
 
 
-def settings_in_code() -> set[str]:
-    """Returns the names of all settings in the config modules."""
-    files = [ROOT / "chassis" / "config.py", *(ROOT / "services").glob("*/config.py")]
-    return {
-        name
-        for file in files
-        for name in re.findall(
-            r"\"((?:ENLACE|KAFKA)_[A-Z0-9_]+)\"", file.read_text(encoding="utf-8")
-        )
+def readers_in_code() -> dict[str, set[str]]:
+    """Returns the processes that read each setting, by the config modules."""
+    readers: dict[str, set[str]] = {}
+    modules = {ROOT / "chassis" / "config.py": set(SERVICES)} | {
+        file: {file.parent.name} for file in (ROOT / "services").glob("*/config.py")
     }
+    for file, names in modules.items():
+        for setting in re.findall(r"\"((?:ENLACE|KAFKA)_[A-Z0-9_]+)\"", file.read_text("utf-8")):
+            readers.setdefault(setting, set()).update(names)
+    return readers
 
 
-def settings_in_table() -> set[str]:
-    """Returns the names in the first column of the settings table."""
+def readers_in_table() -> dict[str, set[str]]:
+    """Returns the processes that read each setting, by the first two columns of the table."""
     table = OPERATIONS.split("## Settings")[1].split("\n## ")[0]
+    words = {"all": {*SERVICES, "gateway"}, "services": set(SERVICES), "`migrate`": set(SERVICES)}
     return {
-        name
+        name: set[str]().union(
+            *(words.get(word, {word}) for word in row.split("|")[2].strip().split(", "))
+        )
         for row in table.splitlines()
         if row.startswith("| `")
         for name in SETTING.findall(row.split("|")[1])
     }
 
 
-def test_the_settings_table_lists_exactly_the_settings_that_are_read() -> None:
-    assert settings_in_table() == settings_in_code()
+def test_the_settings_table_names_each_setting_with_the_processes_that_read_it() -> None:
+    assert readers_in_table() == readers_in_code()
 
 
 def test_the_page_names_no_setting_that_does_not_exist() -> None:
-    existing = settings_in_code()
+    existing = readers_in_code().keys()
     assert {
         name if name in existing else name.removesuffix("_FILE")
         for name in SETTING.findall(OPERATIONS)
@@ -51,14 +56,29 @@ def test_the_page_names_no_setting_that_does_not_exist() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    metrics = re.findall(
-        r"\"(enlace_\w+)\"", (ROOT / "chassis" / "metrics.py").read_text(encoding="utf-8")
-    )
-    assert metrics
-    assert not [metric for metric in metrics if f"`{metric}" not in OPERATIONS]
+    metrics = {
+        metric
+        for folder in CODE
+        for file in (ROOT / folder).rglob("*.py")
+        for metric in re.findall(r"\"(enlace_\w+)\"", file.read_text("utf-8"))
+    }
+    assert "enlace_rpc_seconds" in metrics
+    assert not [metric for metric in sorted(metrics) if f"`{metric}" not in OPERATIONS]
 
 
-@pytest.mark.parametrize("service", ["partners", "referrals", "notifications"])
+def test_the_page_names_each_loop_that_may_take_longer_than_the_others() -> None:
+    slow_loops = {
+        loop
+        for folder in CODE
+        for file in (ROOT / folder).rglob("*.py")
+        for loop in re.findall(r"Loop\(\"([\w-]+)\",.*\blimit=", file.read_text("utf-8"))
+    }
+    row = next(row for row in OPERATIONS.splitlines() if "`enlace_loop_turn_age_seconds`" in row)
+    assert "mail" in slow_loops
+    assert not [loop for loop in sorted(slow_loops) if f"`{loop}`" not in row]
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_every_command_is_documented(service: str) -> None:
     commands = set(commands_of(import_module(f"services.{service}.__main__").main))
     assert {

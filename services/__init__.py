@@ -1,8 +1,8 @@
-"""The network's software: four processes that know of each other only what `protos/` says.
+"""The network's software: four services that know of each other only what `protos/` defines.
 
-`partners` is the directory and its members, `referrals` the people, enquiries and referrals,
-`notifications` who is told what and how; each has a database of its own, says its facts over Kafka
-and answers over gRPC. `gateway` is the only HTTP: pages and REST, no database. `python -m services`
-runs the local stack, everything on one machine, with PostgreSQL and a broker brought along; `python
--m services.NAME serve` one.
+`partners` has the directory and its members, `referrals` has the people, enquiries and referrals,
+and `notifications` decides who is notified, and how. Each of these has a database of its own,
+publishes its facts to Kafka, and answers calls by gRPC. `gateway` serves pages and REST by HTTP,
+and has no database. `python -m services` runs all four on one machine, with PostgreSQL and a
+broker; `python -m services.NAME serve` runs one service.
 """

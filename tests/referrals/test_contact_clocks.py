@@ -75,7 +75,7 @@ def test_the_deadline_stops_with_the_contact_and_restarts_when_the_contact_is_re
     contact.change(NOON + 10 * M, DAYS)
     assert contact.clock is not None
     assert not contact.clock.running
-    assert contact.fire_clock(NOON + 50 * H) == ""
+    assert contact.fire_deadline(NOON + 50 * H) == ""
     contact.outcome_code = "open"
     contact.change(NOON + 50 * H, DAYS)
     assert contact.clock.due_time == NOON + 51 * H
@@ -83,9 +83,9 @@ def test_the_deadline_stops_with_the_contact_and_restarts_when_the_contact_is_re
 
 def test_the_line_is_reminded_twice_before_the_coordinators_are_notified() -> None:
     contact = open_contact()
-    verbs = [contact.fire_clock(NOON + minutes * M) for minutes in (29, 30, 59, 60, 89, 90, 500)]
+    verbs = [contact.fire_deadline(NOON + minutes * M) for minutes in (29, 30, 59, 60, 89, 90, 500)]
     assert verbs == ["", "waiting", "", "waiting", "", "escalated", ""]
-    assert open_contact(danger_now="yes").fire_clock(NOON + 8 * M) == "escalated", (
+    assert open_contact(danger_now="yes").fire_deadline(NOON + 8 * M) == "escalated", (
         "there is no time for reminders"
     )
 
@@ -94,10 +94,10 @@ def test_a_contact_that_gets_more_time_after_an_alarm_is_reported_when_that_time
     None
 ):
     contact = open_contact()
-    assert contact.fire_clock(NOON + 90 * M) == "escalated"
+    assert contact.fire_deadline(NOON + 90 * M) == "escalated"
     contact.triage = Triage(need_within_days="yes")
     contact.change(NOON + 100 * M, DAYS)
-    verbs = [contact.fire_clock(NOON + hours * H) for hours in (23, 24, 35, 36, 500)]
+    verbs = [contact.fire_deadline(NOON + hours * H) for hours in (23, 24, 35, 36, 500)]
     assert verbs == ["", "waiting", "", "escalated", ""]
 
 
@@ -106,19 +106,19 @@ def test_a_danger_reported_after_the_deadline_is_escalated_within_minutes(
     late: timedelta, verb: str
 ) -> None:
     contact = open_contact(**CALM_ANSWERS)
-    assert contact.fire_clock(NOON + late) == verb
+    assert contact.fire_deadline(NOON + late) == verb
     contact.triage = Triage(danger_now="yes")
     contact.change(NOON + late, DAYS)
-    assert contact.fire_clock(NOON + late + 8 * M) == "escalated"
+    assert contact.fire_deadline(NOON + late + 8 * M) == "escalated"
 
 
 def test_a_note_after_the_last_alarm_has_a_deadline_and_an_earlier_note_delays_no_alarm() -> None:
     contact = open_contact()
-    assert contact.fire_clock(NOON + 61 * M) == "waiting"
+    assert contact.fire_deadline(NOON + 61 * M) == "waiting"
     contact.reopen(NOON + 62 * M, DAYS)
-    assert contact.fire_clock(NOON + 90 * M) == "escalated"
+    assert contact.fire_deadline(NOON + 90 * M) == "escalated"
     contact.reopen(NOON + 50 * H, DAYS)
-    verbs = [contact.fire_clock(NOON + 50 * H + minutes * M) for minutes in (30, 60, 90, 500)]
+    verbs = [contact.fire_deadline(NOON + 50 * H + minutes * M) for minutes in (30, 60, 90, 500)]
     assert verbs == ["waiting", "waiting", "escalated", ""]
 
 

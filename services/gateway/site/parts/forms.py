@@ -153,7 +153,7 @@ def moment(name: str) -> Timestamp | None:
 
 
 def unreadable(read: Callable[[V], object], part: V) -> dict[str, str]:
-    """Returns the problems of a part of the form that `read` (filled, moment) reads, by field.
+    """Reads a part of the form with `read` (filled or moment); returns the problems by field.
 
     Returns {} if every number and time in this part can be read.
     """

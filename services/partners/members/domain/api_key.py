@@ -126,7 +126,7 @@ class ApiKey(Subject):
         self._assign_to(manager)
         if self.confirmed_by_worker_id and refusal(manager, self.confirmed_by_worker_id) is None:
             self.unconfirmed = False  # a person other than the new manager has already agreed
-        else:  # an agreement of the new manager herself would not be that of a second person
+        else:  # the new manager can't be the second person for her own key
             self.confirmed_by_worker_id = ""
         self.note("transferred", now)
 

@@ -46,10 +46,12 @@ class Accounts:
         )
         check_own_password(self._guesses, worker, password_hash, request.password, now, call.origin)
         workers.set_password(tx, worker.id, hash_of(request.new_password))
-        second_factors.drop_challenges(tx, worker.id)  # before the sessions, as in ResetPassword
+        # This must come before the sessions end, as in ResetPassword.
+        second_factors.drop_challenges(tx, worker.id)
         mark = mark_of(request.session_secret)
         workers.end_sessions_of(tx, worker_id=worker.id, except_secret_hash=mark)
-        if ways_of(tx, call.caller).only_password:  # then the request has just proved the session
+        # If the password is the only way to prove a session, this request has proved it.
+        if ways_of(tx, call.caller).only_password:
             workers.prove_session(tx, mark, worker.id, now)
         end_link(tx, worker.id, now)
         notify_worker(tx, self._mail, worker, "password_changed", now)

@@ -241,7 +241,8 @@ class Receipt:
     def ends_with_any_withdrawal(self) -> bool:
         """Returns whether the receipt ends when the person withdraws another one.
 
-        Somebody else gave it, possibly against her word, and she is or may be an adult.
+        Such a receipt was given by somebody else, possibly against her word, and she is or may be
+        an adult.
         """
         return self.in_her_stead or self._overrules_possible_adult
 

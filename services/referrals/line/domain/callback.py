@@ -104,7 +104,7 @@ class Callback:
         self.clock.stop(now)
         self._change(now)
 
-    def fire_clock(self, now: datetime) -> str:
+    def fire_deadline(self, now: datetime) -> str:
         """Records a level that the deadline has reached; returns the verb of the fact.
 
         Returns "" if no new level has been reached.

@@ -141,7 +141,7 @@ class Contact:
         else:
             self.clock.adapt(now, urgency, calendar)
 
-    def fire_clock(self, now: datetime) -> str:
+    def fire_deadline(self, now: datetime) -> str:
         """Records a level that the deadline has reached; returns the verb of the fact.
 
         Returns "" if no new level has been reached. For an immediate contact the coordinators are

@@ -265,7 +265,7 @@ def fire_deadlines(tx: Transaction, now: datetime, limit: int) -> list[DeadlineF
     fire = fire_one_deadline(
         DeadlineKind.CALLBACK,
         partial(callbacks.lock, tx),
-        lambda callback: callback.fire_clock(now),
+        lambda callback: callback.fire_deadline(now),
         partial(callbacks.save, tx),
     )
     return fire_each(

@@ -296,7 +296,7 @@ class Contacts(Callbacks):
         fire = fire_one_deadline(
             DeadlineKind.CONTACT,
             partial(contacts.lock, tx),
-            lambda contact: contact.fire_clock(now),
+            lambda contact: contact.fire_deadline(now),
             partial(contacts.save, tx),
         )
         events = fire_each(

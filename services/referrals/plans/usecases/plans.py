@@ -451,7 +451,7 @@ class Plans:
 
 
 def _acknowledgement(action: str, plan: Plan, acknowledged_codes: Sequence[str]) -> Entry:
-    """Returns the trail's entry for a pathway that is for another age, as its worker knows."""
+    """Returns the trail's entry for the warnings that a worker acknowledged for this plan."""
     details = (f"plan:{plan.id}", *(f"acknowledged:{code}" for code in acknowledged_codes))
     return Entry(action, plan.person_id, "", details)
 

@@ -199,8 +199,8 @@ class ReferralRecord:
     def ends_with_consent(self) -> bool:
         """Returns whether the referral changes when the person withdraws her consent.
 
-        It is asked for, or its receiver, another organisation than the sender, may hold data since
-        an earlier end and was not asked yet to delete them.
+        This is so if the referral is still asked for. It is also so if the referral has ended, and
+        its receiver is another organisation, which may hold data and was not asked to delete them.
         """
         return self.is_asked_for or (
             self.state in ENDED_BEFORE | CAME_BACK

@@ -192,7 +192,7 @@ def _add_service(
     if entry_and_fields is None:
         return
     entry, stated_fields = entry_and_fields
-    # Open data state an area for every service: if none was entered, where the service is.
+    # Open data state an area for every service: its department or country if none was entered.
     if entry.area_codes == (entry.department or entry.country,):
         entry = replace(entry, area_codes=())
     draft = ServiceDraft(

@@ -119,6 +119,32 @@ def test_an_imported_place_with_another_address_keeps_only_coordinates_that_the_
     ]
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, []),
+        ({"latitude": "", "longitude": ""}, []),
+        ({"name": "Otra oficina"}, [(2, "", "service_at_locations", "contradicts")]),
+        ({"transportation": "Bus 5"}, [(2, "", "service_at_locations", "contradicts")]),
+    ],
+)
+def test_two_copies_of_a_place_in_one_file_may_not_contradict_each_other(
+    scene: Scene, manager: Stubs, change: dict[str, Any], expected: list[Any]
+) -> None:
+    """The second copy was ignored without a word."""
+    second = {"service_at_locations": [{"id": "8", "location": PLACE | change}]}
+    services = [SERVICE, SERVICE | {"id": "2", "name": "Otra"} | second]
+    assert problems(scene.import_report(manager, as_json(services))) == expected
+
+
+def test_a_place_that_stands_twice_in_a_data_package_is_refused(
+    scene: Scene, manager: Stubs
+) -> None:
+    places = [{"id": "l1", "name": name} for name in ("Oficina", "Otra")]
+    report = scene.import_report(manager, tables(locations=places))
+    assert problems_of_files(report) == [("locations.csv", 3, "A", "id", "duplicate")]
+
+
 @pytest.mark.parametrize("first", ["LEG", "HOU.SAFE"])
 def test_a_place_that_a_shelter_shares_with_another_service_is_sealed_in_either_order(
     scene: Scene, manager: Stubs, first: str

@@ -752,7 +752,8 @@ class ImportProblem(_message.Message):
     reason_code: _builtins.str
     """The reason: the words of violations (malformed, unknown_code, out_of_range, overlaps, required,
     too_long), or ambiguous: the cell can be read in two ways; duplicate: an earlier row says the
-    same; unknown_organization: the caller may not act for the row's member.
+    same; contradicts: an earlier row describes the same place otherwise; unknown_organization: the
+    caller may not act for the row's member.
     """
     def __init__(
         self,

@@ -95,8 +95,12 @@ def parse_tables(tables: Mapping[str, Table], reader: CellReader) -> ParsedFile:
     if sum(map(len, nodes_by_table.values())) > 4 * MAX_ROWS:
         raise Invalid(("content", "too_long"))
     by_id = {
-        name: {node.get("id", ""): node for node in nodes} for name, nodes in nodes_by_table.items()
+        name: {node.get("id", ""): node for node in reversed(nodes)}
+        for name, nodes in nodes_by_table.items()
     }
+    for node in nodes_by_table.get("locations", []):
+        if node.get("id") and by_id["locations"][node["id"]] is not node:
+            node.line.refuse("id", "duplicate")
     terms = by_id.get("taxonomy_terms", {})
     for attribute in nodes_by_table.get("attributes", []):
         attribute["taxonomy_term"] = terms.get(
@@ -225,18 +229,25 @@ def _service_at_place(
     source_id = plain_id(_text(location.get("id")))
     place_line = location.line if isinstance(location, Node) else line
     own_line = offer_node.line if isinstance(offer_node, Node) else line
+    texts = _place_texts(location)
+    if texts["address"] and not (texts["department"] or texts["area_code"]):
+        address = _list(location, "addresses")[0]
+        if isinstance(address, Node):  # so that the problem names the row of the address
+            address.line.refuse("state_province", "required")
+    entry_and_fields = reader.place(place_line, texts, hidden=hidden)
+    if entry_and_fields is None:
+        line.refuse("service_at_locations", "malformed")
+        return None
+    entry, stated_fields = entry_and_fields
     if source_id not in places or not source_id:
-        texts = _place_texts(location)
-        if texts["address"] and not (texts["department"] or texts["area_code"]):
-            address = _list(location, "addresses")[0]
-            if isinstance(address, Node):  # so that the problem names the row of the address
-                address.line.refuse("state_province", "required")
-        entry_and_fields = reader.place(place_line, texts, hidden=hidden)
-        if entry_and_fields is None:
-            line.refuse("service_at_locations", "malformed")
-            return None
-        places[source_id] = PlaceDraft(place_line, source_id, *entry_and_fields)
-    elif hidden:  # an earlier service of the file is at the same place, and need not be hidden
+        places[source_id] = PlaceDraft(place_line, source_id, entry, stated_fields)
+    elif any(
+        getattr(entry, name) != getattr(places[source_id].entry, name)
+        for name in stated_fields - {"confidential"}
+    ):  # an earlier service of the file describes the same place in another way
+        line.refuse("service_at_locations", "contradicts")
+        return None
+    if entry.confidential:  # an earlier service at the same place need not be hidden
         places[source_id].hide()
     offer = reader.offer(
         own_line,

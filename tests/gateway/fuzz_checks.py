@@ -41,7 +41,7 @@ UNPREDICTABLE_ERRORS = re.compile(
     r"not_translated of lines|required of (lines|title)|repeated of receipt_id|"
     # the refusal does not reveal which value is right
     r"wrong of (code|password|challenge|session_secret)|too_easy of (pin|(new_)?password)|"
-    r"[a-z_]+ of text|required of (urgency|explained_codes|assent_code|note|credential|content)|"
+    r"[a-z_]+ of text|required of (urgency|explained_codes|assent_code|note|api_key|content)|"
     r"required of "  # an identity without any field
 )
 

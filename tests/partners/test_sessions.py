@@ -210,7 +210,7 @@ def test_an_invalid_session_secret_gets_the_answer_of_an_ended_session(
 
 
 def test_a_credential_is_required(scene: Scene) -> None:
-    assert wrong_fields(scene.nobody.IssueToken) == [("credential", "required")]
+    assert wrong_fields(scene.nobody.IssueToken) == [("api_key", "required")]
 
 
 def test_a_key_yields_tokens_with_its_scopes(network: Scene) -> None:

@@ -175,7 +175,7 @@ class Sessions:
             case "api_key":
                 proven_caller = _from_api_key(call.tx, now, request.api_key)
             case _:
-                raise Invalid(("credential", "required"))
+                raise Invalid(("api_key", "required"))
         tokens, expire_time = self._issue(proven_caller.caller, now)
         return pb.IssueTokenResponse(
             tokens=tokens,

@@ -65,7 +65,9 @@ class Parser(FlaskParser):
             raise HttpRefusal("content_type_unsupported")
         try:
             body = json.loads(
-                raw, parse_constant=_refuse_constant, object_pairs_hook=_without_repeats
+                raw.decode("utf-8-sig"),  # RFC 8259, 8.1; from bytes json would guess UTF-16, too
+                parse_constant=_refuse_constant,
+                object_pairs_hook=_without_repeats,
             )
         except (
             ValueError,

@@ -416,6 +416,15 @@ def test_the_page_of_a_receipt_says_if_it_no_longer_opens_any_data(
     assert "Ya no abre nada" not in client.get(RECEIPT).text
 
 
+def test_the_page_of_a_receipt_says_that_the_words_she_was_told_may_be_others(
+    fakes: FakePageServices, client: FlaskClient
+) -> None:
+    fakes.answers["GetReceipt"] = p.Receipt(
+        id=ID, genuine=True, giver_code=p.GIVER_PERSON, explained_codes=[p.EXPLAINED_PURPOSE]
+    )
+    assert "las que se le dijeron ese día pueden ser otras" in client.get(RECEIPT).text
+
+
 def test_a_receiver_withdraws_a_consent_for_the_person_from_the_page_of_the_referral(
     fakes: FakePageServices,
 ) -> None:

@@ -240,6 +240,7 @@ def test_the_list_of_keys_states_in_words_what_each_may_do_and_when_it_was_used(
             state in row,
             "/revoke" in row,
         ) == (True, False, True, True, state == "Sirve")
+    assert "la persona que la creó la sigue conociendo" in client.get("/keys").text
     assert "Abrir nombres y notas" not in client.get("/keys?lang=fr").text
 
 

@@ -258,9 +258,10 @@ class MembersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TransferApiKey(self, request, context):
-        """Takes a key over: from now on it depends on the caller's account. Callers: managers. The key
-        becomes unconfirmed if it may do more than the caller may and nobody else who agreed to it is
-        left. illegal_transition: the key is revoked.
+        """Takes a key over: from now on it depends on the caller's account. The secret stays the same, and
+        the manager who created the key may still know it: create another key soon, and revoke this one.
+        Callers: managers. The key becomes unconfirmed if it may do more than the caller may and nobody
+        else who agreed to it is left. illegal_transition: the key is revoked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -109,9 +109,10 @@ class MembersStub:
     ConfirmApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.ConfirmApiKeyRequest, _members_pb2.ApiKey]
     """Confirms an unconfirmed key as a second manager. Callers: managers."""
     TransferApiKey: _grpc.UnaryUnaryMultiCallable[_members_pb2.TransferApiKeyRequest, _members_pb2.ApiKey]
-    """Takes a key over: from now on it depends on the caller's account. Callers: managers. The key
-    becomes unconfirmed if it may do more than the caller may and nobody else who agreed to it is
-    left. illegal_transition: the key is revoked.
+    """Takes a key over: from now on it depends on the caller's account. The secret stays the same, and
+    the manager who created the key may still know it: create another key soon, and revoke this one.
+    Callers: managers. The key becomes unconfirmed if it may do more than the caller may and nobody
+    else who agreed to it is left. illegal_transition: the key is revoked.
     """
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_members_pb2.ListApiKeysRequest, _members_pb2.ListApiKeysResponse]
     """Lists the organisation's keys, without secrets. Callers: managers."""
@@ -226,9 +227,10 @@ class MembersAsyncStub(MembersStub):
     ConfirmApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.ConfirmApiKeyRequest, _members_pb2.ApiKey]  # type: ignore[assignment]
     """Confirms an unconfirmed key as a second manager. Callers: managers."""
     TransferApiKey: _aio.UnaryUnaryMultiCallable[_members_pb2.TransferApiKeyRequest, _members_pb2.ApiKey]  # type: ignore[assignment]
-    """Takes a key over: from now on it depends on the caller's account. Callers: managers. The key
-    becomes unconfirmed if it may do more than the caller may and nobody else who agreed to it is
-    left. illegal_transition: the key is revoked.
+    """Takes a key over: from now on it depends on the caller's account. The secret stays the same, and
+    the manager who created the key may still know it: create another key soon, and revoke this one.
+    Callers: managers. The key becomes unconfirmed if it may do more than the caller may and nobody
+    else who agreed to it is left. illegal_transition: the key is revoked.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_members_pb2.ListApiKeysRequest, _members_pb2.ListApiKeysResponse]  # type: ignore[assignment]
     """Lists the organisation's keys, without secrets. Callers: managers."""
@@ -412,9 +414,10 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         request: _members_pb2.TransferApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.ApiKey, _abc.Awaitable[_members_pb2.ApiKey]]:
-        """Takes a key over: from now on it depends on the caller's account. Callers: managers. The key
-        becomes unconfirmed if it may do more than the caller may and nobody else who agreed to it is
-        left. illegal_transition: the key is revoked.
+        """Takes a key over: from now on it depends on the caller's account. The secret stays the same, and
+        the manager who created the key may still know it: create another key soon, and revoke this one.
+        Callers: managers. The key becomes unconfirmed if it may do more than the caller may and nobody
+        else who agreed to it is left. illegal_transition: the key is revoked.
         """
 
     @_abc_1.abstractmethod

@@ -14,6 +14,7 @@ from chassis.db import Transaction
 from chassis.ids import new_id
 from chassis.store_faults import FoundDead
 from chassis.tokens import SYSTEM
+from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2
 from runtime.sweeper import Sweeper
@@ -248,11 +249,16 @@ def test_a_service_that_a_caller_may_not_change_is_not_found(scene: Scene, stran
     [
         (entry(need_codes=["LEG"]), {"public": True}, {"public": False}),
         (entry(confidential=True), {"confidential": False}, {"confidential": True}),
+        (
+            entry(tiers=[pb.FieldTier(field="phone", tier=contract_pb2.TIER_COORDINATOR)]),
+            {"tiers": [pb.FieldTier(field="phone", tier=contract_pb2.TIER_PARTNER)]},
+            {"tiers": [pb.FieldTier(field="phone", tier=contract_pb2.TIER_COORDINATOR)]},
+        ),
     ],
-    ids=["public", "confidential"],
+    ids=["public", "confidential", "tiers"],
 )
 def test_only_its_own_organisation_exposes_a_service_and_a_coordinator_may_hide_it(
-    scene: Scene, before: pb.Service, exposed: dict[str, bool], hidden: dict[str, bool]
+    scene: Scene, before: pb.Service, exposed: dict[str, Any], hidden: dict[str, Any]
 ) -> None:
     organization = scene.organization("Luna Nueva")
     manager = scene.by(organization, Role.MANAGER)

@@ -38,6 +38,7 @@ from services.partners.members.usecases.standing import (
 from services.partners.members.wire.messages import organization as organization_message
 from services.partners.network.domain.check import Check
 from services.partners.network.domain.field_change import FieldChange, changes_of
+from services.partners.network.domain.visibility import Tier
 from services.partners.network.store import field_changes
 from services.partners.network.wire.messages import etag_of, masked_fields
 
@@ -240,13 +241,16 @@ def entry_changes(
 
 
 def check_exposure(organization_id: str, service: Service, before: ServiceEntry | None) -> None:
-    """Raises Invalid if another organisation makes a service public or no longer confidential.
+    """Raises Invalid if another organisation shows more of a service, or shows it to more readers.
 
-    Only the service's own organisation decides this; coordinators may take a service off the public
-    pages. `organization_id`: the organisation that acts. `before`: the former entry, if any.
+    Only the service's own organisation makes it public or no longer confidential, or lowers the
+    tier of a field; coordinators may do the opposite. `organization_id`: the organisation that
+    acts. `before`: the former entry, if any.
     """
-    after = service.entry
+    after, chosen_tiers = service.entry, dict(service.entry.tiers)
     exposed_fields = {
+        "tiers": before is not None
+        and any(chosen_tiers.get(name, Tier.PUBLIC) < tier for name, tier in before.tiers),
         "public": after.public and not (before and before.public),
         "confidential": before is not None and becomes_confidential(after, before),
     }

@@ -31,13 +31,21 @@ NEVER = NOON + timedelta(days=9)
 """The time by which rows without a deadline are sorted."""
 
 
-def due_time_of(row: dict[str, Any], filter_: Filter) -> Any:
-    is_hidden = (
+def is_over(row: dict[str, Any], filter_: Filter) -> bool:
+    """Returns whether a referral came back and is listed for its receiver only."""
+    return (
         filter_.box != "network"
         and State(row["state"]) in CAME_BACK
         and row["sender_organization_id"] != filter_.organization_id
     )
-    return None if is_hidden else row["next_due_time"]
+
+
+def due_time_of(row: dict[str, Any], filter_: Filter) -> Any:
+    return None if is_over(row, filter_) else row["next_due_time"]
+
+
+def listed_time_of(row: dict[str, Any], filter_: Filter) -> Any:
+    return row["send_time" if is_over(row, filter_) else "update_time"]
 
 
 def is_open_need(row: dict[str, Any], filter_: Filter) -> bool:
@@ -189,7 +197,11 @@ def test_lists_and_counts_equal_a_scan_of_every_row(
                 referrals += page
             counts = boxes.count(tx, filter_)
         order = sorted(
-            (due_time_of(row, filter_) or NEVER, -row["update_time"].timestamp(), row["id"])
+            (
+                due_time_of(row, filter_) or NEVER,
+                -listed_time_of(row, filter_).timestamp(),
+                row["id"],
+            )
             for row in rows
         )
         assert [referral.id for referral in referrals] == [row_id for *_, row_id in order], filters

@@ -82,6 +82,13 @@ def test_a_service_whose_last_free_bed_was_taken_is_not_shown_as_having_room(
     assert missing(page, ">Sin lugar</span>", ">Hay lugar</span>") == [">Hay lugar</span>"]
 
 
+def test_a_service_that_takes_nobody_now_shows_no_free_beds(
+    client: FlaskClient, fakes: FakePageServices
+) -> None:
+    page = results_page(client, fakes, capacity=room(intake=d.INTAKE_CLOSED))
+    assert missing(page, ">Sin lugar</span>", "camas: 2") == ["camas: 2"]
+
+
 def test_an_old_zero_is_not_shown_as_a_full_house(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:

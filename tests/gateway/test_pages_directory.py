@@ -280,6 +280,18 @@ def test_the_next_page_repeats_the_search(client: FlaskClient, fakes: FakePageSe
     assert second_request == first_request
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "is_open"),
+    [("department", "NI-LE", True), ("gender", "feminine", True), ("dependants", "0", True)]
+    + [("age", "19", True), ("words", "casa", False), ("has_room", "1", False)],
+)
+def test_the_folded_filters_are_open_if_one_of_them_is_set(
+    client: FlaskClient, fakes: FakePageServices, field: str, value: str, is_open: bool
+) -> None:
+    page = send(client, "/directory", **{field: value}).text
+    assert ("<details open><summary>Más filtros" in re.sub(r">\s+<", "><", page)) is is_open
+
+
 def test_an_age_that_cannot_be_read_is_not_left_out_of_the_search(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:

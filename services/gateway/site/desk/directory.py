@@ -35,6 +35,8 @@ STEPS: Mapping[str, Callable[..., Message]] = {
         update_mask=FieldMask(paths=["type", "country", "hotline_number"]),
     ),
 }
+# the filters that are folded unless one of them is set
+FOLDED_FILTERS = set("need_code country department language gender age dependants".split())
 ANSWERED_WITHIN = timedelta(days=14)  # the time within which an applicant is promised an answer
 
 
@@ -61,8 +63,7 @@ def search(
         counted=question.count_country,
         map_=pictures.map_of(question.count_country, counts) if counts else None,
         own=[] if has_searched else directory.services_of(session.me().organization_id),
-        narrowed=any(getattr(question, name) for name in ("need_code", "country", "language"))
-        or question.HasField("age"),
+        narrowed={field.name for field, _value in question.ListFields()} & FOLDED_FILTERS,
         errors=errors,
     )
 

@@ -162,10 +162,10 @@ class Services:
     ) -> pb.SearchServicesResponse:
         """Returns a page of hits and the total.
 
-        A search for a language finds only services that state that language. A search for an age,
-        a gender or dependants leaves out only services that exclude such people. A search within
-        the caller's own organisation, or by a coordinator or auditor within any organisation,
-        includes services that are not offered now.
+        A search for a language finds only services that state that language for themselves or for
+        an open place. A search for an age, a gender or dependants leaves out only services that
+        exclude such people. A search within the caller's own organisation, or by a coordinator or
+        auditor within any organisation, includes services that are not offered now.
         """
         size = page_size(request.page_size, default=25, maximum=100)
         after = self._pages.cursor(request, int, str, str)

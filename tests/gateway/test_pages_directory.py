@@ -226,6 +226,8 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
         "Todo el país",
         "3",
     ]
+    actions = re.findall(r'action="/directory([^"]*)"', page)
+    assert actions == ["#found"] * 2, "the form and the table lead to the results"
     form = {**directory_forms(page)[-1], "department": "NI-LE"}
     client.post("/directory", data=form)
     assert fakes.last("SearchServices") == search_request(department="NI-LE")
@@ -272,6 +274,7 @@ def test_the_next_page_repeats_the_search(client: FlaskClient, fakes: FakePageSe
         "has_room": "1",
     }
     page = send(client, "/directory", **fields).text
+    assert page.count('action="/directory#found"') == 3, "the form, the next page and the table"
     first_request = fakes.last("SearchServices")
     client.post("/directory", data=next(form for form in directory_forms(page) if "page" in form))
     second_request = fakes.last("SearchServices")

@@ -377,7 +377,31 @@ def test_evidence_that_cannot_have_been_seen_is_refused(
 
 @pytest.mark.parametrize("days", [0, 5 * 366])
 def test_an_agreement_may_end_today_or_in_five_years(days: int) -> None:
-    evidence_of(EvidenceKind.AGREEMENT, days=days).check(TODAY)
+    evidence_of(EvidenceKind.AGREEMENT, days=days).check(TODAY, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("status", "recorded_days", "days", "is_recorded"),
+    [
+        (S.APPROVED, 365, 59, False),
+        (S.APPROVED, 365, 60, True),
+        (S.APPROVED, None, 59, False),
+        (S.APPROVED, 30, 29, False),
+        (S.APPROVED, 30, 30, True),
+        (S.PROBATION, 365, 0, True),
+    ],
+)
+def test_nobody_alone_puts_an_approved_member_on_probation_by_a_shorter_agreement(
+    status: OrganizationStatus, recorded_days: int | None, days: int, is_recorded: bool
+) -> None:
+    evidence = () if recorded_days is None else agreement(recorded_days)
+    organization, shorter = member(status, evidence=evidence), agreement(days)
+    record = partial(organization.record, shorter[0], LATER, TODAY)
+    if is_recorded:
+        record()
+    else:
+        assert violations_of(record) == [("evidence.expire_date", "out_of_range")]
+    assert organization.evidence == (shorter if is_recorded else evidence)
 
 
 def test_a_member_is_approved_by_two_people_who_have_seen_the_same_evidence() -> None:

@@ -333,8 +333,8 @@ def _clocks() -> list[str]:
             " other appointment is open."
         ),
         "`replace` starts when a referral comes back, and concerns its sender alone."
-        " It stops when another referral based on it is sent, continues if that referral is"
-        " entered in error, and ends when the need is closed.",
+        " It stops when another referral based on it is sent, continues if that was an"
+        " error, and ends when the need is closed.",
         (
             "`draft` reminds the sender alone to send the draft or enter it in error. At 150 per"
             " cent the offer taken for the draft is released."
@@ -347,7 +347,7 @@ def _clocks() -> list[str]:
         "Health deadlines begin at the time of an assault stated in the draft or its contact: "
         + "; ".join(f"`{kind.value}` ends after {_span(span)}" for kind, span in HEALTH.items())
         + " (WHO). While either could run, the referral is at least an emergency."
-        " They run until the first contact, even while another service is being found and in the"
+        " They run until the first contact, even while another service is sought and in the"
         " draft that follows; they send no notifications, and no coordinator sees them.",
         (
             f"`deletion`: within {_span(DELETION)} of a withdrawal the receiver, also of a referral"

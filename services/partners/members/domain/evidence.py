@@ -11,6 +11,11 @@ from services.partners.network.domain.check import Check
 
 WARNING_DAYS = (60, 30, 7)
 """A warning is given once at each of these numbers of days before an agreement's end."""
+NOTICE = timedelta(days=max(WARNING_DAYS))
+"""The shortest time to the end of an approved member's agreement, unless it is thereby prolonged.
+
+The member then gets every warning. Otherwise one coordinator alone could put a member on probation.
+"""
 LONGEST_TERM = timedelta(days=5 * 366)
 """The longest time until an agreement's last day: a later day must be a typing mistake."""
 
@@ -44,11 +49,11 @@ class Evidence:
     worker_id: str
     time: datetime
 
-    def check(self, today: date) -> None:
+    def check(self, today: date, earliest_end: date) -> None:
         """Raises Invalid if the reference is missing or a date is wrong.
 
-        An agreement must have a last day, at the earliest today and at the latest LONGEST_TERM from
-        today; other evidence must not have a last day.
+        An agreement must have a last day, at the earliest today and `earliest_end`, and at the
+        latest LONGEST_TERM from today; other evidence must not have a last day.
         """
         check = Check("evidence")
         if not self.reference:
@@ -60,7 +65,7 @@ class Evidence:
                 check.refuse("expire_date", "out_of_range")
         elif self.expire_date is None:
             check.refuse("expire_date", "required")
-        elif not today <= self.expire_date <= today + LONGEST_TERM:
+        elif not max(today, earliest_end) <= self.expire_date <= today + LONGEST_TERM:
             check.refuse("expire_date", "out_of_range")
         check.done()
 

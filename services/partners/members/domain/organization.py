@@ -11,7 +11,7 @@ from typing import Any
 
 from chassis.errors import Conflict, Invalid
 from chassis.second import Second, check_second
-from services.partners.members.domain.evidence import Evidence, EvidenceKind, due_warning
+from services.partners.members.domain.evidence import NOTICE, Evidence, EvidenceKind, due_warning
 from services.partners.members.domain.suspension import (
     HOLD,
     HOLD_AGAIN,
@@ -248,7 +248,10 @@ class Organization(Subject):
         """
         if not self.is_active:
             raise Conflict("illegal_transition")
-        evidence.check(today)
+        earliest_end = today
+        if self.status is OrganizationStatus.APPROVED:
+            earliest_end = min(today + NOTICE, self.agreement_expire_date or date.max)
+        evidence.check(today, earliest_end)
         others_of_kind = [
             other
             for other in self.evidence
@@ -464,14 +467,8 @@ class Organization(Subject):
     @property
     def agreement_expire_date(self) -> date | None:
         """The last day of the organisation's agreement; None if no agreement is recorded."""
-        return next(
-            (
-                evidence.expire_date
-                for evidence in self.evidence
-                if evidence.kind is EvidenceKind.AGREEMENT
-            ),
-            None,
-        )
+        dates = [one.expire_date for one in self.evidence if one.kind is EvidenceKind.AGREEMENT]
+        return dates[0] if dates else None
 
     def agreement_days(self, today: date) -> int | None:
         """Returns the days until the agreement's last day: 0 on that day, negative afterwards.

@@ -97,6 +97,19 @@ def test_services_that_do_not_fit_are_not_described_as_missing_and_are_shown_at_
     assert re.search(r"<details[^>]* open><summary>1 servicio que no encaja", page)
 
 
+def test_answers_for_which_no_service_fits_are_saved_as_a_draft_without_a_service(
+    fakes: FakePageServices, client: FlaskClient
+) -> None:
+    fakes.answers |= {
+        "MatchServices": d.MatchServicesResponse(),
+        "UpdateReferral": draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT),
+    }
+    page = up_to_services(client)
+    assert 'name="without_service"' in page.text
+    assert answer(client, page, without_service="1").location == f"/referrals/{ID}/services"
+    assert fakes.last("CreatePerson").coarse.age_band == r.AGE_BAND_18_TO_24
+
+
 @pytest.mark.parametrize("begin", [NEW_REFERRAL, f"{NEW_REFERRAL}?service={ID}"])
 def test_the_first_page_says_that_the_last_answer_stores_the_referral(
     client: FlaskClient, begin: str

@@ -2,8 +2,8 @@
 
 Each page's form carries the earlier answers along, so that "back" works and two tabs do not
 interfere. When the session ends, the answers are kept with the form (kept.py). The person's file
-and the draft are created when a service is chosen. Until then, nothing incomplete is stored, and
-each answer can be changed. Questions that the contact, the file or the chosen service already
+and the draft are created when a service is chosen, or, if no service fits, when the worker saves
+them without one. Until then, nothing incomplete is stored, and each answer can be changed. Questions that the contact, the file or the chosen service already
 answers are skipped, but their pages can still be opened.
 """
 
@@ -151,7 +151,8 @@ def person() -> access.Answer:
         return show(start, answers, start.pages[max(0, start.pages.index(shown_page) - 1)], {})
     page, errors = first_incomplete(start, answers, shown_page)
     try:
-        if service_id := chosen_service(start, answers, page, shown_page):
+        service_id = chosen_service(start, answers, page, shown_page)
+        if service_id or (page == "services" and forms.flag("without_service")):
             return referrals.redirect_to_next_page(
                 create_draft(start, answers, service_id), "services"
             )

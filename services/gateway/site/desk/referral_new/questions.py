@@ -3,8 +3,9 @@
 Each page's form carries the earlier answers along, so that "back" works and two tabs do not
 interfere. When the session ends, the answers are kept with the form (kept.py). The person's file
 and the draft are created when a service is chosen, or, if no service fits, when the worker saves
-them without one. Until then, nothing incomplete is stored, and each answer can be changed. Questions that the contact, the file or the chosen service already
-answers are skipped, but their pages can still be opened.
+them without one. Until then, nothing incomplete is stored, and each answer can be changed.
+Questions that the contact, the file or the chosen service already answers are skipped, but their
+pages can still be opened.
 """
 
 from collections.abc import Mapping

@@ -116,6 +116,8 @@ def test_the_check_states_whether_the_consent_is_valid(
     }
     page = client.get(f"{DRAFT}/check").text
     assert re.findall("Hasta el|Retirado|Falta confirmar|Ya no abre nada", page) == [expected]
+    is_confirmed_there = f'href="/people/receipts/{ID}"' in page
+    assert is_confirmed_there == (expected == "Falta confirmar")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from protos.contract.v1 import contract_pb2
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
+from tests.gateway.page_forms import sent_fields
 from tests.gateway.pages_gateway import ID, FakePageServices, missing, signed_in_as, token_of
 
 NOTHING_FOUND = "No encontramos nada con eso."
@@ -231,6 +232,11 @@ def test_the_written_text_stays_after_a_wrong_pin(
         422,
         [],
     )
+    fields = sent_fields(answer.text)
+    assert (fields["reference"], fields["pin"]) == (REFERENCE, ""), "both can be corrected"
+    fakes.answers["CreateContact"] = c.CreateContactResponse(contact=c.Contact(id="b" * 32))
+    operator.post("/line/new", data=fields | {"reference": ""})
+    assert fakes.last("CreateContact").contact.note == "sigue en la casa"
 
 
 def test_a_worker_who_is_no_operator_records_no_calls(fakes: FakePageServices) -> None:

@@ -311,8 +311,9 @@ def page(
     """Renders the contact with its triage.
 
     `reference` and `pin` are set only right after the contact was recorded. `credentials` holds
-    the reference and PIN that the caller gave, until the contact is recorded. `shown` is the state
-    (state_of) from which the form was made; None stands for the state of `contact`.
+    the reference and PIN that the caller gave, until the contact is recorded; without the PIN, the
+    page asks for both. `shown` is the state (state_of) from which the form was made; None stands
+    for the state of `contact`.
     """
     contact_referrals = (
         referrals.matching(r.ReferralFilter(box=r.BOX_OUTBOX, contact_id=contact.id))
@@ -379,7 +380,8 @@ def create() -> access.Answer:
     except (Unauthenticated, Exhausted) as refusal:
         if not reference:
             raise
-        return page(typed, {"_form": references.problem_of(refusal)}), 422
+        problem = {"pin": references.problem_of(refusal)}
+        return page(typed, problem, credentials=(reference, "")), 422
     secrets = ("", "") if reference else (answer.reference, answer.pin)
     if code_problems:
         return page_with_code(answer.contact, code_problems, *secrets)

@@ -98,7 +98,7 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
     # no service decides by these attributes
     operator.sees("no se dirá: departamento, idioma, hijos o familiares a cargo.")
     operator.presses("Preguntar ahora")
-    operator.sees("12 sin respuesta todavía")
+    operator.sees("12 sin respuesta")
     enquiry_id = operator.where().rpartition("/")[2]
 
     # The asked member finds the enquiry in Today and answers in two taps; nothing there
@@ -148,7 +148,7 @@ def test_one_yes_among_twelve_answers_leads_to_a_draft(
 
     # The person does not come: the draft is discarded, and the shelter need not keep a place.
     petrona.goes_to(f"/enquiries/{enquiry_id}")
-    petrona.sees("Se les avisa cuando llegue la remisión")
+    petrona.sees("La remisión llega a «Remisiones»")
     referrals.EnterReferralInError(
         r.EnterReferralInErrorRequest(id=draft.id, etag=draft.etag, request_id=new_id())
     )

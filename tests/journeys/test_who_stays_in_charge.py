@@ -32,7 +32,7 @@ def asks_for_a_bed_in_chinandega(line: Operator) -> str:
     line.presses("Ver a quién se preguntaría")
     line.sees("Nicaragua")
     line.presses("Preguntar ahora")
-    line.sees("sin respuesta todavía")
+    line.sees("sin respuesta")
     return line.where()
 
 

@@ -14,7 +14,7 @@ TABLES: dict[str, dict[str, str]] = {
         "maybe": N_("Tal vez"),
         "waitlist": N_("Lista de espera"),
         "no": N_("No"),
-        "": N_("Sin respuesta todavía"),
+        "": N_("Sin respuesta"),
     },
     "accessibility": {
         "step_free": N_("Entrada sin gradas"),

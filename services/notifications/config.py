@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from chassis.config import ServiceSettings, Settings, WrongSettings, service_settings
+from chassis.config import ServiceSettings, Settings, service_settings
 from services.notifications.domain.desk import is_address
 from services.notifications.domain.mail_server import MailServer, server_of
 
@@ -43,22 +43,22 @@ def load() -> NotificationsSettings:
     mail_from = settings.text("ENLACE_MAIL_FROM", "enlace@localhost", optional_file=True)
     public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
     service = service_settings(settings)
-    settings.done()
     folder = smtp_url.removeprefix(OUTBOX) if smtp_url.startswith(OUTBOX) else None
     if folder and not service.development:
-        raise WrongSettings("wrong settings: ENLACE_SMTP_URL may name a folder only in development")
+        settings.refuse("ENLACE_SMTP_URL may name a folder only in development")
+    mail_server: MailServer | None = None
     try:
         mail_server = server_of(smtp_url) if folder is None else None
     except ValueError:
         # The message does not repeat the value, which may hold a password.
-        raise WrongSettings(
-            "wrong settings: ENLACE_SMTP_URL is none of outbox:, smtp://, smtp+starttls://,"
-            " smtps://, or its user or password is not ASCII"
-        ) from None
-    if mail_server is not None and not is_address(mail_from):
-        raise WrongSettings(
-            "wrong settings: ENLACE_MAIL_FROM must be the e-mail address that the mail server lets"
-            " us send from"
+        settings.refuse(
+            "ENLACE_SMTP_URL is none of outbox:, smtp://, smtp+starttls://, smtps://,"
+            " or its user or password is not ASCII"
         )
+    if mail_server is not None and not is_address(mail_from):
+        settings.refuse(
+            "ENLACE_MAIL_FROM must be the e-mail address that the mail server lets us send from"
+        )
+    settings.done()
     mail_folder = Path(folder) if folder else None
     return NotificationsSettings(service, mail_server, mail_folder, mail_from, public_url)

@@ -1,6 +1,6 @@
 """The settings of the partners service. Each setting has a default."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from chassis.config import ServiceSettings, Settings, service_settings
 
@@ -31,7 +31,7 @@ def load() -> PartnersSettings:
     service = service_settings(settings)
     settings.done()
     return PartnersSettings(
-        service if service.rpc_threads > 0 else replace(service, rpc_threads=1),
+        service,
         public_url,
         second_factor_required,
         bool(mail_from) or service.development,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from chassis.config import ServiceSettings, Settings, WrongSettings, service_settings
+from chassis.config import ServiceSettings, Settings, service_settings
 from services.referrals.files.domain.openings import MAX_PER_HOUR
 
 
@@ -18,9 +18,8 @@ def load() -> ReferralsSettings:
     """Reads the settings from the environment; raises WrongSettings with all faults."""
     settings = Settings()
     loaded = ReferralsSettings(
-        service_settings(settings), settings.number("ENLACE_OPENINGS_AN_HOUR", MAX_PER_HOUR)
+        service_settings(settings),
+        settings.number("ENLACE_OPENINGS_AN_HOUR", MAX_PER_HOUR, least=1),
     )
     settings.done()
-    if loaded.openings_an_hour < 1:
-        raise WrongSettings("wrong settings: ENLACE_OPENINGS_AN_HOUR must be at least 1")
     return loaded

@@ -3,6 +3,7 @@
 A missing optional file counts as a missing setting.
 """
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,29 @@ def test_a_value_with_which_a_service_cannot_run_is_reported_with_the_others(
         service_settings(settings)
         with pytest.raises(WrongSettings, match=rf"{name}.*ENLACE_REFLECTION|ENLACE_REF.*{name}"):
             settings.done()
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "value"),
+    [
+        ("referrals", "ENLACE_OPENINGS_AN_HOUR", "0"),
+        ("notifications", "ENLACE_SMTP_URL", "outbox:/mail"),
+        ("notifications", "ENLACE_SMTP_URL", "http://mail.example"),
+        ("notifications", "ENLACE_MAIL_FROM", "nobody"),
+        ("partners", "ENLACE_SECOND_FACTOR_REQUIRED", "perhaps"),
+    ],
+)
+def test_a_wrong_setting_of_one_service_is_reported_with_the_others(
+    monkeypatch: pytest.MonkeyPatch, service: str, name: str, value: str
+) -> None:
+    monkeypatch.delenv("ENLACE_DEVELOPMENT", raising=False)
+    monkeypatch.setenv("ENLACE_SMTP_URL", "smtp://mail.example")
+    monkeypatch.setenv("ENLACE_LISTEN", "9090")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(WrongSettings) as raised:
+        import_module(f"services.{service}.config").load()
+    assert "ENLACE_LISTEN" in str(raised.value)
+    assert name in str(raised.value)
 
 
 def test_the_documented_values_of_the_settings_are_accepted(

@@ -12,7 +12,7 @@ _PR_SET_DUMPABLE = 4
 def forbid_dumps() -> None:
     """Forbids core dumps and, on Linux, access by debuggers of the same user.
 
-    Each process that holds keys or people's names calls this at its start.
+    Each process of a service, even a command for operators, calls this at its start.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from chassis import log, memory, metrics, threads
+from chassis import log, metrics, threads
 from chassis.db import Database
 from chassis.server import Server
 from chassis.supervisor import WELL, Loop, State
@@ -56,7 +56,6 @@ def run(
     then ends with exit code 78. `usable` returns True if the process can answer, provided that its
     database responds.
     """
-    memory.forbid_dumps()
     gc.set_threshold(*_GC_THRESHOLDS)
     threads.shorten_turns()
     ending = threading.Event()

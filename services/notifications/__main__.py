@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import chassis
-from chassis import log
+from chassis import log, memory
 from chassis.clock import Clock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
@@ -183,4 +183,5 @@ def run(settings: NotificationsSettings, only: str | None = None) -> int:
 
 
 if __name__ == "__main__":
+    memory.forbid_dumps()
     main()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from chassis import log
+from chassis import log, memory
 from chassis.audit import Marker
 from chassis.clock import Clock, SystemClock
 from chassis.db import Database, Transaction
@@ -415,4 +415,5 @@ commands.add_to(main, NAME, lambda: config.load().service, KEYS, MIGRATIONS, SEA
 
 
 if __name__ == "__main__":
+    memory.forbid_dumps()
     main()

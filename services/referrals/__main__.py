@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import chassis
-from chassis import guesses, log
+from chassis import guesses, log, memory
 from chassis.clock import Clock
 from chassis.config import ServiceSettings
 from chassis.db import Database
@@ -300,4 +300,5 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
 
 
 if __name__ == "__main__":
+    memory.forbid_dumps()
     main()

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,3 +84,27 @@ def test_neither_arguments_nor_environment_of_the_process_hold_a_key(
     for text in texts:
         assert text not in visible
         assert base64.urlsafe_b64decode(text + b"==") not in visible
+
+
+@pytest.mark.parametrize("command", ["rotate-keys", "doctor", "replay"])
+def test_a_crash_of_a_command_that_has_read_the_keys_leaves_no_core_file(
+    tmp_path: Path, command: str
+) -> None:
+    key_folder.create(tmp_path, ["partners", "referrals", "notifications"])
+    with socket.create_server(("127.0.0.1", 0)) as silent_database:
+        url = f"postgresql://referrals:x@127.0.0.1:{silent_database.getsockname()[1]}/referrals"
+        settings = {"ENLACE_DATABASE_URL": url, "ENLACE_KEYS": str(tmp_path)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.referrals", command],
+            cwd=ROOT,
+            env=os.environ | settings,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            silent_database.accept()
+            limits = Path(f"/proc/{process.pid}/limits").read_text()
+        finally:
+            process.kill()
+            process.wait()
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), limits

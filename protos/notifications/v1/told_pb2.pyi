@@ -107,8 +107,8 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     TOLD_KIND_REFERRAL_LEG_LOST: _ToldKind.ValueType  # 41
     """A person is on her way, but a leg of her hand-over has ended."""
     TOLD_KIND_REFERRAL_CONSENT_ENDING: _ToldKind.ValueType  # 60
-    """The consent that a live referral uses ends within two weeks: the person may be asked whether to
-    extend it.
+    """The consent that a live referral uses ends within two weeks: the person may be asked for
+    another.
     """
     TOLD_KIND_REFERRAL_SIDE_OUT: _ToldKind.ValueType  # 61
     """The other organisation of a live referral is suspended or has left, so it will not answer."""
@@ -252,8 +252,8 @@ TOLD_KIND_REFERRAL_DELETION_CONFIRMED: ToldKind.ValueType  # 49
 TOLD_KIND_REFERRAL_LEG_LOST: ToldKind.ValueType  # 41
 """A person is on her way, but a leg of her hand-over has ended."""
 TOLD_KIND_REFERRAL_CONSENT_ENDING: ToldKind.ValueType  # 60
-"""The consent that a live referral uses ends within two weeks: the person may be asked whether to
-extend it.
+"""The consent that a live referral uses ends within two weeks: the person may be asked for
+another.
 """
 TOLD_KIND_REFERRAL_SIDE_OUT: ToldKind.ValueType  # 61
 """The other organisation of a live referral is suspended or has left, so it will not answer."""

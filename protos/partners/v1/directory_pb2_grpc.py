@@ -387,8 +387,8 @@ class DirectoryServicer:
 
     def MatchServices(self, request, context):
         """Judges every service for the need, and returns the best ones with their verdicts and the reason
-        for each criterion, best first: by verdict, then room, freshness of the figure, nearness,
-        language, need, name. Coarse attributes only; nothing is stored.
+        for each criterion, best first: by verdict, then room, freshness of the figure, kept
+        promises of room, nearness, language, need, name. Coarse attributes only; nothing is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -142,8 +142,8 @@ class DirectoryStub:
     """
     MatchServices: _grpc.UnaryUnaryMultiCallable[_directory_pb2.MatchServicesRequest, _directory_pb2.MatchServicesResponse]
     """Judges every service for the need, and returns the best ones with their verdicts and the reason
-    for each criterion, best first: by verdict, then room, freshness of the figure, nearness,
-    language, need, name. Coarse attributes only; nothing is stored.
+    for each criterion, best first: by verdict, then room, freshness of the figure, kept
+    promises of room, nearness, language, need, name. Coarse attributes only; nothing is stored.
     """
 
 @_typing.type_check_only
@@ -258,8 +258,8 @@ class DirectoryAsyncStub(DirectoryStub):
     """
     MatchServices: _aio.UnaryUnaryMultiCallable[_directory_pb2.MatchServicesRequest, _directory_pb2.MatchServicesResponse]  # type: ignore[assignment]
     """Judges every service for the need, and returns the best ones with their verdicts and the reason
-    for each criterion, best first: by verdict, then room, freshness of the figure, nearness,
-    language, need, name. Coarse attributes only; nothing is stored.
+    for each criterion, best first: by verdict, then room, freshness of the figure, kept
+    promises of room, nearness, language, need, name. Coarse attributes only; nothing is stored.
     """
 
 class DirectoryServicer(metaclass=_abc_1.ABCMeta):
@@ -527,8 +527,8 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.MatchServicesResponse, _abc.Awaitable[_directory_pb2.MatchServicesResponse]]:
         """Judges every service for the need, and returns the best ones with their verdicts and the reason
-        for each criterion, best first: by verdict, then room, freshness of the figure, nearness,
-        language, need, name. Coarse attributes only; nothing is stored.
+        for each criterion, best first: by verdict, then room, freshness of the figure, kept
+        promises of room, nearness, language, need, name. Coarse attributes only; nothing is stored.
         """
 
 def add_DirectoryServicer_to_server(servicer: DirectoryServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

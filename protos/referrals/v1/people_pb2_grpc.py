@@ -208,10 +208,11 @@ class PeopleServicer:
         file's organisation gets the groups that it asks for; a receiver gets the groups for which a
         live receipt names this recipient, purpose and field group. Keep no copy. Callers: workers,
         operators; a key needs the scope people.open. opening_quota: a worker or key may open 40
-        persons in an hour. OpenPerson, OpenSafeContact, GetPerson of the organisation's own files,
-        ListReferralEvents with notes and GetContact count together; a contact counts as a person.
-        RetryInfo says when the next one is possible. A person whom the caller opened in this hour may
-        be opened again.
+        persons in an hour, unless the network allows another number; for a key, the files and contacts
+        of its own organisation do not count. OpenPerson, OpenSafeContact, GetPerson of the
+        organisation's own files, GetEmergency, ListReferralEvents with notes and GetContact count
+        together; a contact counts as a person. RetryInfo says when the next one is possible. A person
+        whom the caller opened in this hour may be opened again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

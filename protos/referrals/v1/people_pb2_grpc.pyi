@@ -77,10 +77,11 @@ class PeopleStub:
     file's organisation gets the groups that it asks for; a receiver gets the groups for which a
     live receipt names this recipient, purpose and field group. Keep no copy. Callers: workers,
     operators; a key needs the scope people.open. opening_quota: a worker or key may open 40
-    persons in an hour. OpenPerson, OpenSafeContact, GetPerson of the organisation's own files,
-    ListReferralEvents with notes and GetContact count together; a contact counts as a person.
-    RetryInfo says when the next one is possible. A person whom the caller opened in this hour may
-    be opened again.
+    persons in an hour, unless the network allows another number; for a key, the files and contacts
+    of its own organisation do not count. OpenPerson, OpenSafeContact, GetPerson of the
+    organisation's own files, GetEmergency, ListReferralEvents with notes and GetContact count
+    together; a contact counts as a person. RetryInfo says when the next one is possible. A person
+    whom the caller opened in this hour may be opened again.
     """
     SetSafeContact: _grpc.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]
     """Sets how, when and whether the person may be contacted. Callers: the file's organisation."""
@@ -210,10 +211,11 @@ class PeopleAsyncStub(PeopleStub):
     file's organisation gets the groups that it asks for; a receiver gets the groups for which a
     live receipt names this recipient, purpose and field group. Keep no copy. Callers: workers,
     operators; a key needs the scope people.open. opening_quota: a worker or key may open 40
-    persons in an hour. OpenPerson, OpenSafeContact, GetPerson of the organisation's own files,
-    ListReferralEvents with notes and GetContact count together; a contact counts as a person.
-    RetryInfo says when the next one is possible. A person whom the caller opened in this hour may
-    be opened again.
+    persons in an hour, unless the network allows another number; for a key, the files and contacts
+    of its own organisation do not count. OpenPerson, OpenSafeContact, GetPerson of the
+    organisation's own files, GetEmergency, ListReferralEvents with notes and GetContact count
+    together; a contact counts as a person. RetryInfo says when the next one is possible. A person
+    whom the caller opened in this hour may be opened again.
     """
     SetSafeContact: _aio.UnaryUnaryMultiCallable[_people_pb2.SetSafeContactRequest, _people_pb2.Person]  # type: ignore[assignment]
     """Sets how, when and whether the person may be contacted. Callers: the file's organisation."""
@@ -382,10 +384,11 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         file's organisation gets the groups that it asks for; a receiver gets the groups for which a
         live receipt names this recipient, purpose and field group. Keep no copy. Callers: workers,
         operators; a key needs the scope people.open. opening_quota: a worker or key may open 40
-        persons in an hour. OpenPerson, OpenSafeContact, GetPerson of the organisation's own files,
-        ListReferralEvents with notes and GetContact count together; a contact counts as a person.
-        RetryInfo says when the next one is possible. A person whom the caller opened in this hour may
-        be opened again.
+        persons in an hour, unless the network allows another number; for a key, the files and contacts
+        of its own organisation do not count. OpenPerson, OpenSafeContact, GetPerson of the
+        organisation's own files, GetEmergency, ListReferralEvents with notes and GetContact count
+        together; a contact counts as a person. RetryInfo says when the next one is possible. A person
+        whom the caller opened in this hour may be opened again.
         """
 
     @_abc_1.abstractmethod

@@ -283,6 +283,11 @@ def test_query_parameters_are_checked_as_strictly_as_bodies(
     assert (answer.status_code, errors) == (400, expected)
 
 
+def test_an_unknown_parameter_beside_a_body_is_named_as_a_parameter(system: System) -> None:
+    answer = system.call("POST", "/services/search?page_size=5", {"limit": 5})
+    assert answer.json["errors"] == [{"parameter": "page_size", "reason": "unknown_field"}]
+
+
 def test_a_time_is_converted_to_utc(system: System, fakes: FakeServices) -> None:
     assert system.get("/referrals?due_before=2026-03-14T03:30:00-06:00").status_code == 200
     assert fakes.last("ListReferrals").filter.due_before.ToJsonString() == NOW

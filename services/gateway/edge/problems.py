@@ -212,7 +212,8 @@ def location_of(field: str, reason: str) -> dict[str, str]:
         return {"header": HEADER_OF_FIELD[parts[-1]]}
     if parts[:1] == [g.get("wrapped_in")] and (len(parts) > 1 or reason == "required"):
         parts = parts[1:]
-    if request.method in ("GET", "HEAD", "DELETE"):
+    is_unknown_parameter = reason == "unknown_field" and field in request.args
+    if request.method in ("GET", "HEAD", "DELETE") or is_unknown_parameter:
         names = [part for part in parts if not part.isdecimal()]
         parameters = {} if reason == "unknown_field" else PARAMETERS
         return {"parameter": parameters.get(names[-1], names[-1]) if names else ""}

@@ -521,8 +521,9 @@ class ReferralsServicer:
 
     def CloseNeed(self, request, context):
         """Records why nobody looks for another service any more, after a referral came back without help
-        (declined, expired, not delivered). The state stays, and the referral no longer counts as
-        unanswered. Callers: the sender, a coordinator. REPLACE stops. The receiver is not notified.
+        (declined, expired, not delivered, re-routed). The state stays, and the referral no longer
+        counts as unanswered. Callers: the sender, a coordinator. REPLACE stops. The receiver is not
+        notified.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -567,8 +568,8 @@ class ReferralsServicer:
 
     def EnterReferralInError(self, request, context):
         """Marks a referral as entered in error: any state → entered_in_error, left out of all counts.
-        Callers: the sender within 24 h, and after that a coordinator; nobody while the receiver must
-        confirm a deletion.
+        Callers: the sender, for a draft or within 24 h of creating it; a coordinator; nobody while the
+        receiver must confirm a deletion.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

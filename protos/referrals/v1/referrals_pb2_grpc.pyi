@@ -204,8 +204,9 @@ class ReferralsStub:
     """
     CloseNeed: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.CloseNeedRequest, _referrals_pb2.Referral]
     """Records why nobody looks for another service any more, after a referral came back without help
-    (declined, expired, not delivered). The state stays, and the referral no longer counts as
-    unanswered. Callers: the sender, a coordinator. REPLACE stops. The receiver is not notified.
+    (declined, expired, not delivered, re-routed). The state stays, and the referral no longer
+    counts as unanswered. Callers: the sender, a coordinator. REPLACE stops. The receiver is not
+    notified.
     """
     AmendReferral: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.AmendReferralRequest, _referrals_pb2.Referral]
     """Corrects a sent referral; the state stays (sent | acknowledged | info_requested | accepted |
@@ -230,8 +231,8 @@ class ReferralsStub:
     """
     EnterReferralInError: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]
     """Marks a referral as entered in error: any state → entered_in_error, left out of all counts.
-    Callers: the sender within 24 h, and after that a coordinator; nobody while the receiver must
-    confirm a deletion.
+    Callers: the sender, for a draft or within 24 h of creating it; a coordinator; nobody while the
+    receiver must confirm a deletion.
     """
 
 @_typing.type_check_only
@@ -408,8 +409,9 @@ class ReferralsAsyncStub(ReferralsStub):
     """
     CloseNeed: _aio.UnaryUnaryMultiCallable[_referrals_pb2.CloseNeedRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Records why nobody looks for another service any more, after a referral came back without help
-    (declined, expired, not delivered). The state stays, and the referral no longer counts as
-    unanswered. Callers: the sender, a coordinator. REPLACE stops. The receiver is not notified.
+    (declined, expired, not delivered, re-routed). The state stays, and the referral no longer
+    counts as unanswered. Callers: the sender, a coordinator. REPLACE stops. The receiver is not
+    notified.
     """
     AmendReferral: _aio.UnaryUnaryMultiCallable[_referrals_pb2.AmendReferralRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Corrects a sent referral; the state stays (sent | acknowledged | info_requested | accepted |
@@ -434,8 +436,8 @@ class ReferralsAsyncStub(ReferralsStub):
     """
     EnterReferralInError: _aio.UnaryUnaryMultiCallable[_referrals_pb2.EnterReferralInErrorRequest, _referrals_pb2.Referral]  # type: ignore[assignment]
     """Marks a referral as entered in error: any state → entered_in_error, left out of all counts.
-    Callers: the sender within 24 h, and after that a coordinator; nobody while the receiver must
-    confirm a deletion.
+    Callers: the sender, for a draft or within 24 h of creating it; a coordinator; nobody while the
+    receiver must confirm a deletion.
     """
 
 class ReferralsServicer(metaclass=_abc_1.ABCMeta):
@@ -801,8 +803,9 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Records why nobody looks for another service any more, after a referral came back without help
-        (declined, expired, not delivered). The state stays, and the referral no longer counts as
-        unanswered. Callers: the sender, a coordinator. REPLACE stops. The receiver is not notified.
+        (declined, expired, not delivered, re-routed). The state stays, and the referral no longer
+        counts as unanswered. Callers: the sender, a coordinator. REPLACE stops. The receiver is not
+        notified.
         """
 
     @_abc_1.abstractmethod
@@ -857,8 +860,8 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.Referral, _abc.Awaitable[_referrals_pb2.Referral]]:
         """Marks a referral as entered in error: any state → entered_in_error, left out of all counts.
-        Callers: the sender within 24 h, and after that a coordinator; nobody while the receiver must
-        confirm a deletion.
+        Callers: the sender, for a draft or within 24 h of creating it; a coordinator; nobody while the
+        receiver must confirm a deletion.
         """
 
 def add_ReferralsServicer_to_server(servicer: ReferralsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

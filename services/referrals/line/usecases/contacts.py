@@ -44,7 +44,8 @@ from services.referrals.network.usecases.deadlines import (
 from services.referrals.network.usecases.policies import Policies
 
 # A stranger who knows a reference can try 100 of the 10,000 PINs, and then one a day. So the
-# probability of finding the right PIN within a year is 4.6 %.
+# probability of finding the right PIN within a year is 4.6 %; with a new address for each attempt
+# (`newcomer` below), it is 12 %.
 REFERENCE_BUDGET = Budget(
     10, timedelta(hours=2), timedelta(days=365), wrong_limit=100, slow_interval=timedelta(days=1)
 )

@@ -198,7 +198,8 @@ def undeliverable(message: Message, reason: str, now: datetime) -> Fact:
     return Fact(message.id, 1, UNDELIVERABLE, payload.SerializeToString(), now)
 
 
-# --- webhook bodies: only ids, codes and times; codes as the REST interface writes them
+# --- webhook bodies: only ids, codes and times; codes as the REST interface writes them. The store
+# adds the kind, which differs between the recipients of one fact.
 
 
 def webhook_body(fact: Fact, body: referrals_facts_pb2.ReferralFact, public_url: str) -> str:
@@ -251,7 +252,7 @@ def subject_body(fact: Fact, name: str) -> str:
 
 def test_body(webhook: Webhook, now: datetime) -> str:
     """Returns the body of a test delivery; its type marks it as a test."""
-    return _body(TEST, now, {"webhook_id": webhook.id})
+    return _body(TEST, now, {"webhook_id": webhook.id}, kind="webhook_test")
 
 
 def disabled_body(webhook_id: str, now: datetime) -> str:
@@ -259,9 +260,9 @@ def disabled_body(webhook_id: str, now: datetime) -> str:
     return _body(WEBHOOK_DISABLED, now, {"webhook_id": webhook_id})
 
 
-def _body(type: str, time: datetime, data: dict[str, Any]) -> str:
+def _body(type: str, time: datetime, data: dict[str, Any], **kind: str) -> str:
     return json.dumps(
-        {"type": type, "timestamp": _rfc3339(time), "data": data}, separators=(",", ":")
+        {**kind, "type": type, "timestamp": _rfc3339(time), "data": data}, separators=(",", ":")
     )
 
 

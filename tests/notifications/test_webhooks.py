@@ -5,6 +5,7 @@ network by a detour, and a slow endpoint never delays others.
 """
 
 import hashlib
+import json
 import socket
 import threading
 import time
@@ -57,6 +58,19 @@ def test_a_fact_arrives_signed_with_ids_and_codes_only(service: Service) -> None
         "sender_organization_id": SENDER,
         "receiver_organization_id": RECEIVER,
         "url": f"{PUBLIC_URL}/api/v1/referrals/{fact.subject}",
+    }
+
+
+def test_the_body_names_the_kind_because_two_kinds_may_have_one_type(service: Service) -> None:
+    system = service.receiver()
+    for member in (SENDER, RECEIVER):
+        service.webhook(member, system.url)
+    service.hear("sent", override_used=True)
+    service.send_webhooks()
+    bodies = [json.loads(request.body) for request in system.requests]
+    assert {(body["kind"], body["type"]) for body in bodies} == {
+        ("override_used", "enlace.referral.sent.v1"),
+        ("referral_sent", "enlace.referral.sent.v1"),
     }
 
 
@@ -387,8 +401,9 @@ def test_a_test_delivery_uses_the_ordinary_queue_even_for_a_disabled_endpoint(
     service.send_webhooks()
     [request] = system.requests
     body = request.verify_signature(created.secret)
-    assert (request.id, body["type"], body["data"]) == (
+    assert (request.id, body["kind"], body["type"], body["data"]) == (
         sample.id,
+        "webhook_test",
         "enlace.webhook.test.v1",
         {"webhook_id": created.webhook.id},
     )

@@ -170,8 +170,9 @@ class _ToldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToldKind.Val
     """The sample that POST /webhooks/{id}/test sends, whatever kinds the endpoint receives."""
 
 class ToldKind(_ToldKind, metaclass=_ToldKindEnumTypeWrapper):
-    """The kinds of events that an endpoint can receive. `Webhook.kinds` lists them by name; the `type`
-    of the body is the word of the kind.
+    """The kinds of events that an endpoint can receive. `Webhook.kinds` lists them by name, which is
+    also the `kind` of the body; the `type` of the body is the word of the kind. Kinds for different
+    recipients of one event have the same type.
     """
 
 TOLD_KIND_UNSPECIFIED: ToldKind.ValueType  # 0

@@ -316,8 +316,10 @@ def describe_webhooks(spec: Any) -> JsonObject:
         )
         if data.__name__ not in spec.components.schemas:
             spec.components.schema(data.__name__, schema=data)
+        required = ["type", "timestamp", "data"]
         properties = {
-            "type": {"const": type_, "description": "The kind of event."},
+            "kind": {"const": name, "description": "The kind, as in the webhook's `kinds`."},
+            "type": {"const": type_, "description": "The event; two kinds may have one type."},
             "timestamp": {
                 "type": "string",
                 "format": "date-time",
@@ -325,7 +327,7 @@ def describe_webhooks(spec: Any) -> JsonObject:
             },
             "data": {"$ref": f"#/components/schemas/{data.__name__}"},
         }
-        schema = {"type": "object", "required": list(properties), "properties": properties}
+        schema = {"type": "object", "required": required, "properties": properties}
         webhooks[name] = {
             "post": {
                 "operationId": f"told_{name}",

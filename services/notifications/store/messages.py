@@ -74,7 +74,8 @@ WITH made AS (
     SELECT left(encode(sha256(convert_to(
             message_id || '/' || coalesce(webhook_id, organization_id), 'UTF8')), 'hex'), 32),
         message_id, channel, organization_id, webhook_id, kind,
-        CASE channel WHEN 'webhook' THEN %(body)s END, 'WAITING', %(now)s, %(now)s, %(trace)s
+        CASE channel WHEN 'webhook' THEN '{{"kind":"' || kind || '",' || substr(%(body)s::text, 2)
+        END, 'WAITING', %(now)s, %(now)s, %(trace)s
     FROM destination WHERE NOT {is_out("destination.organization_id")}
     ON CONFLICT (id) DO NOTHING
     RETURNING channel
@@ -88,8 +89,8 @@ def save(
 ) -> None:
     """Writes the messages that are not stored yet, with their deliveries.
 
-    There is a delivery to each webhook and e-mail address that is to get the message. The senders
-    are woken at the commit.
+    There is a delivery to each webhook and e-mail address that is to get the message. The body of a
+    webhook, a JSON object, gets the kind of its message. The senders are woken at the commit.
     """
     if not messages:
         return

@@ -247,6 +247,15 @@ def test_an_outcome_written_by_an_operator_is_not_overwritten_by_a_later_event(
     assert outcome(story, call) == code
 
 
+def test_a_contact_whose_outcome_is_cleared_is_open_and_has_its_deadline(story: Story) -> None:
+    """It left the queue of the line: nobody had to call the person in danger."""
+    call = story.contact(danger_now=c.ANSWER_YES)
+    write_outcome(story, call, c.CONTACT_OUTCOME_UNSPECIFIED)
+    stored = story.operator.GetContact(id=call.contact.id)
+    assert stored.outcome_code == OPEN
+    assert not stored.clocks[-1].HasField("stop_time")
+
+
 def test_the_migration_gives_open_contacts_the_outcome_that_their_referrals_imply(
     story: Story, service: Service
 ) -> None:

@@ -38,7 +38,7 @@ _CHANGEABLE = (
 
 def new_contact(message: pb.Contact) -> dict[str, Any]:
     """Parses the fields of a new contact, without its note."""
-    values: dict[str, Any] = {
+    return {
         "line_country": message.line_country,
         **{name: _code(message, name) for name in _CODES},
         "language": message.language,
@@ -51,7 +51,6 @@ def new_contact(message: pb.Contact) -> dict[str, Any]:
             message.handed_over_organization_id, "contact.handed_over_organization_id"
         ),
     }
-    return values | {"outcome_code": values["outcome_code"] or "open"}
 
 
 def changed_contact(
@@ -79,7 +78,9 @@ def changed_contact(
 
 
 def _code(message: pb.Contact, name: str) -> str:
-    return word(_CODES[name], getattr(message, name), f"contact.{name}")
+    # without a stated outcome somebody still has to act
+    no_code = "open" if name == "outcome_code" else ""
+    return word(_CODES[name], getattr(message, name), f"contact.{name}") or no_code
 
 
 def wish(

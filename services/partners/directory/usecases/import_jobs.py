@@ -87,6 +87,7 @@ class Imports:
             content = imports.file_of(tx, self._keyring, source.id) or b""
             if not content:
                 raise NotFound
+            job.importer_id = source.importer_id  # only that organisation reads words of its file
             job.organization_id = request.organization_id or source.organization_id
             job.encoding = encoding or source.encoding
             job.answers = {**source.answers, **answers}
@@ -99,7 +100,7 @@ class Imports:
         if source and job.organization_id != source.organization_id:
             raise NotFound
         imports.lock_queue(tx)
-        if imports.count_unfinished(tx, caller.organization_id) >= MAX_UNFINISHED:
+        if imports.count_unfinished(tx, job.importer_id) >= MAX_UNFINISHED:
             raise Exhausted("too_many_requests", _TRY_AGAIN_AFTER)
         imports.add(tx, self._keyring, job, caller, content)
         return message(job, caller.organization_id)

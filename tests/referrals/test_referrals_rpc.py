@@ -433,3 +433,17 @@ def test_a_receiver_that_declined_does_not_see_how_the_search_for_help_goes_on(
     assert listed_ids == [later.id, refused.id]
     for client, is_changed in ((story.shelter, False), (story.ngo, True)):
         assert (refused.id in shown(client, modified_after=before.update_time)) == is_changed
+
+
+def test_a_receiver_of_many_referrals_does_not_see_that_one_which_came_back_has_changed(
+    story: Story,
+) -> None:
+    refused, waiting = declined(story), story.sent()
+    story.service.clock.advance(timedelta(minutes=1))
+    for _ in range(64):
+        story.sent()
+    version = story.shelter.GetQueueVersion().version
+    story.coordinator.RemindReferral(id=refused.id, etag=refused.etag)
+    assert story.shelter.GetQueueVersion().version == version
+    story.decline(waiting)
+    assert story.shelter.GetQueueVersion().version != version, "its list has changed"

@@ -296,7 +296,13 @@ def count(tx: Transaction, query: Filter) -> Row:
     return row
 
 
-def _newest(table: str, condition: str, identifier: str = "id", version: str = "version") -> str:
+def _newest(
+    table: str,
+    condition: str,
+    identifier: str = "id",
+    version: str = "version",
+    ordered: str = "update_time",
+) -> str:
     """Returns the query for the ids and versions of the 64 rows of a table that changed last.
 
     The latest time alone does not show every change: of two concurrent transactions, the one with
@@ -306,7 +312,7 @@ def _newest(table: str, condition: str, identifier: str = "id", version: str = "
     """
     return (
         f"(SELECT {identifier}, {version} FROM {table} WHERE {condition}"
-        " ORDER BY update_time DESC LIMIT 64)"
+        f" ORDER BY {ordered} DESC LIMIT 64)"
     )
 
 
@@ -319,7 +325,14 @@ _OWN_CHANGES = " UNION ALL ".join(
             for table in ("contacts", "callbacks", "plans", "enquiries")
         ),
         # A receiver sees no change of a referral that came back.
-        _newest("referrals", _SENT_TO, version=f"CASE WHEN {_CAME_BACK} THEN 0 ELSE version END"),
+        _newest(
+            "referrals",
+            _SENT_TO,
+            version=f"CASE WHEN {_CAME_BACK} THEN 0 ELSE version END",
+            ordered=_ORDERED_FOR_RECEIVER,
+        ),
+        # A referral that comes back may not be among its receiver's newest rows.
+        f"(SELECT '', count(*) FROM referrals WHERE {_SENT_TO} AND {_LIVE})",
         # An organisation that is asked sees only its own copies, so the answers of other
         # organisations must not change its version.
         _newest("enquiry_offers", _ORGANIZATION, identifier="enquiry_id || service_id"),

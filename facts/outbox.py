@@ -99,6 +99,13 @@ _NEW = (
     " CROSS JOIN LATERAL (SELECT * FROM outbox WHERE subject = new.subject"
     f" AND (first_round IS NULL OR last_round < r.round) OFFSET 0) AS o{_ORDER})"
 )
+# Records offsets. An offset that is not above the recorded offset shows that the broker lost
+# records (a topic was deleted, or a power cut): a round then begins, as for a new cluster.
+_NOTE_OFFSETS = (
+    "UPDATE relay SET offsets = offsets || %(offsets)s::jsonb, round = round + (EXISTS (SELECT"
+    " FROM jsonb_each_text(%(offsets)s::jsonb) AS new"
+    " WHERE new.value::bigint <= (offsets ->> new.key)::bigint))::int"
+)
 
 
 @dataclass(frozen=True)
@@ -181,8 +188,7 @@ def mark_published(
     them.
     """
     tx.execute(
-        "WITH noted AS (UPDATE relay SET offsets = offsets || %(offsets)s::jsonb"
-        " WHERE %(offsets)s <> '{}')"
+        f"WITH noted AS ({_NOTE_OFFSETS} WHERE %(offsets)s <> '{{}}')"
         " UPDATE outbox SET published_at = now(), first_round = coalesce(first_round, %(round)s),"
         " last_round = %(round)s"
         " FROM unnest(%(subjects)s::text[], %(versions)s::bigint[]) AS published (subject, version)"
@@ -209,7 +215,7 @@ def offsets(tx: Transaction) -> dict[int, int]:
 def note_offsets(tx: Transaction, offsets: Mapping[int, int]) -> None:
     """Records offsets, before which this store knows all records."""
     if offsets:
-        tx.execute("UPDATE relay SET offsets = offsets || %s::jsonb", (json.dumps(offsets),))
+        tx.execute(_NOTE_OFFSETS, {"offsets": json.dumps(offsets)})
 
 
 def knows(tx: Transaction, fact: Fact) -> bool:

@@ -231,6 +231,21 @@ def test_facts_that_the_broker_deleted_before_a_consumer_had_read_them_are_publi
     assert ends_of(world, REPLAYS) == request_ends  # everything is requested once
 
 
+def test_unread_facts_in_a_topic_that_was_deleted_are_published_again(world: World) -> None:
+    read_subject, unread_subjects = new_id(), [new_id() for _ in range(20)]
+    world.deliver(read_subject)
+    world.stop("listener")
+    for subject in unread_subjects:
+        world.write(subject, 1)
+    until(lambda: sum(ends_of(world, world.topic).values()) == 21)
+    topics.delete(world.broker.bootstrap, world.topic)
+    for version in (2, 3):  # the relay notices the new topic at the first fact
+        world.write(read_subject, 1, start=version)
+        until(lambda: sum(ends_of(world, world.topic).values()) > 0, 60)
+    world.start("listener")
+    until(lambda: len(world.effects()) == 23, 60)
+
+
 def ends_of(world: World, topic: str) -> dict[TopicPartition, int]:
     """Returns how many records each partition of a topic has ever had."""
     with closing(KafkaConsumer(bootstrap_servers=world.broker.bootstrap)) as consumer:

@@ -74,12 +74,21 @@ BUGS: dict[str, tuple[object, str, Callable[[Any], object]]] = {
         "next_batch",
         lambda batch: lambda tx, limit: mark_before_sending(tx, batch(tx, limit)),
     ),
-    "another cluster id of the broker is ignored": (
+    "another cluster id of the broker begins no round": (
         outbox,
         "note_cluster",
-        lambda _: lambda *_: False,
+        lambda note_cluster: lambda tx, id: note_without_round(note_cluster, tx, id),
     ),
 }
+
+
+def note_without_round(
+    note_cluster: Callable[[Transaction, str], bool], tx: Transaction, cluster_id: str
+) -> None:
+    """Records another cluster with `note_cluster`, and begins no round."""
+    current_round = outbox.current_round(tx)
+    note_cluster(tx, cluster_id)
+    tx.execute("UPDATE relay SET round = %s", (current_round,))
 
 
 def mark_before_sending(tx: Transaction, batch: outbox.Batch) -> outbox.Batch:

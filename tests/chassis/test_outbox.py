@@ -143,6 +143,17 @@ def test_the_last_offset_of_each_partition_is_stored(tx: Transaction) -> None:
     assert outbox.offsets(tx) == {0: 5, 3: 10}
 
 
+@pytest.mark.parametrize(("offset", "rounds"), [(6, 0), (5, 1), (1, 1)])
+def test_an_offset_that_is_not_above_the_last_one_starts_a_round(
+    tx: Transaction, offset: int, rounds: int
+) -> None:
+    outbox.note_offsets(tx, {0: 5, 1: 5})
+    first = outbox.current_round(tx)
+    outbox.mark_published(tx, [fact(1)], first, {0: offset})
+    outbox.note_offsets(tx, {1: offset, 2: 1})
+    assert outbox.current_round(tx) == first + 2 * rounds
+
+
 def test_another_cluster_id_starts_a_round_and_the_first_one_does_not(
     tx: Transaction,
 ) -> None:

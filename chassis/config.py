@@ -4,7 +4,8 @@ Most settings have a default that suits the local stack. A secret may come from 
 All invalid settings are reported together.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,17 @@ _KAFKA_MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 
 class WrongSettings(SystemExit):
     """Ends the process because of invalid settings; the message lists all of them."""
+
+
+@contextmanager
+def listening(name: str) -> Iterator[None]:
+    """Raises WrongSettings with the name of a setting if the block can't listen on its address: the
+    address is in use, or not of this machine.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # RuntimeError: of gRPC
+        raise WrongSettings(f"wrong settings: {name}: {error}") from error
 
 
 class Settings:

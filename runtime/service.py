@@ -15,7 +15,7 @@ import click
 from chassis import metrics
 from chassis.audit import Marker
 from chassis.clock import Clock, SystemClock
-from chassis.config import ServiceSettings, WrongSettings
+from chassis.config import ServiceSettings, WrongSettings, listening
 from chassis.db import Database, Transaction
 from chassis.rpc import Servicer
 from chassis.server import Server
@@ -69,7 +69,7 @@ class Parts:
         runs loops, the server has health checks only.
         """
         settings = self.settings
-        try:
+        with listening("ENLACE_LISTEN"):
             return Server(
                 settings.listen,
                 [] if self.only == LOOPS else servicers,
@@ -78,8 +78,6 @@ class Parts:
                 reflect=settings.reflection,
                 caller_rate=settings.caller_rate,
             )
-        except RuntimeError as error:  # of gRPC: the address is in use, or not of this machine
-            raise WrongSettings(f"wrong settings: ENLACE_LISTEN: {error}") from error
 
     def loops(self, sweep: Callable[[Transaction, datetime], object]) -> list[Loop]:
         """Returns the background loops that every service has: they publish facts, repeat facts on

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from chassis import log, metrics, threads
+from chassis.config import listening
 from chassis.db import Database
 from chassis.server import Server
 from chassis.supervisor import WELL, Loop, State
@@ -63,7 +64,8 @@ def run(
         signal.signal(number, lambda *_: ending.set())
     all_loops = [database.probe.loop, broker.loop, *loops]
     database.fit(server.threads, sum(loop.workers for loop in all_loops))
-    metrics.serve(metrics_address)
+    with listening("ENLACE_METRICS_LISTEN"):
+        metrics.serve(metrics_address)
     metrics.DATABASE_AGE.set_function(lambda: database.probe.age)
     for loop in all_loops:
         metrics.publish_loop_state(

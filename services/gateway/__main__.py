@@ -8,6 +8,7 @@ import click
 from flask import Flask
 
 from chassis import log, memory, metrics, threads
+from chassis.config import listening
 from services.gateway.config import Settings, from_environment
 from services.gateway.edge import app as edge
 from services.gateway.edge.clients import Clients
@@ -36,16 +37,18 @@ def serve(only: str | None) -> None:
     threads.shorten_turns()
     settings = from_environment(with_site=only != "api")
     log.setup("gateway")
-    metrics.serve(settings.metrics_listen)
+    with listening("ENLACE_METRICS_LISTEN"):
+        metrics.serve(settings.metrics_listen)
     app = compose(settings, with_api=only != "site")
-    server = Server(
-        app,
-        f"{settings.host}:{settings.port}",
-        settings.proxy_count,
-        refuse=app.extensions["limits"].refuse,
-        quick_reply=app.extensions.get("answers_without_app"),
-        farewell_seconds=settings.farewell_seconds,
-    )
+    with listening("ENLACE_HTTP_LISTEN"):
+        server = Server(
+            app,
+            f"{settings.host}:{settings.port}",
+            settings.proxy_count,
+            refuse=app.extensions["limits"].refuse,
+            quick_reply=app.extensions.get("answers_without_app"),
+            farewell_seconds=settings.farewell_seconds,
+        )
 
     def stop(number: int, frame: FrameType | None) -> None:
         server.stop()

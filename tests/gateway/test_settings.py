@@ -1,5 +1,9 @@
 """The settings with which the gateway starts, and its errors for wrong settings."""
 
+import os
+import socket
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +14,7 @@ from chassis.config import WrongSettings
 from chassis.tokens import AddressReader
 from keys import key_folder
 from services.gateway.config import from_environment
+from tests.parts.local_stack import ROOT
 from tests.project.test_in_cluster import make_secrets
 
 
@@ -51,6 +56,23 @@ def test_an_address_without_a_port_is_named_with_the_other_errors(
     monkeypatch.setenv("ENLACE_HTTP_LISTEN", address)
     with pytest.raises(WrongSettings, match=r"calls\.gateway\.jwk.*ENLACE_HTTP_LISTEN"):
         from_environment()
+
+
+@pytest.mark.parametrize("name", ["ENLACE_HTTP_LISTEN", "ENLACE_METRICS_LISTEN"])
+def test_an_address_that_is_in_use_is_named_with_its_setting(folder: Path, name: str) -> None:
+    key_folder.create(folder, ())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        addresses = {"ENLACE_HTTP_LISTEN": "127.0.0.1:0"} | {
+            name: f"127.0.0.1:{server.getsockname()[1]}"
+        }
+        gateway = subprocess.run(
+            [sys.executable, "-m", "services.gateway", "serve"],
+            cwd=ROOT,
+            env=os.environ | addresses,
+            capture_output=True,
+            text=True,
+        )
+    assert gateway.stderr.startswith(f"wrong settings: {name}: ")
 
 
 @pytest.mark.parametrize("name", ["calls.gateway", "calls.gateway.1"])

@@ -172,8 +172,11 @@ def test_a_service_that_cannot_start_names_the_setting(environment: dict[str, st
     host, _, port = environment["ENLACE_LISTEN"].partition(":")
     with socket.create_server((host, int(port))):
         taken = command(environment, "serve")
-    assert taken.returncode == 1
+        metrics_listen = {"ENLACE_LISTEN": f"{host}:0", "ENLACE_METRICS_LISTEN": f"{host}:{port}"}
+        no_metrics = command(environment | metrics_listen, "serve")
+    assert (taken.returncode, no_metrics.returncode) == (1, 1)
     assert f"wrong settings: ENLACE_LISTEN: Failed to bind to address {host}:{port}" in taken.stderr
+    assert no_metrics.stderr.startswith("wrong settings: ENLACE_METRICS_LISTEN: ")
 
 
 def test_an_import_of_a_killed_process_is_done_by_the_next_process(

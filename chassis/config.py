@@ -4,6 +4,7 @@ Most settings have a default that suits the local stack. A secret may come from 
 All invalid settings are reported together.
 """
 
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,6 +83,15 @@ class Settings:
         if (address or default) and not (host and port.isdecimal() and int(port) <= _LAST_PORT):
             self.refuse(f"{name} is not HOST:PORT")
         return address
+
+    def url(self, name: str, default: str) -> str:
+        """Returns a setting that is the URL of a page, with scheme and host; it may be empty if its
+        default is.
+        """
+        url = self.text(name, default)
+        if (url or default) and not re.fullmatch(r"https?://[^\s/]\S*", url):
+            self.refuse(f"{name} is not a URL")
+        return url
 
     def choice(self, name: str, default: str, allowed: Collection[str]) -> str:
         """Returns a setting that is one of the allowed words, or its default."""

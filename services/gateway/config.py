@@ -80,7 +80,7 @@ def from_environment(*, with_site: bool = True) -> Settings:
         partners=settings.text("ENLACE_PARTNERS_ADDRESS", "127.0.0.1:9091"),
         referrals=settings.text("ENLACE_REFERRALS_ADDRESS", "127.0.0.1:9092"),
         notifications=settings.text("ENLACE_NOTIFICATIONS_ADDRESS", "127.0.0.1:9093"),
-        public_url=settings.text("ENLACE_PUBLIC_URL", ""),
+        public_url=settings.url("ENLACE_PUBLIC_URL", ""),
         development=development,
         metrics_listen=settings.listen("ENLACE_METRICS_LISTEN", ""),
         # With too few proxies, everybody behind a proxy counts as one address; with too many, a
@@ -99,7 +99,7 @@ def from_environment(*, with_site: bool = True) -> Settings:
 def _site(settings: config.Settings, folder: Path) -> SiteSettings:
     return SiteSettings(
         # The target of quick exit: an everyday page that raises no questions.
-        exit_url=settings.text("ENLACE_EXIT_URL", "https://es.wikipedia.org/wiki/Clima"),
+        exit_url=settings.url("ENLACE_EXIT_URL", "https://es.wikipedia.org/wiki/Clima"),
         signing_key=_signing_key(settings, folder),
         demo=settings.flag("ENLACE_DEMO"),
         lines=tuple(settings.pairs("ENLACE_LINES").items()),

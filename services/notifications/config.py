@@ -41,7 +41,7 @@ def load() -> NotificationsSettings:
     # (ENLACE_SMTP_URL_FILE).
     smtp_url = settings.text("ENLACE_SMTP_URL", OUTBOX, optional_file=True) or OUTBOX
     mail_from = settings.text("ENLACE_MAIL_FROM", "enlace@localhost", optional_file=True)
-    public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
+    public_url = settings.url("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
     service = service_settings(settings)
     folder = smtp_url.removeprefix(OUTBOX) if smtp_url.startswith(OUTBOX) else None
     if folder and not service.development:

@@ -21,7 +21,7 @@ class PartnersSettings:
 def load() -> PartnersSettings:
     """Reads the environment. Raises WrongSettings, which names all faults."""
     settings = Settings()
-    public_url = settings.text("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
+    public_url = settings.url("ENLACE_PUBLIC_URL", "http://127.0.0.1:8080").rstrip("/")
     # Off on one machine, where the accounts of the demo network have only a password; on in a
     # cluster (deploy/k8s/base).
     second_factor_required = settings.flag("ENLACE_SECOND_FACTOR_REQUIRED")

@@ -58,6 +58,19 @@ def test_an_address_without_a_port_is_named_with_the_other_errors(
         from_environment()
 
 
+@pytest.mark.parametrize("name", ["ENLACE_EXIT_URL", "ENLACE_PUBLIC_URL"])
+@pytest.mark.parametrize("url", ["www.example.org", "/clima", "https://", "mailto:a@b.example"])
+def test_a_url_without_scheme_or_host_is_refused_since_quick_exit_would_stay_on_the_site(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    key_folder.create(folder, ())
+    monkeypatch.setenv(name, "https://es.wikipedia.org/wiki/Clima")
+    assert from_environment().site
+    monkeypatch.setenv(name, url)
+    with pytest.raises(WrongSettings, match=f"{name} is not a URL"):
+        from_environment()
+
+
 @pytest.mark.parametrize("name", ["ENLACE_HTTP_LISTEN", "ENLACE_METRICS_LISTEN"])
 def test_an_address_that_is_in_use_is_named_with_its_setting(folder: Path, name: str) -> None:
     key_folder.create(folder, ())

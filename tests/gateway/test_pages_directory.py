@@ -182,6 +182,13 @@ def test_a_chip_sets_a_filter_with_one_tap_and_removes_it_with_another(
     assert fakes.last("SearchServices") == search_request()
 
 
+def test_the_chip_of_the_readers_department_removes_another_country(
+    client: FlaskClient, fakes: FakePageServices
+) -> None:
+    send(client, "/directory", words="casa", country="CR", chip="here")
+    assert fakes.last("SearchServices") == search_request(department="NI-CI")
+
+
 def test_a_search_leads_to_its_results_because_they_are_below_the_form_on_a_phone(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:

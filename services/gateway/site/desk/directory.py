@@ -74,8 +74,9 @@ def filters(question: d.SearchServicesRequest) -> dict[str, tuple[str, dict[str,
     return {
         "room": (_("Hay lugar"), {"has_room": True}),
         "open": (_("Abierto ahora"), {"open_now": True}),
+        # the department may be in another country than the one that was chosen before
         **(
-            {"here": (words.department(department), {"department": department})}
+            {"here": (words.department(department), {"department": department, "country": ""})}
             if department
             else {}
         ),

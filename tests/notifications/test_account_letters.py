@@ -32,6 +32,7 @@ KINDS = {
     "member_held": ("member_held", ""),
     "member_suspended": ("member_suspended", ""),
     "member_reinstated": ("member_reinstated", ""),
+    "member_left": ("member_left", ""),
 }
 PLACES = {
     "reset_asked": "reset",
@@ -41,7 +42,10 @@ PLACES = {
     "role_given": "inbox",
     "provider_changed": "inbox",
     "sign_in_changed": "account",
-    **dict.fromkeys(("entry_proposed", "member_held", "member_suspended", "member_reinstated"), ""),
+    **dict.fromkeys(
+        ("entry_proposed", "member_held", "member_suspended", "member_reinstated", "member_left"),
+        "",
+    ),
 }
 
 
@@ -141,7 +145,7 @@ def test_a_worker_of_a_suspended_organisation_is_still_notified_of_it(
     for fact in [*letters, suspension] if first == "letter" else [suspension, *letters]:
         service.apply_partners_fact(fact)
     assert service.send_mails(smtp(service, post)) == 1, "the e-mail about the reset is not sent"
-    assert re.search("24 horas|suspendi|[Pp]ropone|entran otra vez", post.text())
+    assert re.search("24 horas|suspendi|[Pp]ropone|entran otra vez|se retir", post.text())
 
 
 def test_an_email_stored_by_a_later_version_is_not_sent(service: Service, post: Post) -> None:

@@ -208,6 +208,7 @@ def test_a_second_application_on_a_day_is_noticed_even_if_the_message_was_read(
         ("hold_ended", "hold_ended"),
         ("reinstatement_proposed", "reinstatement_proposed"),
         ("leaving_proposed", "leaving_proposed"),
+        ("left", "organization_left"),
     ],
 )
 def test_the_coordinators_are_notified_of_each_member_awaiting_a_second_coordinator(

@@ -32,6 +32,7 @@ from tests.partners.scene import (
     Scene,
 )
 from tests.partners.test_invitations import INVALID, accept, invite
+from tests.partners.test_password_resets import facts_with_letters
 
 APPLIED = pb.ORGANIZATION_STATUS_APPLIED
 PROBATION = pb.ORGANIZATION_STATUS_PROBATION
@@ -454,6 +455,7 @@ def test_two_people_have_to_approve_again_after_a_change_of_the_name_or_of_the_e
 def test_a_manager_ends_the_membership_of_her_own_organisation(scene: Scene) -> None:
     organization = scene.organization("Puentes")
     scene.service(organization)
+    colleague = scene.worker(organization, Role.MANAGER)
     manager, key = (
         scene.by(organization, Role.MANAGER),
         scene.by_key(organization, "directory.read"),
@@ -461,6 +463,7 @@ def test_a_manager_ends_the_membership_of_her_own_organisation(scene: Scene) -> 
     worker = scene.by(organization)
     left = manager.LeaveOrganization(id=organization.id, etag=etag_of(organization))
     assert (left.status, verbs(scene, organization.id)[-1]) == (LEFT, "left")
+    assert colleague.id in {fact.worker_id for fact, _ in facts_with_letters(scene, "member_left")}
     for caller in (manager, worker, key):
         assert refusal(caller.ListOrganizations) == NOT_ACTIVE
     other = scene.by(scene.organization("Otra"))

@@ -131,6 +131,7 @@ def test_the_rpcs_with_a_lasting_effect_require_a_fresh_proof() -> None:
         "CreatePasskey",
         "EndPasskey",
         "EndMadeLately",
+        "LeaveOrganization",
     }
 
 
@@ -357,13 +358,14 @@ def test_a_key_proves_nothing(scene: Scene, member: Organization, manager: Worke
 
 
 def test_a_stolen_manager_session_makes_nothing_that_outlasts_it(
-    scene: Scene, app: App, coded_session: tuple[Stubs, str]
+    scene: Scene, app: App, coded_session: tuple[Stubs, str], member: Organization
 ) -> None:
     thief, secret = coded_session
     for call in (
         lambda: make_key(thief),
         lambda: invite(thief, "ladron@correo.example"),
         lambda: thief.EndSecondFactor(password=PASSWORD),
+        lambda: thief.LeaveOrganization(id=member.id, etag=scene.etag(member.id)),
     ):
         assert refusal(call) == STEP_UP
     fails_to_prove(thief, secret, "code", "required", password=PASSWORD)

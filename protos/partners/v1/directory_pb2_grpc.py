@@ -323,8 +323,9 @@ class DirectoryServicer:
         """Ends a membership for good, by the member's own wish: its workers and keys are refused
         everywhere, and the history stays. Callers: managers of the organisation; or two coordinators
         of different member organisations, of whom the first proposes it
-        (`leaving_proposed_by_worker_id`); the proposal waits seven days. illegal_transition: also for
-        an organisation that coordinates.
+        (`leaving_proposed_by_worker_id`); the proposal waits seven days. The member's managers and the
+        coordinators are notified of the end. illegal_transition: also for an organisation that
+        coordinates.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -112,8 +112,9 @@ class DirectoryStub:
     """Ends a membership for good, by the member's own wish: its workers and keys are refused
     everywhere, and the history stays. Callers: managers of the organisation; or two coordinators
     of different member organisations, of whom the first proposes it
-    (`leaving_proposed_by_worker_id`); the proposal waits seven days. illegal_transition: also for
-    an organisation that coordinates.
+    (`leaving_proposed_by_worker_id`); the proposal waits seven days. The member's managers and the
+    coordinators are notified of the end. illegal_transition: also for an organisation that
+    coordinates.
     """
     CountMemberAccess: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CountMemberAccessRequest, _directory_pb2.MemberAccess]
     """Counts what ends with a member's access, to be read before the member is suspended. Callers:
@@ -228,8 +229,9 @@ class DirectoryAsyncStub(DirectoryStub):
     """Ends a membership for good, by the member's own wish: its workers and keys are refused
     everywhere, and the history stays. Callers: managers of the organisation; or two coordinators
     of different member organisations, of whom the first proposes it
-    (`leaving_proposed_by_worker_id`); the proposal waits seven days. illegal_transition: also for
-    an organisation that coordinates.
+    (`leaving_proposed_by_worker_id`); the proposal waits seven days. The member's managers and the
+    coordinators are notified of the end. illegal_transition: also for an organisation that
+    coordinates.
     """
     CountMemberAccess: _aio.UnaryUnaryMultiCallable[_directory_pb2.CountMemberAccessRequest, _directory_pb2.MemberAccess]  # type: ignore[assignment]
     """Counts what ends with a member's access, to be read before the member is suspended. Callers:
@@ -449,8 +451,9 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         """Ends a membership for good, by the member's own wish: its workers and keys are refused
         everywhere, and the history stays. Callers: managers of the organisation; or two coordinators
         of different member organisations, of whom the first proposes it
-        (`leaving_proposed_by_worker_id`); the proposal waits seven days. illegal_transition: also for
-        an organisation that coordinates.
+        (`leaving_proposed_by_worker_id`); the proposal waits seven days. The member's managers and the
+        coordinators are notified of the end. illegal_transition: also for an organisation that
+        coordinates.
         """
 
     @_abc_1.abstractmethod

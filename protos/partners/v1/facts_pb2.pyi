@@ -292,7 +292,7 @@ Global___ApplicationFact: _TypeAlias = ApplicationFact  # noqa: Y015
 @_typing.final
 class AccountFact(_message.Message):
     """enlace.account.{reset_asked,reset_ended,password_changed,second_factor_removed,
-    provider_proposed,entry_proposed,member_held,member_suspended,member_reinstated}.v1
+    provider_proposed,entry_proposed,member_held,member_suspended,member_reinstated,member_left}.v1
     · key: notice_id. A notice to one worker: about her own account, or to a manager about a proposal
     (provider_proposed, entry_proposed) or a step (member_…) that concerns her organisation.
     enlace.account.{key_made,person_invited,role_given,provider_changed,sign_in_changed}.v1

@@ -110,6 +110,7 @@ LETTERS_WHILE_INACTIVE = frozenset(
         "member_held",
         "member_suspended",
         "member_reinstated",
+        "member_left",
         "provider_proposed",
         "entry_proposed",
     }

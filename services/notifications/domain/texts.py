@@ -226,6 +226,16 @@ ACCOUNT = {
             "{link}\n"
         ),
     ),
+    "member_left": MailText(
+        N_("Su organización se retiró de Enlace"),
+        N_(
+            "Su organización se retiró de la red para siempre. Ya no entra nadie de su"
+            " organización, ni sus sistemas.\n\n"
+            "Si nadie de ustedes lo quiso, llame ya a la coordinación; los números están"
+            " aquí:\n\n"
+            "{link}\n"
+        ),
+    ),
 }
 """The e-mails to a worker about her own account or organisation, by the kind of the notice."""
 
@@ -240,6 +250,7 @@ PAGES = {
     "member_held": "",
     "member_suspended": "",
     "member_reinstated": "",
+    "member_left": "",
 }
 """The page that a letter without a token links to, by the kind of the notice; "" is the home page.
 

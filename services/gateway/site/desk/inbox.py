@@ -36,6 +36,7 @@ LINKS = {
             "hold_ended",
             "reinstatement_proposed",
             "leaving_proposed",
+            "organization_left",
         ),
         ("directory.members",),
     ),

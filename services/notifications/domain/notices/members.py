@@ -105,6 +105,16 @@ NOTICES: tuple[Notice, ...] = (
         fact="organization.leaving_proposed",
     ),
     Notice(
+        "organization_left",
+        "",
+        (Party.COORDINATION_PER_FACT,),
+        N_(
+            "Una organización se retiró de la red para siempre: llámenla para saber si lo quiso, y"
+            " miren lo que dejó en curso."
+        ),
+        fact="organization.left",
+    ),
+    Notice(
         "manager_invited",
         "",
         (),
@@ -252,5 +262,14 @@ NOTICES: tuple[Notice, ...] = (
         "",
         (),
         N_("Su organización entra otra vez: mire lo que quedó esperando."),
+    ),
+    Notice(
+        "member_left",
+        "",
+        (),
+        N_(
+            "Su organización se retiró de la red para siempre. Si nadie de ustedes lo quiso, llame"
+            " ya a la coordinación."
+        ),
     ),
 )

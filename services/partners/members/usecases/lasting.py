@@ -32,8 +32,8 @@ FACTS = {
     "CreatePasskey": "sign_in_changed",
     "EndPasskey": "sign_in_changed",
 }
-SILENT = frozenset({"BeginSecondFactor", "BeginPasskey", "EndMadeLately"})
-"""The rpcs without such a notice: two only begin a step, and EndMadeLately sends its own notice."""
+SILENT = frozenset({"BeginSecondFactor", "BeginPasskey", "EndMadeLately", "LeaveOrganization"})
+"""The rpcs without such a notice: two only begin a step, and the others send their own notices."""
 _NETWORK_ROLES = {contract_pb2.ROLE_COORDINATOR, contract_pb2.ROLE_AUDITOR}
 
 

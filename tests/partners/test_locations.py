@@ -342,6 +342,22 @@ def test_a_place_can_be_deleted_only_when_nothing_is_offered_there(
     )
 
 
+def test_only_its_own_organisation_removes_a_confidential_place_or_a_service_from_it(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
+    house, empty_house = make(manager, **HOUSE), make(manager, **HOUSE)
+    offered = offer(manager, scene.service(member, "Acogida", "HOU.EMG").id, house)
+    for call in (
+        lambda: delete(scene.coordinator, empty_house),
+        lambda: scene.coordinator.DeleteServiceAtLocation(id=offered.id, request_id=new_id()),
+    ):
+        assert refusal(call) == RIGHT_MISSING
+    delete(manager, empty_house)
+    manager.DeleteServiceAtLocation(id=offered.id, request_id=new_id())
+    office = make(manager, **OFFICE)
+    delete(scene.coordinator, office)
+
+
 def test_a_service_states_its_details_at_a_place_and_can_replace_them(
     scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:

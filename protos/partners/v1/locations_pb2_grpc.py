@@ -149,6 +149,7 @@ class LocationsServicer:
 
     def DeleteLocation(self, request, context):
         """Removes a place at which nothing is offered any more. Callers: managers, coordinators.
+        right_missing: the place is confidential, and belongs to another organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,6 +173,7 @@ class LocationsServicer:
 
     def DeleteServiceAtLocation(self, request, context):
         """Records that a service is no longer offered at a place. Callers: managers, coordinators.
+        right_missing: the place is confidential, and belongs to another organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,9 @@ class LocationsStub:
     change the name or the sealed address of a confidential place.
     """
     DeleteLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.DeleteLocationRequest, _locations_pb2.DeleteLocationResponse]
-    """Removes a place at which nothing is offered any more. Callers: managers, coordinators."""
+    """Removes a place at which nothing is offered any more. Callers: managers, coordinators.
+    right_missing: the place is confidential, and belongs to another organisation.
+    """
     SetServiceAtLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.SetServiceAtLocationRequest, _locations_pb2.ServiceAtLocation]
     """Records that a service is offered at a place, with the details for that place. A repeated call
     replaces the former details. Callers: managers, coordinators. not_found: the service or the
@@ -65,7 +67,9 @@ class LocationsStub:
     ListServiceAtLocations: _grpc.UnaryUnaryMultiCallable[_locations_pb2.ListServiceAtLocationsRequest, _locations_pb2.ListServiceAtLocationsResponse]
     """Lists the places where a service is offered."""
     DeleteServiceAtLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.DeleteServiceAtLocationRequest, _locations_pb2.DeleteServiceAtLocationResponse]
-    """Records that a service is no longer offered at a place. Callers: managers, coordinators."""
+    """Records that a service is no longer offered at a place. Callers: managers, coordinators.
+    right_missing: the place is confidential, and belongs to another organisation.
+    """
     OpenAddress: _grpc.UnaryUnaryMultiCallable[_locations_pb2.OpenAddressRequest, _locations_pb2.OpenAddressResponse]
     """Opens the addresses of a confidential service for the worker who brings a person there: once
     for a referral that the service has accepted and that has not ended. The trail records this
@@ -117,7 +121,9 @@ class LocationsAsyncStub(LocationsStub):
     change the name or the sealed address of a confidential place.
     """
     DeleteLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.DeleteLocationRequest, _locations_pb2.DeleteLocationResponse]  # type: ignore[assignment]
-    """Removes a place at which nothing is offered any more. Callers: managers, coordinators."""
+    """Removes a place at which nothing is offered any more. Callers: managers, coordinators.
+    right_missing: the place is confidential, and belongs to another organisation.
+    """
     SetServiceAtLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.SetServiceAtLocationRequest, _locations_pb2.ServiceAtLocation]  # type: ignore[assignment]
     """Records that a service is offered at a place, with the details for that place. A repeated call
     replaces the former details. Callers: managers, coordinators. not_found: the service or the
@@ -126,7 +132,9 @@ class LocationsAsyncStub(LocationsStub):
     ListServiceAtLocations: _aio.UnaryUnaryMultiCallable[_locations_pb2.ListServiceAtLocationsRequest, _locations_pb2.ListServiceAtLocationsResponse]  # type: ignore[assignment]
     """Lists the places where a service is offered."""
     DeleteServiceAtLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.DeleteServiceAtLocationRequest, _locations_pb2.DeleteServiceAtLocationResponse]  # type: ignore[assignment]
-    """Records that a service is no longer offered at a place. Callers: managers, coordinators."""
+    """Records that a service is no longer offered at a place. Callers: managers, coordinators.
+    right_missing: the place is confidential, and belongs to another organisation.
+    """
     OpenAddress: _aio.UnaryUnaryMultiCallable[_locations_pb2.OpenAddressRequest, _locations_pb2.OpenAddressResponse]  # type: ignore[assignment]
     """Opens the addresses of a confidential service for the worker who brings a person there: once
     for a referral that the service has accepted and that has not ended. The trail records this
@@ -211,7 +219,9 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
         request: _locations_pb2.DeleteLocationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_locations_pb2.DeleteLocationResponse, _abc.Awaitable[_locations_pb2.DeleteLocationResponse]]:
-        """Removes a place at which nothing is offered any more. Callers: managers, coordinators."""
+        """Removes a place at which nothing is offered any more. Callers: managers, coordinators.
+        right_missing: the place is confidential, and belongs to another organisation.
+        """
 
     @_abc_1.abstractmethod
     def SetServiceAtLocation(
@@ -238,7 +248,9 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
         request: _locations_pb2.DeleteServiceAtLocationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_locations_pb2.DeleteServiceAtLocationResponse, _abc.Awaitable[_locations_pb2.DeleteServiceAtLocationResponse]]:
-        """Records that a service is no longer offered at a place. Callers: managers, coordinators."""
+        """Records that a service is no longer offered at a place. Callers: managers, coordinators.
+        right_missing: the place is confidential, and belongs to another organisation.
+        """
 
     @_abc_1.abstractmethod
     def OpenAddress(

@@ -134,6 +134,7 @@ class Locations:
     ) -> pb.DeleteLocationResponse:
         """Deletes a place at which nothing is offered."""
         location = _locked_location(call, request.id)
+        _check_may_remove(call, location)
         check_etag(request.etag, etag_of(location))
         if locations.is_used(call.tx, location.id):
             raise Conflict("location_in_use")
@@ -212,10 +213,11 @@ class Locations:
         if offer is None:
             raise NotFound
         service = locked_service(call.tx, call.caller, offer.service_id)
-        location = locations.fetch(call.tx, offer.location_id)
+        location = _locked_location(call, offer.location_id)
+        _check_may_remove(call, location)
         locations.delete_service(call.tx, offer.id)
         open_hours.refresh(call.tx, service.id, call.clock.now())
-        if location is not None and not location.entry.confidential:
+        if not location.entry.confidential:
             services.touch_public(call.tx, [service.id], call.clock.now())
             services.refresh_words(call.tx, [service.id])
         call.trail.append(Entry("service_at_location_delete", offer.id))
@@ -421,6 +423,15 @@ def _locked_location(call: Call, id: str) -> Location:
     if location is None or not may_act_for(call.caller, location.organization_id):
         raise NotFound
     return location
+
+
+def _check_may_remove(call: Call, location: Location) -> None:
+    """Refuses to remove another organisation's confidential place, or a service from it.
+
+    Only that organisation knows the address, and a person may be on her way to it.
+    """
+    if location.entry.confidential and location.organization_id != call.caller.organization_id:
+        raise NotAllowed("right_missing")
 
 
 def _is_visible(call: Call, location: Location) -> bool:

@@ -8,11 +8,13 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis import wire
 from chassis.ids import new_id
+from chassis.tokens import SYSTEM
 from chassis.wire import timestamp
 from protos.notifications.v1 import facts_pb2
 from protos.notifications.v1 import notifications_pb2 as pb
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.referrals.v1.referrals_pb2 import CLOCK_KIND_REPLACE, URGENCY_IMMEDIATE
+from services.notifications.store import members
 from services.notifications.words import text
 from tests.builders import NOT_FOUND, refusal, refusal_with_fields, wrong_fields
 from tests.notifications.conftest import COALITION, OTHER, RECEIVER, SENDER, Service
@@ -344,6 +346,20 @@ def test_only_a_coordinator_sets_the_desk_of_another_organisation(service: Servi
     changed_desk = coordinator.SetDesk(desk=desk)
     assert changed_desk == service.as_(RECEIVER, "WORKER").GetDesk()
     assert (changed_desk.email, changed_desk.etag) == ("mesa@ong.example", "v1")
+
+
+def test_no_coordinator_redirects_the_emails_of_an_organisation_that_has_a_manager(
+    service: Service,
+) -> None:
+    manager, coordinator = service.as_(RECEIVER, "MANAGER"), service.as_(COALITION, "COORDINATOR")
+    with service.database.transaction(SYSTEM) as tx:
+        members.save_worker(tx, manager.caller.id, RECEIVER, ["MANAGER"], "ACTIVE")
+    desk = pb.Desk(organization_id=RECEIVER, language="es", email="otra@correo.example", etag="v0")
+    assert refusal(lambda: coordinator.SetDesk(desk=desk)) == (
+        "FAILED_PRECONDITION",
+        "manager_exists",
+    )
+    assert manager.SetDesk(desk=desk).email == "otra@correo.example"
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     invitation to another address.
     """
     REASON_MANAGER_EXISTS: _Reason.ValueType  # 44
-    """The organisation has a manager. The manager invites its people herself."""
+    """The organisation has a manager. The manager invites its people and sets its desk herself."""
     REASON_TOO_MANY_INVITATIONS: _Reason.ValueType  # 45
     """The limit is twenty invitations in 72 hours. Wait until one has expired."""
     REASON_TOO_MANY_KEYS: _Reason.ValueType  # 46
@@ -551,7 +551,7 @@ REASON_EMAIL_TAKEN: Reason.ValueType  # 43
 invitation to another address.
 """
 REASON_MANAGER_EXISTS: Reason.ValueType  # 44
-"""The organisation has a manager. The manager invites its people herself."""
+"""The organisation has a manager. The manager invites its people and sets its desk herself."""
 REASON_TOO_MANY_INVITATIONS: Reason.ValueType  # 45
 """The limit is twenty invitations in 72 hours. Wait until one has expired."""
 REASON_TOO_MANY_KEYS: Reason.ValueType  # 46

@@ -134,7 +134,7 @@ class NotificationsServicer:
 
     def SetDesk(self, request, context):
         """Sets how the caller's desk is notified, replacing all settings. Callers: managers; a
-        coordinator may name any organisation.
+        coordinator may name another organisation. manager_exists: that organisation has a manager.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

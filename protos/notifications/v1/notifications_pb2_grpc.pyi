@@ -55,7 +55,7 @@ class NotificationsStub:
     """Returns how the caller's desk is notified: language and e-mail."""
     SetDesk: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.SetDeskRequest, _notifications_pb2.Desk]
     """Sets how the caller's desk is notified, replacing all settings. Callers: managers; a
-    coordinator may name any organisation.
+    coordinator may name another organisation. manager_exists: that organisation has a manager.
     """
     ListNotices: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListNoticesRequest, _notifications_pb2.ListNoticesResponse]
     """Lists the notices about one referral with the status of their deliveries, for its sender and
@@ -92,7 +92,7 @@ class NotificationsAsyncStub(NotificationsStub):
     """Returns how the caller's desk is notified: language and e-mail."""
     SetDesk: _aio.UnaryUnaryMultiCallable[_notifications_pb2.SetDeskRequest, _notifications_pb2.Desk]  # type: ignore[assignment]
     """Sets how the caller's desk is notified, replacing all settings. Callers: managers; a
-    coordinator may name any organisation.
+    coordinator may name another organisation. manager_exists: that organisation has a manager.
     """
     ListNotices: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListNoticesRequest, _notifications_pb2.ListNoticesResponse]  # type: ignore[assignment]
     """Lists the notices about one referral with the status of their deliveries, for its sender and
@@ -168,7 +168,7 @@ class NotificationsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.Desk, _abc.Awaitable[_notifications_pb2.Desk]]:
         """Sets how the caller's desk is notified, replacing all settings. Callers: managers; a
-        coordinator may name any organisation.
+        coordinator may name another organisation. manager_exists: that organisation has a manager.
         """
 
     @_abc_1.abstractmethod

@@ -5,6 +5,7 @@ reader may know.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Literal
 
 import pytest
@@ -50,6 +51,7 @@ def fakes() -> FakePageServices:
                 urgency=r.URGENCY_IMMEDIATE,
                 side=r.SIDE_RECEIVER,
                 state=r.STATE_SENT,
+                send_time=datetime(2026, 9, 21, 1, 30),  # type: ignore[arg-type]
                 live=True,
                 main_step="acknowledge",
                 allowed_verbs=["acknowledge", "accept", "decline"],
@@ -134,7 +136,7 @@ def test_the_card_of_her_arrival_comes_before_everything_but_the_warning(
     page.goto(f"/referrals/{ID}")
     card = page.locator("main .card").first
     answers = (arrival.expected, arrival.way, arrival.company, arrival.sign)
-    assert missing(card.inner_text(), *answers) == []
+    assert missing(card.inner_text(), *answers, "Enviada: 20 sept, 19:30") == []
     assert "con su hijo" in printed_text(page)
 
 

@@ -238,7 +238,7 @@ def deletion_due(time: Timestamp | None) -> dict[str, Any]:
             {"organizations_asked": 1},
             ["Preguntamos quién puede ayudarle", "1 organización tiene una pregunta sobre usted"],
             [NOTHING_ASKED, "Todavía no hay respuesta", "1 organización se le preguntó"],
-            id="one of the organisations that were asked has answered, and still holds the question",
+            id="one of the organisations that were asked still holds the question",
         ),
         pytest.param({"only_the_call": True}, [], [NOTHING_ASKED], id="only a call is known"),
         pytest.param(

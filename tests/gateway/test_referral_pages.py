@@ -445,6 +445,30 @@ def test_a_page_whose_referral_has_ended_says_that_nothing_can_be_opened(
     ) == (404, ["Aquí no hay nada"])
 
 
+@pytest.mark.parametrize(
+    ("state", "may_arrive"),
+    [
+        (r.STATE_DECLINED, True),
+        (r.STATE_NOT_DELIVERED, True),
+        (r.STATE_EXPIRED, True),
+        (r.STATE_REROUTED, True),
+        (r.STATE_CLOSED, False),
+    ],
+)
+def test_a_receiver_that_no_longer_waits_reads_whom_to_tell_if_the_person_still_arrives(
+    state: r.State.ValueType, may_arrive: bool, fakes: FakePageServices, client: FlaskClient
+) -> None:
+    line_id = "c" * 32
+    fakes.know(line_id, "Llama y Vive", phone="+50500000133")
+    fakes.answers["GetReferral"] = r.Referral(
+        id=ID, side=r.SIDE_RECEIVER, state=state, sender_organization_id=line_id
+    )
+    page = client.get(PAGE).text
+    assert "No hay nada que hacer: ya terminó." in page
+    expected = ["Si la persona llega igual", 'href="tel:+50500000133"']
+    assert missing(page, *expected) == ([] if may_arrive else expected)
+
+
 @pytest.mark.parametrize("status", [d.ORGANIZATION_STATUS_SUSPENDED, d.ORGANIZATION_STATUS_LEFT])
 @pytest.mark.parametrize(
     ("side", "turn", "advice"),

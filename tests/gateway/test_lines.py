@@ -108,8 +108,10 @@ def test_the_page_of_her_status_has_every_number_even_when_the_status_is_unavail
 ) -> None:
     client = pages(fakes).test_client()
     page, credential = client.get("/my-referral").text, {"reference": "W43P-VWJF", "pin": "4821"}
-    status = submit(client, "/my-referral", page, **credential).text
-    assert [line.number for line in HOTLINES if f'href="tel:{line.number}"' not in status] == []
+    status_page = submit(client, "/my-referral", page, **credential).text
+    assert [
+        line.number for line in HOTLINES if f'href="tel:{line.number}"' not in status_page
+    ] == []
     for refusal, status in (
         (errors.Exhausted("guesses", 60), 429),
         (errors.Unauthenticated("reference_or_pin_wrong"), 401),

@@ -542,9 +542,9 @@ class WebhooksServicer:
 
     def CreateWebhook(self, request, context):
         """Adds an endpoint of the caller's organisation; only this answer contains the secret. Callers:
-        managers, or a key with scope notifications. invalid_fields: outside development, url must be
-        https, without a private address or user info. too_many_webhooks: an organisation may have
-        twenty.
+        managers, or a key with scope notifications. invalid_fields: url must be https, without a
+        private address (in development, http and loopback addresses are allowed too), user info or a
+        fragment. too_many_webhooks: an organisation may have twenty.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -205,9 +205,9 @@ class WebhooksStub:
     def __new__(cls, channel: _aio.Channel) -> WebhooksAsyncStub: ...
     CreateWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.CreateWebhookRequest, _notifications_pb2.CreateWebhookResponse]
     """Adds an endpoint of the caller's organisation; only this answer contains the secret. Callers:
-    managers, or a key with scope notifications. invalid_fields: outside development, url must be
-    https, without a private address or user info. too_many_webhooks: an organisation may have
-    twenty.
+    managers, or a key with scope notifications. invalid_fields: url must be https, without a
+    private address (in development, http and loopback addresses are allowed too), user info or a
+    fragment. too_many_webhooks: an organisation may have twenty.
     """
     ListWebhooks: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListWebhooksRequest, _notifications_pb2.ListWebhooksResponse]
     """Lists the organisation's endpoints."""
@@ -251,9 +251,9 @@ class WebhooksAsyncStub(WebhooksStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.CreateWebhookRequest, _notifications_pb2.CreateWebhookResponse]  # type: ignore[assignment]
     """Adds an endpoint of the caller's organisation; only this answer contains the secret. Callers:
-    managers, or a key with scope notifications. invalid_fields: outside development, url must be
-    https, without a private address or user info. too_many_webhooks: an organisation may have
-    twenty.
+    managers, or a key with scope notifications. invalid_fields: url must be https, without a
+    private address (in development, http and loopback addresses are allowed too), user info or a
+    fragment. too_many_webhooks: an organisation may have twenty.
     """
     ListWebhooks: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListWebhooksRequest, _notifications_pb2.ListWebhooksResponse]  # type: ignore[assignment]
     """Lists the organisation's endpoints."""
@@ -300,9 +300,9 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.CreateWebhookResponse, _abc.Awaitable[_notifications_pb2.CreateWebhookResponse]]:
         """Adds an endpoint of the caller's organisation; only this answer contains the secret. Callers:
-        managers, or a key with scope notifications. invalid_fields: outside development, url must be
-        https, without a private address or user info. too_many_webhooks: an organisation may have
-        twenty.
+        managers, or a key with scope notifications. invalid_fields: url must be https, without a
+        private address (in development, http and loopback addresses are allowed too), user info or a
+        fragment. too_many_webhooks: an organisation may have twenty.
         """
 
     @_abc_1.abstractmethod

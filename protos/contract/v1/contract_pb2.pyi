@@ -167,7 +167,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_ALREADY_ASKED: _Reason.ValueType  # 23
     """A question was already asked, and a referral may have only one. Decide, or call the sender."""
     REASON_NOT_A_DRAFT: _Reason.ValueType  # 24
-    """Only a draft can be changed. Withdraw the referral, and open a new one."""
+    """Only a draft can be changed. AmendReferral corrects the urgency and the coarse data of a sent
+    referral; if anything else is wrong, withdraw the referral, and open a new one.
+    """
     REASON_INCOMPLETE_DRAFT: _Reason.ValueType  # 25
     """Need, urgency or service is missing. Complete the draft with PATCH."""
     REASON_SERVICE_UNKNOWN: _Reason.ValueType  # 26
@@ -399,8 +401,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     coordinator can suspend a member for a day (hold).
     """
     REASON_HELD_LATELY: _Reason.ValueType  # 166
-    """You put a hold on this member less than 30 days ago, and no second coordinator agreed. Propose
-    the suspension, and have a coordinator of another member agree.
+    """You, or a coordinator who can't be your second, put a hold on this member less than 30 days
+    ago, and no second coordinator agreed. Propose the suspension, and have a coordinator of another
+    member agree.
     """
     REASON_UNSAFE_NOT_ASKED: _Reason.ValueType  # 167
     """Nobody has recorded with whom or where she is not safe; `about` names the field. Ask her, and
@@ -497,7 +500,9 @@ REASON_ILLEGAL_TRANSITION: Reason.ValueType  # 22
 REASON_ALREADY_ASKED: Reason.ValueType  # 23
 """A question was already asked, and a referral may have only one. Decide, or call the sender."""
 REASON_NOT_A_DRAFT: Reason.ValueType  # 24
-"""Only a draft can be changed. Withdraw the referral, and open a new one."""
+"""Only a draft can be changed. AmendReferral corrects the urgency and the coarse data of a sent
+referral; if anything else is wrong, withdraw the referral, and open a new one.
+"""
 REASON_INCOMPLETE_DRAFT: Reason.ValueType  # 25
 """Need, urgency or service is missing. Complete the draft with PATCH."""
 REASON_SERVICE_UNKNOWN: Reason.ValueType  # 26
@@ -729,8 +734,9 @@ coordinator. Have operations register one (found-elsewhere, docs/operations.md);
 coordinator can suspend a member for a day (hold).
 """
 REASON_HELD_LATELY: Reason.ValueType  # 166
-"""You put a hold on this member less than 30 days ago, and no second coordinator agreed. Propose
-the suspension, and have a coordinator of another member agree.
+"""You, or a coordinator who can't be your second, put a hold on this member less than 30 days
+ago, and no second coordinator agreed. Propose the suspension, and have a coordinator of another
+member agree.
 """
 REASON_UNSAFE_NOT_ASKED: Reason.ValueType  # 167
 """Nobody has recorded with whom or where she is not safe; `about` names the field. Ask her, and
@@ -798,7 +804,7 @@ class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Kind.ValueType],
 
 class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
     """The kind of value that a text or number holds. If it is unspecified, the field's name and type
-    determine it: see chassis/contract.py.
+    determine it: see chassis/shape.py.
     """
 
 KIND_UNSPECIFIED: Kind.ValueType  # 0

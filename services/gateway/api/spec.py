@@ -35,7 +35,7 @@ a referral from end to end; [versions](/api/v1/guide/versioning) states what may
   if it is stale). A GET accepts `If-None-Match` (304).
 * Lists: `items` and `next_cursor`, and `Link: rel="next"` on GET.
 * PATCH is a merge patch (RFC 7396): `application/merge-patch+json` or `application/json`.
-* A body is at most 64 kB.
+* A body is at most 64 kB, that of an import 1 MB.
 """
 # The configuration of the app that flask-smorest reads.
 SETTINGS: JsonObject = {

@@ -45,8 +45,8 @@ RESPONSE_LIMIT = 3.0
 # Seconds after which a service that is not ready yet must respond to checks; long enough for a
 # machine with a load of 40.
 START_LIMIT = 120.0
-# Connections to PostgreSQL for each process of a service: two for each of 20 calls, one for each
-# loop, up to twelve for listening and checks, and some for operators.
+# Connections to PostgreSQL for each process of a service: those that docs/operations.md names
+# (ENLACE_RPC_THREADS), at most 42 and twelve, and some for operators.
 _CONNECTIONS_PER_PROCESS = 70
 # Whether there are accounts, but none of the demo network. An empty database has no tables yet.
 _HAS_OTHER_ACCOUNTS = r"""\connect partners

@@ -151,7 +151,7 @@ def test_a_call_that_reaches_its_thread_too_late_is_refused_before_its_token_is_
     assert not service.started_calls
 
 
-def test_calls_beyond_a_limit_that_a_busy_interpreter_has_not_seen_are_cancelled(
+def test_further_calls_are_cancelled_while_a_busy_interpreter_has_too_many_unseen_calls(
     service: CrowdedService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released, intercept = threading.Event(), server.AdmissionInterceptor.intercept_service
@@ -181,7 +181,7 @@ def test_calls_beyond_a_limit_that_a_busy_interpreter_has_not_seen_are_cancelled
         channel.close()
 
 
-def test_a_burst_within_a_callers_quota_is_never_cancelled_unseen(
+def test_a_burst_within_a_callers_quota_is_never_cancelled(
     service: CrowdedService, queue_clock: SettableClock
 ) -> None:
     calls = [service.call("a") for _ in range(WINDOW * CALLER_RATE)]

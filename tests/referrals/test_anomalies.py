@@ -37,7 +37,7 @@ from tests.builders import NOON, NOT_FOUND, pages, refusal
 from tests.parts.loops import NEVER, OFTEN, eventually, running
 from tests.referrals.conftest import ORG, Client, Service, Story, history, open_identity
 from tests.referrals.test_openings import open_person, somebody
-from tests.referrals.test_subscriptions import Hearing
+from tests.referrals.test_subscriptions import PartnersFacts
 
 OWN_ORGANIZATION = "o" * 32
 MANAGUA = zone_of("NI")
@@ -249,7 +249,7 @@ def test_a_worker_who_opens_a_file_at_night_is_reported(story: Story, service: S
 
 @pytest.fixture
 def ngo_in_california(service: Service) -> Iterator[None]:
-    hearing = Hearing(service)
+    partners_facts = PartnersFacts(service)
     member = partners.OrganizationFact(
         organization_id=ORG["ngo"],
         organization_type_code="NGO",
@@ -257,9 +257,9 @@ def ngo_in_california(service: Service) -> Iterator[None]:
         country_code="US",
         department_code="US-CA",
     )
-    hearing.fact("enlace.organization.changed.v1", member.SerializeToString())
+    partners_facts.fact("enlace.organization.changed.v1", member.SerializeToString())
     yield
-    hearing.organization("ngo", "APPROVED")
+    partners_facts.organization("ngo", "APPROVED")
 
 
 @pytest.mark.usefixtures("ngo_in_california")

@@ -16,21 +16,21 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals import subscriptions
 from tests.builders import NOON, refusal, wrong_fields
 from tests.referrals.conftest import Client, Service, Story, history, read
-from tests.referrals.test_subscriptions import Hearing
+from tests.referrals.test_subscriptions import PartnersFacts
 
 
 @pytest.fixture
-def hearing(service: Service) -> Hearing:
-    return Hearing(service)
+def partners_facts(service: Service) -> PartnersFacts:
+    return PartnersFacts(service)
 
 
 @pytest.fixture
-def colleague(service: Service, hearing: Hearing) -> Iterator[Client]:
+def colleague(service: Service, partners_facts: PartnersFacts) -> Iterator[Client]:
     """Yields another active worker of the shelter; she is active again after the test."""
     worker = service.as_("shelter", "WORKER", "OPERATOR")
-    hearing.worker(worker, "ACTIVE")
+    partners_facts.worker(worker, "ACTIVE")
     yield worker
-    hearing.worker(worker, "ACTIVE")
+    partners_facts.worker(worker, "ACTIVE")
 
 
 def assign_request(referral: pb.Referral, worker: str) -> pb.AssignReferralRequest:
@@ -57,12 +57,12 @@ def test_a_referral_is_assigned_to_another_worker_and_back_to_the_desk(
 
 
 def test_only_an_active_worker_of_the_receiver_can_be_made_responsible(
-    story: Story, service: Service, hearing: Hearing
+    story: Story, service: Service, partners_facts: PartnersFacts
 ) -> None:
     clinic_worker = service.as_("clinic", "WORKER")
     suspended_worker = service.as_("shelter", "WORKER", "MANAGER")
-    hearing.worker(clinic_worker, "ACTIVE")
-    hearing.worker(suspended_worker, "SUSPENDED")
+    partners_facts.worker(clinic_worker, "ACTIVE")
+    partners_facts.worker(suspended_worker, "SUSPENDED")
     accepted, sent = story.accepted(), story.sent()
     for worker_id in (clinic_worker.caller.id, suspended_worker.caller.id, "e" * 32):
         for attempt in (
@@ -81,11 +81,11 @@ def test_only_an_active_worker_of_the_receiver_can_be_made_responsible(
         "FAILED_PRECONDITION",
         "illegal_transition",
     )
-    hearing.worker(suspended_worker, "ACTIVE")
+    partners_facts.worker(suspended_worker, "ACTIVE")
 
 
 def test_the_referrals_of_a_worker_who_left_return_to_her_desk_with_a_fact(
-    story: Story, colleague: Client, hearing: Hearing
+    story: Story, colleague: Client, partners_facts: PartnersFacts
 ) -> None:
     live, ended = (
         story.shelter.AssignReferral(assign_request(story.accepted(), colleague.caller.id))
@@ -94,8 +94,8 @@ def test_the_referrals_of_a_worker_who_left_return_to_her_desk_with_a_fact(
     story.shelter.NotDeliverReferral(
         id=ended.id, etag=ended.etag, reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST
     )
-    hearing.worker(colleague, "SUSPENDED")
-    hearing.worker(colleague, "SUSPENDED")  # the fact arrives twice
+    partners_facts.worker(colleague, "SUSPENDED")
+    partners_facts.worker(colleague, "SUSPENDED")  # the fact arrives twice
     current = read(story.shelter, live.id)
     assert (current.responsible_worker_id, current.responsible_desk_code) == ("", "desk")
     assert read(story.shelter, ended.id).responsible_worker_id == colleague.caller.id, (
@@ -138,7 +138,7 @@ def test_nobody_is_made_responsible_while_her_account_ends(
 
 
 def test_very_many_referrals_of_a_worker_who_left_return_to_her_desk_in_several_parts(
-    story: Story, service: Service, colleague: Client, hearing: Hearing
+    story: Story, service: Service, colleague: Client, partners_facts: PartnersFacts
 ) -> None:
     referral = story.shelter.AssignReferral(assign_request(story.accepted(), colleague.caller.id))
     with service.database.transaction(SYSTEM) as tx:
@@ -149,7 +149,7 @@ def test_very_many_referrals_of_a_worker_who_left_return_to_her_desk_in_several_
             (referral.id,),
         )
     assert copies.rowcount == 1499
-    assert hearing.worker(colleague, "SUSPENDED") > 10
+    assert partners_facts.worker(colleague, "SUSPENDED") > 10
     in_copies = "IN (SELECT md5(n::text) FROM generate_series(1, 1499) AS n)"
     assert not service.rows(
         f"SELECT 1 FROM referrals WHERE responsible_worker_id <> '' AND id {in_copies}"

@@ -27,7 +27,7 @@ from tests.referrals.conftest import (
     send_request,
 )
 from tests.referrals.test_plans_rpc import begun, current_plan, person, update
-from tests.referrals.test_subscriptions import Hearing
+from tests.referrals.test_subscriptions import PartnersFacts
 
 MET, OPEN, REFERRED = pb.PLAN_STEP_STATE_MET, pb.PLAN_STEP_STATE_OPEN, pb.PLAN_STEP_STATE_REFERRED
 LEGS = {
@@ -151,7 +151,7 @@ def test_the_travel_starts_once_every_later_leg_is_accepted(hand_over: HandOver)
 def test_she_does_not_leave_while_the_receiver_of_an_arrival_is_suspended(
     hand_over: HandOver, service: Service
 ) -> None:
-    hear = Hearing(service)
+    hear = PartnersFacts(service)
     hand_over.accept(*LEGS)
     hear.organization("shelter", "SUSPENDED")
     assert refusal(lambda: hand_over.start("travel")) == NOT_ACCEPTED

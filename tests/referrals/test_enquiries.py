@@ -14,7 +14,7 @@ from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from services.referrals.referrals.store import enquiries as store
 from tests.builders import NOT_FOUND, NOTHING_UNSAFE, refusal, wrong_fields
 from tests.referrals.conftest import ORG, SERVICE, Client, Service, Story
-from tests.referrals.test_subscriptions import Hearing
+from tests.referrals.test_subscriptions import PartnersFacts
 from tests.referrals.test_withdrawal import run_concurrently
 
 CONTENT = e.EnquiryContent(
@@ -418,13 +418,16 @@ def test_only_a_current_offer_can_be_taken(asking: EnquiryScene) -> None:
 def test_the_offer_of_a_suspended_member_cannot_be_taken_and_the_others_stay_open(
     asking: EnquiryScene,
 ) -> None:
-    enquiry, hearing = asking.answered(shelter="yes", clinic="yes"), Hearing(asking.service)
-    hearing.organization("shelter", "SUSPENDED")
+    enquiry, partners_facts = (
+        asking.answered(shelter="yes", clinic="yes"),
+        PartnersFacts(asking.service),
+    )
+    partners_facts.organization("shelter", "SUSPENDED")
     assert refusal(lambda: asking.take(enquiry)) == OFFER_GONE
-    hearing.organization("shelter", "APPROVED")
-    hearing.service_of("shelter_bed", "shelter", False)
+    partners_facts.organization("shelter", "APPROVED")
+    partners_facts.service_of("shelter_bed", "shelter", False)
     assert refusal(lambda: asking.take(enquiry)) == OFFER_GONE
-    hearing.service_of("shelter_bed", "shelter", True)
+    partners_facts.service_of("shelter_bed", "shelter", True)
     assert asking.seen(asking.clinic, enquiry).state == e.ENQUIRY_STATE_OPEN
     assert asking.take(enquiry, "clinic").state == e.ENQUIRY_STATE_MATCHED
 

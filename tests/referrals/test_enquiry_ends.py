@@ -16,7 +16,7 @@ from tests.referrals.contact_calls import credentials, update_contact
 from tests.referrals.test_any_line import call_again, operator_of
 from tests.referrals.test_contacts import referred_caller, status
 from tests.referrals.test_enquiries import CONFLICT, EnquiryScene, answering, contents, new_scene
-from tests.referrals.test_subscriptions import Hearing
+from tests.referrals.test_subscriptions import PartnersFacts
 
 WITHDRAWN = (e.ENQUIRY_STATE_CANCELLED, "consent_withdrawn")
 ILLEGAL = (CONFLICT, "illegal_transition")
@@ -254,19 +254,19 @@ def test_a_service_whose_offer_was_taken_learns_that_no_referral_will_come(
     assert_copy_is_blank(asking, enquiry)
 
 
-def suspend(hearing: Hearing) -> None:
-    hearing.organization("shelter", "SUSPENDED")
-    hearing.organization("shelter", "APPROVED")
+def suspend(partners_facts: PartnersFacts) -> None:
+    partners_facts.organization("shelter", "SUSPENDED")
+    partners_facts.organization("shelter", "APPROVED")
 
 
-def put_on_probation(hearing: Hearing) -> None:
-    hearing.organization("shelter", "PROBATION")
-    hearing.organization("shelter", "APPROVED")
+def put_on_probation(partners_facts: PartnersFacts) -> None:
+    partners_facts.organization("shelter", "PROBATION")
+    partners_facts.organization("shelter", "APPROVED")
 
 
-def leave_directory(hearing: Hearing) -> None:
-    hearing.service_of("shelter_bed", "shelter", False)
-    hearing.service_of("shelter_bed", "shelter", True)
+def leave_directory(partners_facts: PartnersFacts) -> None:
+    partners_facts.service_of("shelter_bed", "shelter", False)
+    partners_facts.service_of("shelter_bed", "shelter", True)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def leave_directory(hearing: Hearing) -> None:
     ],
 )
 def test_a_taken_offer_ends_when_its_member_or_service_leaves_unless_its_referral_was_sent(
-    asking: EnquiryScene, change: Callable[[Hearing], None], step: str, ends: bool
+    asking: EnquiryScene, change: Callable[[PartnersFacts], None], step: str, ends: bool
 ) -> None:
     enquiry = asking.answered(shelter="yes", clinic="yes")
     asking.take(enquiry)
@@ -290,7 +290,7 @@ def test_a_taken_offer_ends_when_its_member_or_service_leaves_unless_its_referra
         draft = asking.refer(enquiry)
     if step == "sent":
         asking.story.send(draft)
-    change(Hearing(asking.service))
+    change(PartnersFacts(asking.service))
     current, (verb, fact) = asking.seen(asking.ngo, enquiry), asking.facts(enquiry)[-1]
     if not ends:
         assert ending(current) == (e.ENQUIRY_STATE_MATCHED, "")
@@ -306,7 +306,7 @@ def test_a_service_that_leaves_the_directory_is_no_longer_asked(asking: EnquiryS
     enquiry, enquiry_to_shelter = asking.create(), asking.create(service_ids=[SHELTER])
     for asked in (enquiry, enquiry_to_shelter):
         asking.answer("shelter", asked, "yes")
-    leave_directory(Hearing(asking.service))
+    leave_directory(PartnersFacts(asking.service))
     offers = {offer.service_id: offer for offer in asking.seen(asking.ngo, enquiry).offers}
     assert (offers[SHELTER].answer, offers[SHELTER].reason_code) == (
         e.OFFER_ANSWER_NO,
@@ -323,10 +323,10 @@ def test_a_service_that_leaves_the_directory_is_no_longer_asked(asking: EnquiryS
 
 
 def test_the_other_service_of_an_organisation_is_still_asked(asking: EnquiryScene) -> None:
-    hearing = Hearing(asking.service)
-    hearing.service_of("clinic_visit", "shelter", True)
+    partners_facts = PartnersFacts(asking.service)
+    partners_facts.service_of("clinic_visit", "shelter", True)
     enquiry = asking.create()
-    leave_directory(hearing)
+    leave_directory(partners_facts)
     copies = asking.seen(asking.shelter, enquiry)
     assert (copies.state, copies.turn) == (e.ENQUIRY_STATE_OPEN, pb.TURN_RECEIVER)
     assert copies.due_time == enquiry.due_time
@@ -334,14 +334,14 @@ def test_the_other_service_of_an_organisation_is_still_asked(asking: EnquiryScen
     assert refusal(lambda: asking.shelter.AnswerEnquiry(stale_answer))[1] == "stale_etag"
     asking.shelter.AnswerEnquiry(answering("clinic", enquiry, "yes", etag=copies.etag))
     assert asking.take(enquiry, "clinic").state == e.ENQUIRY_STATE_MATCHED
-    hearing.service_of("clinic_visit", "clinic", True)
+    partners_facts.service_of("clinic_visit", "clinic", True)
 
 
-def test_an_organisation_that_was_out_answers_nothing_that_it_no_longer_reads(
+def test_an_organisation_cannot_answer_an_enquiry_that_closed_for_it_during_its_probation(
     asking: EnquiryScene,
 ) -> None:
     enquiry = asking.create()
-    put_on_probation(Hearing(asking.service))
+    put_on_probation(PartnersFacts(asking.service))
     assert asking.seen(asking.shelter, enquiry).state == e.ENQUIRY_STATE_CANCELLED
     assert refusal(lambda: asking.answer("shelter", enquiry, "yes")) == CANCELLED
 
@@ -395,7 +395,7 @@ def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
         "cancelled",
         ORG["shelter"],
         "",
-    ), "the shelter keeps no place, and the asker is notified"
+    ), "the shelter no longer reserves a place, and the asker is notified"
     for enquiry in (impersonal_enquiry, other_enquiry):
         assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_OPEN
 

@@ -22,12 +22,12 @@ from tests.builders import NOON, NOT_FOUND, refusal
 from tests.referrals.conftest import ORG, SERVICE, SERVICE_OWNER, Service, Story, send_request
 from tests.referrals.test_enquiries import CONFLICT, CONTENT, EnquiryScene, contents, new_scene
 from tests.referrals.test_lifecycle import DAYS
-from tests.referrals.test_subscriptions import Hearing
+from tests.referrals.test_subscriptions import PartnersFacts
 
 SHELTER, CLINIC = SERVICE["shelter_bed"], SERVICE["clinic_visit"]
 
 
-class Directory(Hearing):
+class Directory(PartnersFacts):
     """Applies facts of the partners service."""
 
     def service(self, name: str, *, shelter: bool | None = None) -> None:

@@ -44,16 +44,16 @@ NOT_ACTIVE = ("PERMISSION_DENIED", "organization_not_active")
 
 
 @pytest.fixture
-def hearing(service: Service) -> Iterator["Hearing"]:
+def partners_facts(service: Service) -> Iterator["PartnersFacts"]:
     """Applies facts of partners to the service; reinstates all members after the test."""
-    facts = Hearing(service)
+    facts = PartnersFacts(service)
     yield facts
     for organization in ("ngo", "shelter"):
         facts.organization(organization, "APPROVED")
     facts.service_of("shelter_bed", "shelter", True)
 
 
-class Hearing:
+class PartnersFacts:
     """Applies facts of the partners service to the referrals service."""
 
     def __init__(self, service: Service) -> None:
@@ -108,20 +108,20 @@ class Hearing:
 
 @pytest.mark.parametrize("status", ["SUSPENDED", "PENDING", "", "SOMETHING_NEW"])
 def test_a_member_not_in_good_standing_is_refused_even_with_a_fresh_token(
-    status: str, story: Story, hearing: Hearing
+    status: str, story: Story, partners_facts: PartnersFacts
 ) -> None:
     for _ in range(2):  # a repeated fact has the effect of one
-        hearing.organization("ngo", status)
+        partners_facts.organization("ngo", status)
     assert refusal(story.ngo.CountReferrals) == NOT_ACTIVE
     story.shelter.CountReferrals()
     for _ in range(2):
-        hearing.organization("ngo", "APPROVED")
+        partners_facts.organization("ngo", "APPROVED")
     story.ngo.CountReferrals()
 
 
 @pytest.mark.parametrize("status", ["APPLIED", "REJECTED"])
 def test_an_organisation_that_was_never_approved_is_unknown(
-    status: str, story: Story, hearing: Hearing, service: Service
+    status: str, story: Story, partners_facts: PartnersFacts, service: Service
 ) -> None:
     body = facts_pb2.OrganizationFact(
         organization_id="f" * 32,
@@ -129,16 +129,16 @@ def test_an_organisation_that_was_never_approved_is_unknown(
         status_code=status,
         country_code="NI",
     )
-    hearing.fact("enlace.organization.applied.v1", body.SerializeToString())
+    partners_facts.fact("enlace.organization.applied.v1", body.SerializeToString())
     assert service.in_transaction(members.organization, "f" * 32) == ("", "")
 
 
 def test_a_member_on_probation_can_work_and_send_five_referrals_in_all(
-    story: Story, hearing: Hearing
+    story: Story, partners_facts: PartnersFacts
 ) -> None:
-    hearing.organization("shelter", "PROBATION")
+    partners_facts.organization("shelter", "PROBATION")
     story.shelter.CountReferrals()
-    hearing.organization("ngo", "PROBATION")
+    partners_facts.organization("ngo", "PROBATION")
     for _ in range(5):
         sent = story.sent()
         # those that have ended count, too
@@ -149,26 +149,26 @@ def test_a_member_on_probation_can_work_and_send_five_referrals_in_all(
 
 
 def test_a_suspended_worker_is_refused_and_her_colleagues_are_not(
-    service: Service, hearing: Hearing
+    service: Service, partners_facts: PartnersFacts
 ) -> None:
     suspended = service.as_("ngo", "WORKER", "MANAGER")
     suspended.CountReferrals()
-    hearing.worker(suspended, "SUSPENDED")
+    partners_facts.worker(suspended, "SUSPENDED")
     assert refusal(suspended.CountReferrals) == NOT_ACTIVE
     service.as_("ngo", "WORKER", "OPERATOR").CountReferrals()
 
 
-def test_a_revoked_key_is_refused(service: Service, hearing: Hearing) -> None:
+def test_a_revoked_key_is_refused(service: Service, partners_facts: PartnersFacts) -> None:
     key = service.as_("ngo", scopes=("referrals.read",))
-    hearing.key(key, True)
+    partners_facts.key(key, True)
     key.CountReferrals()
-    hearing.key(key, False)
+    partners_facts.key(key, False)
     assert refusal(key.CountReferrals) == NOT_ACTIVE
     service.as_("ngo", scopes=("referrals.read", "people.read")).CountReferrals()
 
 
 def test_the_attributes_that_a_service_uses_are_known_once_published(
-    service: Service, hearing: Hearing
+    service: Service, partners_facts: PartnersFacts
 ) -> None:
     def uses() -> object:
         query = "SELECT uses FROM directory_services WHERE id = %s"
@@ -182,14 +182,14 @@ def test_the_attributes_that_a_service_uses_are_known_once_published(
         criterion_codes=["gender", "age", "mood"],
         criteria_said=True,
     )
-    hearing.fact("enlace.service.changed.v1", body.SerializeToString())
+    partners_facts.fact("enlace.service.changed.v1", body.SerializeToString())
     assert uses() == ["gender", "age_band"], (
         "attributes newer than this service do not occur in enquiries"
     )
 
 
 def test_the_ages_that_a_service_accepts_are_known_once_published(
-    service: Service, hearing: Hearing
+    service: Service, partners_facts: PartnersFacts
 ) -> None:
     def ages() -> Ages:
         with service.database.transaction(SYSTEM) as tx:
@@ -201,30 +201,32 @@ def test_the_ages_that_a_service_accepts_are_known_once_published(
         service_id=SERVICE["shelter_bed"], organization_id=ORG["shelter"], active=True
     )
     body.minimum_age, body.maximum_age = 0, 17
-    hearing.fact("enlace.service.changed.v1", body.SerializeToString())
+    partners_facts.fact("enlace.service.changed.v1", body.SerializeToString())
     assert ages() == Ages(0, 17)
     body.ClearField("maximum_age")
-    hearing.fact("enlace.service.changed.v1", body.SerializeToString())
+    partners_facts.fact("enlace.service.changed.v1", body.SerializeToString())
     assert ages() == Ages(0, None)
 
 
 def test_the_country_of_a_member_is_known_once_published(
-    service: Service, hearing: Hearing
+    service: Service, partners_facts: PartnersFacts
 ) -> None:
-    hearing.organization("shelter", "APPROVED")
+    partners_facts.organization("shelter", "APPROVED")
     countries = service.in_transaction(members.countries, [ORG["shelter"], "f" * 32])
     assert countries == {ORG["shelter"]: "NI"}
 
 
-def test_a_service_that_is_no_longer_offered_is_not_known(story: Story, hearing: Hearing) -> None:
+def test_a_service_that_is_no_longer_offered_is_not_known(
+    story: Story, partners_facts: PartnersFacts
+) -> None:
     draft, service_unknown = story.draft(), ("FAILED_PRECONDITION", "service_unknown")
     send = send_request(draft, story.receipt(draft.person_id).id)
-    hearing.service_of("shelter_bed", "shelter", False)
+    partners_facts.service_of("shelter_bed", "shelter", False)
     assert refusal(story.draft) == service_unknown
     assert refusal(lambda: story.ngo.SendReferral(send)) == service_unknown
-    hearing.service_of("shelter_bed", "ngo", True)  # it belongs to another organisation now
+    partners_facts.service_of("shelter_bed", "ngo", True)  # it belongs to another organisation now
     assert refusal(lambda: story.ngo.SendReferral(send)) == service_unknown
-    hearing.service_of("shelter_bed", "shelter", True)
+    partners_facts.service_of("shelter_bed", "shelter", True)
     assert read(story.ngo, draft.id).service_id == SERVICE["shelter_bed"]
     assert story.draft().receiver_organization_id == ORG["shelter"]
 
@@ -242,10 +244,10 @@ def test_a_service_that_is_no_longer_offered_is_not_known(story: Story, hearing:
     ],
 )
 def test_a_fact_of_an_unknown_kind_is_held_and_an_unreadable_body_is_refused(
-    type_: str, body: bytes, error: type[Exception], hearing: Hearing
+    type_: str, body: bytes, error: type[Exception], partners_facts: PartnersFacts
 ) -> None:
     with pytest.raises(error):
-        hearing.fact(type_, body)
+        partners_facts.fact(type_, body)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,7 @@ def test_a_fact_of_an_unknown_kind_is_held_and_an_unreadable_body_is_refused(
     [("shelter", "SUSPENDED"), ("ngo", "SUSPENDED"), ("shelter", "LEFT"), ("ngo", "LEFT")],
 )
 def test_live_referrals_with_a_member_that_is_suspended_or_has_left_are_pressing(
-    side: str, status: str, story: Story, hearing: Hearing
+    side: str, status: str, story: Story, partners_facts: PartnersFacts
 ) -> None:
     normal = pb.URGENCY_NORMAL
     live = {story.sent(urgency=normal).id, story.accepted(urgency=normal).id}
@@ -261,7 +263,7 @@ def test_live_referrals_with_a_member_that_is_suspended_or_has_left_are_pressing
     story.ngo.WithdrawReferral(id=ended.id, etag=ended.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
     mine = {*live, ended.id, story.draft(urgency=normal).id}
     assert not mine & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()
-    hearing.organization(side, status)
+    partners_facts.organization(side, status)
     pressing = shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True)
     assert mine & pressing.keys() == live
     for referral_id in live:
@@ -270,7 +272,7 @@ def test_live_referrals_with_a_member_that_is_suspended_or_has_left_are_pressing
     other = {"shelter": story.ngo, "ngo": story.shelter}[side]
     # the remaining side sees these referrals too
     assert mine & shown(other, box=pb.BOX_MINE, pressing=True).keys() == live
-    hearing.organization(side, "APPROVED")
+    partners_facts.organization(side, "APPROVED")
     assert not mine & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()
 
 
@@ -295,7 +297,7 @@ def member_facts(service: Service, referral: pb.Referral) -> list[tuple[str, str
 
 @pytest.mark.parametrize("side", ["shelter", "ngo"])
 def test_a_suspension_and_a_return_are_each_published_once_to_the_other_side(
-    side: str, story: Story, service: Service, hearing: Hearing
+    side: str, story: Story, service: Service, partners_facts: PartnersFacts
 ) -> None:
     live, withdrawn, draft = story.sent(), story.sent(), story.draft()
     story.ngo.WithdrawReferral(
@@ -304,8 +306,8 @@ def test_a_suspension_and_a_return_are_each_published_once_to_the_other_side(
     before = read(story.coordinator, live.id).etag
     expected = []
     for status, verb in (("SUSPENDED", "side_out"), ("APPROVED", "side_back")):
-        hearing.organization(side, status)
-        hearing.organization(side, status)
+        partners_facts.organization(side, status)
+        partners_facts.organization(side, status)
         expected.append((verb, ORG[side]))
         assert member_facts(service, live) == expected
     assert [member_facts(service, referral) for referral in (withdrawn, draft)] == [[], []]
@@ -314,7 +316,7 @@ def test_a_suspension_and_a_return_are_each_published_once_to_the_other_side(
 
 @pytest.mark.usefixtures("unhurried")
 def test_the_sender_of_a_referral_that_is_being_sent_learns_of_the_receivers_suspension(
-    story: Story, service: Service, hearing: Hearing
+    story: Story, service: Service, partners_facts: PartnersFacts
 ) -> None:
     draft = story.draft()
     request = send_request(draft, story.receipt(draft.person_id).id, arrival=ARRIVAL)
@@ -323,7 +325,7 @@ def test_the_sender_of_a_referral_that_is_being_sent_learns_of_the_receivers_sus
             tx.execute("SELECT FROM referrals WHERE id = %s FOR UPDATE", (draft.id,)).fetchone()
             sent = pool.submit(story.ngo.SendReferral, request)
             assert eventually(lambda: waiting(service) == 1 or sent.done(), LONG)
-            suspended = pool.submit(hearing.organization, "shelter", "SUSPENDED")
+            suspended = pool.submit(partners_facts.organization, "shelter", "SUSPENDED")
             assert eventually(lambda: waiting(service) == 2 or suspended.done(), LONG)
         assert sent.result().state == pb.STATE_SENT
         suspended.result()
@@ -331,19 +333,19 @@ def test_the_sender_of_a_referral_that_is_being_sent_learns_of_the_receivers_sus
 
 
 def test_changes_of_the_other_side_do_not_report_a_suspended_member_again(
-    story: Story, service: Service, hearing: Hearing
+    story: Story, service: Service, partners_facts: PartnersFacts
 ) -> None:
     live = story.sent()
-    hearing.organization("shelter", "SUSPENDED")
-    hearing.organization("ngo", "APPROVED")  # the member changed its phone number
+    partners_facts.organization("shelter", "SUSPENDED")
+    partners_facts.organization("ngo", "APPROVED")  # the member changed its phone number
     assert member_facts(service, live) == [("side_out", ORG["shelter"])]
-    hearing.organization("ngo", "SUSPENDED")
-    hearing.organization("shelter", "APPROVED")
+    partners_facts.organization("ngo", "SUSPENDED")
+    partners_facts.organization("shelter", "APPROVED")
     assert member_facts(service, live)[1:] == [
         ("side_out", ORG["ngo"]),
         ("side_back", ORG["shelter"]),
     ]
-    hearing.organization("ngo", "APPROVED")
+    partners_facts.organization("ngo", "APPROVED")
     assert member_facts(service, live)[3:] == [("side_back", ORG["ngo"])]
 
 
@@ -402,14 +404,14 @@ def test_a_count_of_a_members_files_is_rounded_and_reveals_no_single_person(
 
 
 def test_nobody_reminds_a_side_that_is_suspended_because_no_notice_reaches_it(
-    story: Story, hearing: Hearing
+    story: Story, partners_facts: PartnersFacts
 ) -> None:
     sent = story.sent()
     for side, receiver_verbs in (("ngo", {"remind"}), ("shelter", set())):
-        hearing.organization(side, "SUSPENDED")
+        partners_facts.organization(side, "SUSPENDED")
         referral = read(story.coordinator, sent.id)
         assert set(referral.allowed_verbs) & {"remind"} == receiver_verbs, side
     remind = partial(story.coordinator.RemindReferral, id=sent.id, etag=sent.etag)
     assert refusal(remind) == ("FAILED_PRECONDITION", "illegal_transition")
-    hearing.organization("shelter", "APPROVED")
+    partners_facts.organization("shelter", "APPROVED")
     assert remind().turn == pb.TURN_RECEIVER

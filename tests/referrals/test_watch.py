@@ -36,7 +36,7 @@ from tests.builders import refusal, wrong_fields
 from tests.parts.loops import running
 from tests.referrals.conftest import LONG, ORG, SERVICE, Client, Service, Story
 from tests.referrals.test_referrals_rpc import declined
-from tests.referrals.test_subscriptions import Hearing
+from tests.referrals.test_subscriptions import PartnersFacts
 
 Change = pb.WatchReferralsResponse
 
@@ -464,11 +464,11 @@ def test_two_processes_stream_the_same_changes_and_one_resumes_where_the_other_s
 def test_a_notice_by_the_service_itself_is_streamed_and_keeps_the_etag(
     story: Story, service: Service
 ) -> None:
-    token, hearing = start_token(story.ngo), Hearing(service)
+    token, partners_facts = start_token(story.ngo), PartnersFacts(service)
     draft = story.draft(need_code="MED.PRI", service_id=SERVICE["clinic_visit"])
     sent = story.send(draft, recipient=ORG["clinic"], purposes=["MED"])
-    hearing.organization("clinic", "SUSPENDED")
-    hearing.organization("clinic", "APPROVED")
+    partners_facts.organization("clinic", "SUSPENDED")
+    partners_facts.organization("clinic", "APPROVED")
     service.clock.advance(timedelta(days=77))
     DeadlineScheduler(
         service.made.renewals, service.database, service.clock, renewals.next_time, "renewals"

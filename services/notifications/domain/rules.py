@@ -253,7 +253,7 @@ def _recipients(kind: str, party: Party, event: ReferralEvent) -> Sequence[Recip
                 if worker == event.actor_worker_id
                 else [Recipient(kind, Audience.WORKER, event.receiver_organization_id, worker)]
             )
-        party = Party.RECEIVER_OF_OTHERS_DEED
+        party = Party.RECEIVER_UNLESS_ACTOR
     if party is Party.REMINDED:
         party = (
             Party.SENDER
@@ -261,14 +261,14 @@ def _recipients(kind: str, party: Party, event: ReferralEvent) -> Sequence[Recip
             else Party.RECEIVER
         )
     if (
-        party is Party.RECEIVER_OF_OTHERS_DEED
+        party is Party.RECEIVER_UNLESS_ACTOR
         and event.actor_organization_id == event.receiver_organization_id
     ):
         return []
-    if party in (Party.RECEIVER, Party.RECEIVER_OF_OTHERS_DEED):
+    if party in (Party.RECEIVER, Party.RECEIVER_UNLESS_ACTOR):
         return _desk(kind, event.receiver_organization_id)
     if (
-        party is Party.SENDER_OF_OTHERS_DEED
+        party is Party.SENDER_UNLESS_ACTOR
         and event.actor_organization_id == event.sender_organization_id
     ):
         return []

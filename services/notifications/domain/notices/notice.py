@@ -9,10 +9,10 @@ class Party(Enum):
 
     RECEIVER = "receiver"  # the receiver's desk
     # the receiver, unless the receiver itself acted
-    RECEIVER_OF_OTHERS_DEED = "receiver_of_others_deed"
+    RECEIVER_UNLESS_ACTOR = "receiver_unless_actor"
     SENDER = "sender"  # the sender's desk, and the worker who sent the referral
     # the sender, unless the sender itself acted
-    SENDER_OF_OTHERS_DEED = "sender_of_others_deed"
+    SENDER_UNLESS_ACTOR = "sender_unless_actor"
     COORDINATION = "coordination"
     # The coordinators, and no desk: the organisation concerned has no desk yet, or no part in the
     # matter. One message of a kind a day, however many facts there are.
@@ -22,15 +22,15 @@ class Party(Enum):
     AUDITORS = "auditors"  # each auditor; the coordinators if there is no auditor
     MANAGERS = "managers"  # each manager of the organisation, and the worker who acted
     # the receiver's responsible worker, unless she acted herself; if no worker is responsible, the
-    # recipients of RECEIVER_OF_OTHERS_DEED
+    # recipients of RECEIVER_UNLESS_ACTOR
     RESPONSIBLE = "responsible"
 
 
 RECEIVER = (Party.RECEIVER,)
 SENDER = (Party.SENDER,)
 BOTH = (Party.RECEIVER, Party.SENDER)
-RECEIVER_AND_SENDER_OF_OTHERS_DEED = (Party.RECEIVER, Party.SENDER_OF_OTHERS_DEED)
-OTHER_SIDE = (Party.RECEIVER_OF_OTHERS_DEED, Party.SENDER_OF_OTHERS_DEED)
+RECEIVER_AND_SENDER_UNLESS_ACTOR = (Party.RECEIVER, Party.SENDER_UNLESS_ACTOR)
+OTHER_SIDE = (Party.RECEIVER_UNLESS_ACTOR, Party.SENDER_UNLESS_ACTOR)
 OVERSEEING = (Party.SENDER, Party.COORDINATION)
 ALL = (Party.RECEIVER, Party.SENDER, Party.COORDINATION)
 

@@ -7,7 +7,7 @@ from services.notifications.domain.notices.notice import (
     OTHER_SIDE,
     OVERSEEING,
     RECEIVER,
-    RECEIVER_AND_SENDER_OF_OTHERS_DEED,
+    RECEIVER_AND_SENDER_UNLESS_ACTOR,
     SENDER,
     Notice,
     Party,
@@ -35,31 +35,31 @@ NOTICES: tuple[Notice, ...] = (
     Notice(
         "referral_withdrawn",
         "withdrawn",
-        RECEIVER_AND_SENDER_OF_OTHERS_DEED,
+        RECEIVER_AND_SENDER_UNLESS_ACTOR,
         N_("Se retiró una remisión."),
     ),
     Notice(
         "referral_consent_withdrawn",
         "consent_withdrawn",
-        RECEIVER_AND_SENDER_OF_OTHERS_DEED,
+        RECEIVER_AND_SENDER_UNLESS_ACTOR,
         N_("Se retiró el consentimiento de una remisión: borre lo que haya guardado."),
     ),
     Notice(
         "referral_closed",
         "closed",
-        RECEIVER_AND_SENDER_OF_OTHERS_DEED,
+        RECEIVER_AND_SENDER_UNLESS_ACTOR,
         N_("Se cerró una remisión."),
     ),
     Notice(
         "referral_reopened",
         "reopened",
-        RECEIVER_AND_SENDER_OF_OTHERS_DEED,
+        RECEIVER_AND_SENDER_UNLESS_ACTOR,
         N_("Se reabrió una remisión: la ayuda todavía no llegó."),
     ),
     Notice(
         "referral_entered_in_error",
         "entered_in_error",
-        RECEIVER_AND_SENDER_OF_OTHERS_DEED,
+        RECEIVER_AND_SENDER_UNLESS_ACTOR,
         N_("Se anuló una remisión: se hizo por error."),
     ),
     Notice(
@@ -101,7 +101,7 @@ NOTICES: tuple[Notice, ...] = (
     Notice(
         "referral_need_closed",
         "need_closed",
-        (Party.SENDER_OF_OTHERS_DEED,),
+        (Party.SENDER_UNLESS_ACTOR,),
         N_("Se cerró la búsqueda de otro servicio para una remisión: vea el motivo."),
     ),
     Notice(

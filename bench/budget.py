@@ -23,7 +23,7 @@ import requests
 
 from bench.exchanges import Transaction, read
 from bench.pages import sign_in
-from bench.transitions import Lives
+from bench.transitions import ReferralRunner
 from protos.partners.v1 import directory_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.parts.local_stack import LocalStack, until
@@ -32,7 +32,7 @@ from tests.parts.stories import STEPS, Cast, Step
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "figures.md"
 IDLE = "an idle minute"
 TIMES = 8
-WARM_UP = 12  # lives; a connection prepares a statement after having sent it five times
+WARM_UP = 12  # referrals; a connection prepares a statement after having sent it five times
 MINUTE, SILENCE = 60.0, 2.0
 # A loop works at rest if it makes at least this many turns a minute while nothing happens:
 # _MIN_OWN_TURNS for threads with a connection of their own (relays, senders, clocks), most of whose
@@ -193,11 +193,11 @@ class CostCounter:
     def __init__(self, stack: LocalStack, file: Path) -> None:
         """Warms the stack up, and watches it while nothing happens."""
         self._stack, self._recording = stack, Recording(file)
-        self._lives = Lives(Cast(stack))
+        self._runner = ReferralRunner(Cast(stack))
         self._viewer = requests.Session()
         sign_in(self._viewer, stack, _PERSON)
         for _ in range(WARM_UP):
-            self._lives.run_one()
+            self._runner.run_one()
             self._search()
             self._open_today()
         # Waits for the effects of this work: heads of the trails are published once a minute.
@@ -218,10 +218,10 @@ class CostCounter:
         """Measures each line once more, at another phase of the periodic loops."""
         time.sleep(_PHASE * self._repeat_count)
         self._repeat_count += 1
-        _life(self._lives, self._line)
+        _life(self._runner, self._line)
         time.sleep(_TOKEN_SECONDS - SILENCE)
         self._line("sign-in", self._sign_in)
-        self._lives.cast.sender.token()
+        self._runner.cast.sender.token()
         self._line("a search", self._search)
         time.sleep(_TOKEN_SECONDS - SILENCE)
         self._line("opening Today", self._open_today)
@@ -232,7 +232,7 @@ class CostCounter:
 
     def _search(self) -> None:
         request = directory_pb2.SearchServicesRequest(words="albergue", department="NI-CI")
-        self._lives.cast.sender.directory.SearchServices(request)
+        self._runner.cast.sender.directory.SearchServices(request)
 
     def _open_today(self) -> None:
         self._viewer.get(f"{self._stack.gateway}/today", timeout=10).raise_for_status()
@@ -242,34 +242,34 @@ class CostCounter:
             sign_in(session, self._stack, _PERSON, stay=True)
 
 
-def _life(lives: Lives, line: Callable[[str, Callable[[], object]], None]) -> None:
+def _life(runner: ReferralRunner, line: Callable[[str, Callable[[], object]], None]) -> None:
     """Takes a referral from draft to closed, and measures each step as a line.
 
     The caller of a step gets a token before the step.
     """
     referral = pb.Referral()
-    person_id, receipt_id = lives.cast.person()
+    person_id, receipt_id = runner.cast.person()
 
     def create() -> None:
         nonlocal referral
-        referral = lives.cast.sender.referrals.CreateReferral(lives.cast.draft(person_id))
+        referral = runner.cast.sender.referrals.CreateReferral(runner.cast.draft(person_id))
 
     def send() -> None:
         nonlocal referral
-        referral = lives.cast.sender.referrals.SendReferral(
-            pb.SendReferralRequest(receipt_id=receipt_id, **lives.request_fields(referral))
+        referral = runner.cast.sender.referrals.SendReferral(
+            pb.SendReferralRequest(receipt_id=receipt_id, **runner.request_fields(referral))
         )
 
     time.sleep(SILENCE)  # until the facts about the person have been applied
     for name, act in (("draft", create), ("send", send)):
-        lives.cast.sender.token()
+        runner.cast.sender.token()
         line(name, act)
     for step in STEPS:
-        caller = lives.cast.who(step)
+        caller = runner.cast.who(step)
 
         def take(rpc: str = step.rpc) -> None:
             nonlocal referral
-            fields = lives.request_fields(referral)
+            fields = runner.request_fields(referral)
             referral = getattr(caller.referrals, rpc)(step.request(**fields))  # noqa: B023
 
         caller.token()

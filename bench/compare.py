@@ -25,7 +25,7 @@ from bench.figures import percentile, short
 from bench.live import cores_used
 from bench.pages import sign_in
 from bench.quiet import MACHINE_AT_REST, silence, wait_for_machine
-from bench.transitions import Lives
+from bench.transitions import ReferralRunner
 from protos.partners.v1 import directory_pb2
 from tests.parts.local_stack import ROOT, LocalStack
 from tests.parts.stories import Cast
@@ -39,13 +39,13 @@ Figures = dict[str, list[float]]
 
 def transition(stack: LocalStack) -> dict[str, float]:
     """Measures the transitions of referrals, one after another."""
-    lives = Lives(Cast(stack))
+    runner = ReferralRunner(Cast(stack))
     for _ in range(WARM_UP):
-        lives.run_one()
-    lives.milliseconds.clear()
-    while len(lives.milliseconds) < TIMES:
-        lives.run_one()
-    return _percentiles("transition", lives.milliseconds)
+        runner.run_one()
+    runner.milliseconds.clear()
+    while len(runner.milliseconds) < TIMES:
+        runner.run_one()
+    return _percentiles("transition", runner.milliseconds)
 
 
 def webhook(stack: LocalStack) -> dict[str, float]:

@@ -16,7 +16,7 @@ from kafka import KafkaProducer
 
 from bench.figures import Measurement, percentile
 from bench.quiet import silence
-from bench.transitions import Lives
+from bench.transitions import ReferralRunner
 from protos.notifications.v1 import notifications_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.parts.local_stack import LocalStack, until
@@ -66,14 +66,14 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
     created = cast.sender.webhooks.CreateWebhook(
         notifications_pb2.CreateWebhookRequest(webhook=webhook)
     )
-    lives = Lives(cast)
-    referrals = [lives.send_one() for _ in range(PER_SECOND * SECONDS + 20)]
+    runner = ReferralRunner(cast)
+    referrals = [runner.send_one() for _ in range(PER_SECOND * SECONDS + 20)]
     silence(stack)
     answer_times: dict[str, float] = {}
 
     def acknowledge(referral: pb.Referral) -> None:
         cast.receiver.referrals.AcknowledgeReferral(
-            pb.AcknowledgeReferralRequest(**Lives.request_fields(referral))
+            pb.AcknowledgeReferralRequest(**ReferralRunner.request_fields(referral))
         )
         answer_times[referral.id] = time.time()
 

@@ -17,7 +17,7 @@ import psycopg
 
 from bench.figures import Measurement, percentile, short
 from bench.quiet import silence
-from bench.transitions import Lives
+from bench.transitions import ReferralRunner
 from chassis import audit
 from protos.referrals.v1 import enquiries_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -29,7 +29,7 @@ from tests.parts.stories import Cast
 SIZES = (10_000, 1_000_000)  # numbers of ended referrals
 LIVE_COUNT, DUE_COUNT = 2_000, 10_000
 ROUNDS, FIRINGS = 5, 3
-LIVES_PER_ROUND = 12  # lives of nine transitions
+REFERRALS_PER_ROUND = 12  # referrals of nine transitions each
 REQUESTS_PER_ROUND = 60  # requests of each page
 PATIENCE = 300.0  # seconds to wait for silence: PostgreSQL tidies up after a million rows
 MAX_EVENTS = 4  # events, and facts, that are copied for each referral
@@ -148,20 +148,20 @@ class Network:
             choose_models(database)
             copy(database, "live", 1, LIVE_COUNT)
             copy(database, "ended", 1, self.size)
-        self._lives = Lives(Cast(self.stack))
+        self._runner = ReferralRunner(Cast(self.stack))
         self._desk = self.stack.worker("albergue@lunanueva")
         self._coordinator = self.stack.worker("coordinacion@coalicion")
         for _ in range(6):  # a connection prepares a statement after it has sent it five times
-            self._lives.run_one()
+            self._runner.run_one()
         self.open_pages(20)
         self.durations.clear()
 
     def run_lives(self) -> None:
         """Takes referrals through their lives."""
-        self._lives.milliseconds.clear()
-        for _ in range(LIVES_PER_ROUND):
-            self._lives.run_one()
-        self.durations.setdefault("transition", []).append(self._lives.milliseconds.copy())
+        self._runner.milliseconds.clear()
+        for _ in range(REFERRALS_PER_ROUND):
+            self._runner.run_one()
+        self.durations.setdefault("transition", []).append(self._runner.milliseconds.copy())
 
     def open_pages(self, times: int = REQUESTS_PER_ROUND) -> None:
         """Makes the requests of each page."""

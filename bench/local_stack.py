@@ -8,7 +8,7 @@ from pathlib import Path
 import requests
 
 from bench.figures import Measurement
-from bench.transitions import Lives
+from bench.transitions import ReferralRunner
 from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
@@ -17,9 +17,9 @@ def measure(stack: LocalStack) -> list[Measurement]:
     """Measures the memory after a little work, so that everything loaded on first use is included.
     Also returns the time that the stack took to start.
     """
-    lives = Lives(Cast(stack))
+    runner = ReferralRunner(Cast(stack))
     for _ in range(10):
-        lives.run_one()
+        runner.run_one()
     for path in ("/", "/sign-in", "/healthz", "/readyz") * 10:
         requests.get(stack.gateway + path, timeout=10)
     processes = process_tree(int(stack.state["pid"]))

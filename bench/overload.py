@@ -29,7 +29,7 @@ from bench.crowd import Outcome, Task, as_line
 from bench.figures import Measurement, percentile
 from bench.live import cpu_seconds
 from bench.local_stack import memory, process_tree
-from bench.transitions import Lives
+from bench.transitions import ReferralRunner
 from chassis.ids import new_id
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2
@@ -99,8 +99,8 @@ class Overload:
         self._cores = sorted(os.sched_getaffinity(0))
         for pid in process_tree(int(stack.state["pid"])):
             run_on(pid, self._cores[:-1] or self._cores)
-        self.lives = Lives(Cast(stack))
-        cast = self.lives.cast
+        self.runner = ReferralRunner(Cast(stack))
+        cast = self.runner.cast
         self._people = [cast.person()[0] for _ in range(40)]
         self._referral_ids = [
             cast.sender.referrals.CreateReferral(cast.draft(person_id)).id
@@ -159,7 +159,7 @@ class Overload:
             self.stack.address("referrals"),
             self.stack.address("partners"),
             self.stack.gateway,
-            self.lives.cast.service_id,
+            self.runner.cast.service_id,
             self._credentials,
             self._people,
             self._referral_ids,
@@ -180,11 +180,11 @@ class Overload:
 
     def usual_ms(self) -> float:
         """Returns the median time of a single caller's step, in milliseconds."""
-        self.lives.run_one()
-        self.lives.milliseconds.clear()
+        self.runner.run_one()
+        self.runner.milliseconds.clear()
         for _ in range(8):
-            self.lives.run_one()
-        return median(self.lives.milliseconds)
+            self.runner.run_one()
+        return median(self.runner.milliseconds)
 
     def normal_after(self, usual_ms: float) -> float:
         """Returns the seconds until a single caller's steps take about as long as usual; PATIENCE
@@ -192,10 +192,10 @@ class Overload:
         """
         begin = time.monotonic()
         while time.monotonic() < begin + PATIENCE:
-            self.lives.milliseconds.clear()
+            self.runner.milliseconds.clear()
             seconds = time.monotonic() - begin
-            self.lives.run_one()
-            if median(self.lives.milliseconds) <= NORMAL_FACTOR * usual_ms:
+            self.runner.run_one()
+            if median(self.runner.milliseconds) <= NORMAL_FACTOR * usual_ms:
                 return seconds
         return PATIENCE
 

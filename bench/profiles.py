@@ -21,13 +21,13 @@ from typing import Any
 import click
 
 from bench.local_stack import process_tree
-from bench.transitions import Lives
+from bench.transitions import ReferralRunner
 from tests.parts.local_stack import ROOT, SERVICES, LocalStack
 from tests.parts.stories import Cast
 
 OUT = ROOT / "build" / "profile"
 PY_SPY = Path(sys.prefix) / "bin" / "py-spy"
-WARM_UP, RATE = 10, 200  # lives; samples per second
+WARM_UP, RATE = 10, 200  # referrals; samples per second
 PYTHON = (*SERVICES, "gateway")
 _MS = 1000 / os.sysconf("SC_CLK_TCK")
 
@@ -89,18 +89,18 @@ def _dump(pid: int) -> list[dict[str, Any]]:
 
 def profile(stack: LocalStack, count: int) -> Times:
     """Returns the milliseconds of each thread per transition, without its time at rest."""
-    lives = Lives(Cast(stack))
+    runner = ReferralRunner(Cast(stack))
     for _ in range(WARM_UP):
-        lives.run_one()
+        runner.run_one()
     time.sleep(5)
     threads = Threads(stack)
     begin, before_rest = time.monotonic(), threads.times()
     time.sleep(10)
     rest_seconds, after_rest = time.monotonic() - begin, threads.times()
-    lives.milliseconds.clear()
+    runner.milliseconds.clear()
     begin = time.monotonic()
     for _ in range(count):
-        lives.run_one()
+        runner.run_one()
     time.sleep(2)
     work_seconds, after_work = time.monotonic() - begin, threads.times()
     return {
@@ -109,14 +109,14 @@ def profile(stack: LocalStack, count: int) -> Times:
             - after_rest[key]
             - (after_rest[key] - before_rest[key]) * work_seconds / rest_seconds
         )
-        / len(lives.milliseconds)
+        / len(runner.milliseconds)
         for key in after_work
     }
 
 
 def draw(stack: LocalStack, count: int) -> list[Path]:
     """Writes a flame graph of each service while referrals take their steps; returns the files."""
-    lives, files = Lives(Cast(stack)), []
+    runner, files = ReferralRunner(Cast(stack)), []
     OUT.mkdir(parents=True, exist_ok=True)
     spies = []
     for name, part in stack.state["parts"].items():
@@ -131,7 +131,7 @@ def draw(stack: LocalStack, count: int) -> list[Path]:
                 )
             )
     for _ in range(count):
-        lives.run_one()
+        runner.run_one()
     for spy in spies:
         spy.send_signal(2)  # makes it write the graph
         spy.wait(60)

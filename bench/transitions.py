@@ -23,7 +23,7 @@ THREADS = 4
 STORIES = 60
 
 
-class Lives:
+class ReferralRunner:
     """Takes referrals from draft to closed, one after another or in several threads.
 
     `milliseconds` holds the time of each transition.
@@ -67,20 +67,20 @@ class Lives:
 
 def measure(stack: LocalStack) -> list[Measurement]:
     """Measures rates with four callers at once, and times with one caller."""
-    lives = Lives(Cast(stack))
+    runner = ReferralRunner(Cast(stack))
     for _ in range(5):
-        lives.run_one()  # warm-up
-    lives.milliseconds.clear()
+        runner.run_one()  # warm-up
+    runner.milliseconds.clear()
     for _ in range(STORIES):
-        lives.run_one()
-    times_alone = lives.milliseconds.copy()
-    lives.milliseconds.clear()
+        runner.run_one()
+    times_alone = runner.milliseconds.copy()
+    runner.milliseconds.clear()
     begin = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(lives.run_one, range(STORIES * 2)))
-    rate = len(lives.milliseconds) / (time.perf_counter() - begin)
-    load = f"{len(lives.milliseconds)} transitions by {THREADS} callers in one process"
-    rest_times = through_rest(stack, lives)
+        list(pool.map(runner.run_one, range(STORIES * 2)))
+    rate = len(runner.milliseconds) / (time.perf_counter() - begin)
+    load = f"{len(runner.milliseconds)} transitions by {THREADS} callers in one process"
+    rest_times = through_rest(stack, runner)
     method = (
         f"{len(times_alone)} transitions by one caller, one after another, durable writes"
         " (fsync on)"
@@ -103,7 +103,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
     ]
 
 
-def through_rest(stack: LocalStack, lives: Lives) -> list[float]:
+def through_rest(stack: LocalStack, runner: ReferralRunner) -> list[float]:
     """Takes the receiver's four steps by REST with an API key; returns the milliseconds that
     each step took.
     """
@@ -112,7 +112,7 @@ def through_rest(stack: LocalStack, lives: Lives) -> list[float]:
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {key}"
         for _ in range(STORIES):
-            referral = lives.send_one()
+            referral = runner.send_one()
             etag = referral.etag
             for verb, fields in (
                 ("acknowledge", {}),

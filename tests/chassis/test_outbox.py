@@ -38,7 +38,7 @@ def names(facts: list[Fact]) -> list[str]:
     return [f"{fact.subject[0]}{fact.version}" for fact in facts]
 
 
-def test_facts_are_new_until_they_are_marked_and_are_sorted_by_subject(tx: Transaction) -> None:
+def test_facts_that_are_not_marked_are_new_and_sorted_by_subject(tx: Transaction) -> None:
     outbox.save(tx, [fact(1, B), fact(2, B), fact(1), fact(2)])
     assert outbox.next_batch(tx, 10).facts == [fact(1), fact(2), fact(1, B), fact(2, B)]
     assert names(outbox.next_batch(tx, 3).facts) == ["a1", "a2", "b1"]
@@ -74,7 +74,7 @@ def test_the_relay_is_woken_when_a_fact_is_saved_or_all_are_to_be_repeated(
         assert len(list(listener.notifies(timeout=5, stop_after=1))) == 1
 
 
-def test_a_round_repeats_all_facts_but_new_facts_precede_the_repeats_of_other_subjects(
+def test_a_round_repeats_all_facts_and_new_facts_precede_repeats_of_other_subjects(
     tx: Transaction,
 ) -> None:
     publish(tx, fact(1), fact(2), fact(1, B))

@@ -50,8 +50,6 @@ def test_a_guess_that_is_given_back_costs_nothing(wrong: int) -> None:
     assert whole_time - REFERENCE_BUDGET.cost(wrong) == NOON
 
 
-def test_guesses_from_ever_new_addresses_find_a_pin_in_a_year_with_a_chance_below_one_in_ten() -> (
-    None
-):
+def test_a_year_of_guesses_from_new_addresses_finds_a_pin_in_less_than_a_tenth_of_cases() -> None:
     assert allowed_guesses(LANES.newcomer, 365 * DAY) / 10_000 < 0.1
     assert allowed_guesses(LANES.at_address, DAY) == 6

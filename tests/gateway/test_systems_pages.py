@@ -1,7 +1,7 @@
 """The pages of systems.
 
-They show the results of the last day, a delivery as it was sent, a secret being replaced, and keys
-in words.
+They show the results of the last day, a delivery as it was sent, a secret that is replaced, and in
+words what each key may do.
 """
 
 import html

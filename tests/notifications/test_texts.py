@@ -59,9 +59,7 @@ def test_no_two_kinds_have_the_same_text() -> None:
         assert len(values) == len(set(values))
 
 
-def test_a_notice_to_a_desk_and_to_the_coordinators_asks_neither_for_the_task_of_the_other() -> (
-    None
-):
+def test_a_notice_to_desk_and_coordinators_asks_neither_for_the_task_of_the_other() -> None:
     texts = [
         notice.text for notice in NOTICES if notice.fact and Party.COORDINATION in notice.parties
     ]

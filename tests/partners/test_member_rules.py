@@ -456,9 +456,7 @@ def test_a_warning_is_given_once_each_sixty_thirty_and_seven_days_before_the_end
     assert organization.facts == (["agreement_ending"] if due else [])
 
 
-def test_an_expired_agreement_leads_back_to_probation_and_a_member_without_one_stays_approved() -> (
-    None
-):
+def test_an_expired_agreement_leads_back_to_probation_but_a_missing_agreement_does_not() -> None:
     ended = member(evidence=agreement(-1))
     ended.warn_or_restart_probation(LATER, TODAY)
     assert (ended.status, ended.facts) == (S.PROBATION, ["agreement_expired"])

@@ -255,9 +255,7 @@ def test_others_see_a_shelters_figure_as_it_was_when_the_current_time_step_began
     assert for_others(Figure(), None, NOON) == Figure()
 
 
-def test_a_shelters_own_people_see_its_live_figure_and_everybody_sees_that_of_other_services() -> (
-    None
-):
+def test_only_a_shelters_live_figure_is_hidden_from_other_organisations() -> None:
     colleague, coordinator = Viewer(Tier.PARTNER, "ngo"), Viewer(Tier.COORDINATOR, "police")
     before = Figure(replace(ROOM, available=5), step=NOON)
     bed = registered(BED, capacity=ROOM, figure_before=before, kept=3, broken=1)

@@ -218,9 +218,7 @@ def test_a_suspension_by_two_coordinators_does_not_end_by_itself(
     assert organization.stop == "suspended"
 
 
-def test_a_manager_alone_ends_her_organisations_membership_and_all_its_proposals_are_dropped() -> (
-    None
-):
+def test_one_manager_can_end_her_organisations_membership_and_its_proposals_are_dropped() -> None:
     organization = member(
         approval_proposed_by_worker_id="first", reinstatement=FirstCoordinator("x", "y", NOON)
     )

@@ -47,7 +47,7 @@ def test_the_settings_table_names_each_setting_with_the_processes_that_read_it()
     assert readers_in_table() == readers_in_code()
 
 
-def test_the_page_names_no_setting_that_does_not_exist() -> None:
+def test_the_operations_page_names_only_existing_settings() -> None:
     existing = readers_in_code().keys()
     assert {
         name if name in existing else name.removesuffix("_FILE")

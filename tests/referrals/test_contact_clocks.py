@@ -90,9 +90,7 @@ def test_the_line_is_reminded_twice_before_the_coordinators_are_notified() -> No
     )
 
 
-def test_a_contact_that_gets_more_time_after_an_alarm_is_reported_when_that_time_has_passed() -> (
-    None
-):
+def test_a_contact_with_more_time_after_an_alarm_is_reported_when_that_time_has_passed() -> None:
     contact = open_contact()
     assert contact.fire_deadline(NOON + 90 * M) == "escalated"
     contact.triage = Triage(need_within_days="yes")

@@ -284,9 +284,7 @@ def test_each_answer_and_the_exhaustion_are_events_and_only_the_first_offer_is_m
     ]
 
 
-def test_a_cancelled_enquiry_keeps_the_reason_and_names_the_organisation_that_cancelled_it() -> (
-    None
-):
+def test_a_cancelled_enquiry_keeps_the_reason_and_the_organisation_that_cancelled_it() -> None:
     enquiry = answered_enquiry(("a", "yes"))
     enquiry.events.clear()
     versions = [offer.version for offer in enquiry.offers]
@@ -298,9 +296,7 @@ def test_a_cancelled_enquiry_keeps_the_reason_and_names_the_organisation_that_ca
     assert (enquiry.reason_code, enquiry.due_time, enquiry.update_time) == ("by_asker", None, LATER)
 
 
-def test_each_organisation_whose_offer_was_not_taken_is_told_once_that_the_enquiry_is_closed() -> (
-    None
-):
+def test_each_organisation_whose_offer_was_not_taken_is_told_once_of_the_enquirys_end() -> None:
     second_service = Service("b2", "org-b", frozenset())
     enquiry = open_enquiry([*SERVICES, second_service, Service("a2", "org-a", frozenset())])
     for name, given_answer in (("a", "yes"), ("b", "maybe"), ("c", "no")):
@@ -409,9 +405,7 @@ def test_an_accepted_offer_waits_for_a_referral_as_long_as_offers_wait_to_be_tak
 LATER = NOON + HOUR / 2
 
 
-def test_a_service_that_is_no_longer_asked_counts_as_a_refusal_and_keeps_an_earlier_reason() -> (
-    None
-):
+def test_a_service_no_longer_asked_counts_as_a_refusal_and_keeps_an_earlier_reason() -> None:
     enquiry = answered_enquiry(("a", "yes"), ("b", "no"))
     enquiry.events.clear()
     a, b, c = enquiry.offers

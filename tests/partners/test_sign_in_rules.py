@@ -81,7 +81,7 @@ def test_an_address_that_can_be_a_provider_is_accepted(issuer: str, development:
     ProviderEntry(issuer, "enlace").check("a secret with spaces", development=development)
 
 
-def test_a_developers_machine_accepts_no_other_host_or_scheme() -> None:
+def test_development_allows_http_on_this_machine_but_no_other_host_or_scheme() -> None:
     for issuer in ("http://id.luz.test", "ftp://127.0.0.1"):
         assert wrong_fields(issuer, development=True) == [("issuer", "out_of_range")]
 

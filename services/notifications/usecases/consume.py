@@ -59,9 +59,9 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
     """Writes the messages about a contact, a receipt or an organisation, among others.
 
     The table of notices names the recipients: the organisation's desk, or its managers and the
-    worker who acted, or the auditors, or the coordinators. The coordinators may also be added to
-    the others. There is no message about a fact that is not in the table, names no organisation, or
-    is older than HISTORY.
+    worker who acted, or the auditors, or the coordinators. For some facts, the coordinators get a
+    message besides the others. There is no message about a fact that is not in the table, names no
+    organisation, or is older than HISTORY.
     """
     notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
     if (

@@ -41,6 +41,17 @@ def test_an_unclosed_quotation_mark_fails_the_import_instead_of_swallowing_rows(
     assert {row["name"] for row in scene.rows("SELECT name FROM services")} == {"Uno", 'La "Luna"'}
 
 
+@pytest.mark.parametrize(
+    "content", [b"[]", b'{"contents": []}', b"Nombre;Necesidades;Departamento\n"]
+)
+def test_a_file_without_a_row_fails_the_import(
+    scene: Scene, manager: Stubs, content: bytes
+) -> None:
+    """It counted as written, so that a system whose export was empty noticed nothing."""
+    job = scene.run_import(manager, content)
+    assert (job.state, job.failure_code) == (pb.IMPORT_STATE_FAILED, "required")
+
+
 def with_cut_sheet(content: bytes) -> bytes:
     """Returns a workbook whose sheet ends in the middle of its XML."""
     cut = io.BytesIO()

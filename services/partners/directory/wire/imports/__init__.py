@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from chassis.errors import Invalid
 from chassis.wire import EnumCodec, timestamp
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.domain.import_job import ImportJob, ImportState
@@ -22,6 +23,8 @@ def parse(content: bytes, reader: CellReader, encoding: Encoding | None = None) 
     """Returns the drafts from a file. Raises Invalid for `content`."""
     file = read(content, encoding)
     parsed_file = _parse_content(file.content, reader)
+    if not parsed_file.lines:
+        raise Invalid(("content", "required"))
     parsed_file.decoding = file.decoding
     return parsed_file
 

@@ -21,7 +21,7 @@ def owe_call(fakes: FakePageServices, **fields: object) -> None:
 
 
 @pytest.mark.parametrize("of_this_contact", [True, False])
-def test_a_contact_shows_the_call_that_another_hour_would_replace(
+def test_a_contact_shows_its_call_to_be_settled_or_replaced_by_another_hour(
     of_this_contact: bool, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     owe_call(
@@ -32,10 +32,12 @@ def test_a_contact_shows_the_call_that_another_hour_would_replace(
         clocks=[r.Clock(kind=r.CLOCK_KIND_CALLBACK)],
     )
     page = client.get(f"/line/{ID}").text
-    assert ("la pidió ella" in page, "Otra hora reemplaza a la que ya se debe." in page) == (
-        of_this_contact,
-        of_this_contact,
+    texts = (
+        "la pidió ella",
+        f'action="/line/calls/{"c" * 32}"',
+        "Otra hora reemplaza a la que ya se debe.",
     )
+    assert [text in page for text in texts] == [of_this_contact] * 3
 
 
 def test_the_sheet_of_a_shift_gives_dates_with_the_hours_because_it_is_read_after_midnight(

@@ -124,12 +124,14 @@ def test_a_change_is_reported_even_if_the_mail_server_was_unavailable_but_not_af
     assert service.send_mails(smtp(service, post)) == 0
 
 
-@pytest.mark.parametrize("verb", sorted(LETTERS_WHILE_INACTIVE))
+@pytest.mark.parametrize(
+    "kind", sorted(LETTERS_WHILE_INACTIVE | {"second_factor_removed_by_coordination"})
+)
 @pytest.mark.parametrize("first", ["letter", "suspension"])
 def test_a_worker_of_a_suspended_organisation_is_still_notified_of_it(
-    verb: str, first: str, service: Service, post: Post
+    kind: str, first: str, service: Service, post: Post
 ) -> None:
-    """She is also notified of a proposal to which she can object.
+    """She is also notified of a proposal to which she can object, and of a removed second factor.
 
     The order of the two facts does not matter.
     """
@@ -141,11 +143,12 @@ def test_a_worker_of_a_suspended_organisation_is_still_notified_of_it(
         body.SerializeToString(),
         service.clock.now(),
     )
-    letters = [account(service, verb), account(service)]
+    verb, role = KINDS[kind]
+    letters = [account(service, verb, by_role_code=role), account(service)]
     for fact in [*letters, suspension] if first == "letter" else [suspension, *letters]:
         service.apply_partners_fact(fact)
     assert service.send_mails(smtp(service, post)) == 1, "the e-mail about the reset is not sent"
-    assert re.search("24 horas|suspendi|[Pp]ropone|entran otra vez|se retir", post.text())
+    assert re.search("24 horas|suspendi|[Pp]ropone|entran otra vez|se retir|quit", post.text())
 
 
 def test_an_email_stored_by_a_later_version_is_not_sent(service: Service, post: Post) -> None:

@@ -113,13 +113,15 @@ LETTERS_WHILE_INACTIVE = frozenset(
         "member_left",
         "provider_proposed",
         "entry_proposed",
+        "second_factor_removed_by_coordination",
     }
 )
 """The kinds of letters that are sent even if the organisation is suspended or has left.
 
 They inform its managers of the suspension, of its end (this fact may arrive before the one about
-the organisation), and of proposals to which they can object. Otherwise one coordinator could make a
-proposal, and then stop its letter with a hold.
+the organisation), and of what coordinators do or propose and managers can object to. Otherwise one
+coordinator could make a proposal, or remove a manager's second factor, and then stop the letter
+with a hold.
 """
 ACCOUNT_VERBS = (
     LASTING_VERBS

@@ -115,7 +115,7 @@ def test_a_cancelled_enquiry_says_that_nobody_comes_and_may_be_asked_again_unles
     response = send(client, ENQUIRY, f"{ENQUIRY}/take", service_id=ID, answer="yes")
     assert response.status_code == 422
     assert (
-        f'href="/enquiries/new?person={OTHER_ID}"' in response.text,
+        f'href="/enquiries/new?enquiry={ID}&amp;person={OTHER_ID}"' in response.text,
         "por ella ya no llega nadie" in response.text,
         "No hace falta nada más" in response.text,
     ) == (may_ask_again, True, False)

@@ -65,6 +65,34 @@ def without_folded_parts(page: str) -> str:
     return re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)
 
 
+def test_asking_again_begins_with_the_answers_of_the_enquiry_that_ended(
+    fakes: FakePageServices, client: FlaskClient
+) -> None:
+    content = e.EnquiryContent(
+        need_code="HOU.EMG",
+        urgency=r.URGENCY_IMMEDIATE,
+        age_band=r.AGE_BAND_18_TO_24,
+        dependants=5,
+        languages=["miq"],
+        accessibility_codes=[e.ACCESSIBILITY_STEP_FREE],
+        country="NI",
+        department="NI-CI",
+    )
+    fakes.answers["GetEnquiry"] = e.Enquiry(
+        id=ID, side=r.SIDE_SENDER, state=e.ENQUIRY_STATE_EXHAUSTED, content=content
+    )
+    link = f"/enquiries/new?enquiry={ID}"
+    assert f'href="{link}"' in client.get(f"/enquiries/{ID}").text
+    fields = sent_fields(client.get(link).text)
+    assert {name: fields.get(name) for name in ("need_code", "dependants", "languages")} == {
+        "need_code": "HOU.EMG",
+        "dependants": "5",
+        "languages": "miq",
+    }
+    assert (fields["urgency"], fields["accessibility_codes"]) == ("immediate", "step_free")
+    assert "unsafe_code" not in fields, "she is asked again with whom or where she is not safe"
+
+
 @pytest.mark.parametrize(
     ("need_code", "criteria", "is_asked"),
     [

@@ -6,6 +6,7 @@ offer.
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from flask import redirect, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
@@ -167,8 +168,8 @@ def new() -> access.Answer:
 
 
 def known_answers() -> MultiDict[str, str]:
-    """Returns the answers that are known already from the contact or the person's file."""
-    answers = {"languages": "es"}
+    """Returns the answers that the contact, an earlier enquiry or the person's file has."""
+    answers: dict[str, Any] = {"languages": "es"}
     contact_id, person_id = request.args.get("contact", ""), request.args.get("person", "")
     if contact_id:
         contact = clients().contacts.GetContact(c.GetContactRequest(id=contact_id))
@@ -181,6 +182,13 @@ def known_answers() -> MultiDict[str, str]:
             "department": contact.department,
         }
         person_id = person_id or contact.person_id
+    if enquiry_id := request.args.get("enquiry", ""):
+        content = clients().enquiries.GetEnquiry(e.GetEnquiryRequest(id=enquiry_id)).content
+        answers |= person_form.answers_of_enquiry(content)
+        answers |= {
+            "languages": answers["language"],
+            "accessibility_codes": words.codes("accessibility", content.accessibility_codes),
+        }
     if person_id:
         answers |= person_form.answers_of(referrals.file_of(person_id))
         answers |= {"person_id": person_id, "languages": answers["language"]}

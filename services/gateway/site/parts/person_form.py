@@ -7,6 +7,7 @@ import re
 from datetime import date
 
 from chassis import wire
+from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import _, i18n, words
@@ -95,6 +96,20 @@ def answers_of(person: p.Person) -> dict[str, str]:
         "department": coarse.department,
         "exploitation_country": person.exploitation_country,
         "trafficking_status_code": words.code("trafficking_status", person.trafficking_status_code),
+    }
+
+
+def answers_of_enquiry(content: e.EnquiryContent) -> dict[str, str]:
+    """Returns the content of an enquiry as answers to the questions."""
+    return {
+        "need_code": content.need_code,
+        "urgency": words.code("urgency", content.urgency),
+        "age_band": words.code("age_band", content.age_band),
+        "gender_code": words.code("person_gender", content.gender_code),
+        "language": content.languages[0] if content.languages else "",
+        "country": content.country,
+        "department": content.department,
+        "dependants": str(content.dependants) if content.HasField("dependants") else "",
     }
 
 

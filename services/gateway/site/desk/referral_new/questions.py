@@ -79,22 +79,8 @@ class Start:
             if is_one_need(self.contact.need_code):
                 answers["need_code"] = self.contact.need_code
         if self.enquiry:
-            answers.update(answers_of(self.enquiry.content))
+            answers.update(person_form.answers_of_enquiry(self.enquiry.content))
         return answers
-
-
-def answers_of(content: e.EnquiryContent) -> dict[str, str]:
-    """Returns the content of an enquiry as answers to the questions."""
-    return {
-        "need_code": content.need_code,
-        "urgency": words.code("urgency", content.urgency),
-        "age_band": words.code("age_band", content.age_band),
-        "gender_code": words.code("person_gender", content.gender_code),
-        "language": content.languages[0] if content.languages else "",
-        "country": content.country,
-        "department": content.department,
-        "dependants": str(content.dependants) if content.HasField("dependants") else "",
-    }
 
 
 def start_in_request() -> Start:

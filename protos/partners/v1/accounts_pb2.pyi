@@ -270,9 +270,9 @@ class EndSessionsRequest(_message.Message):
     SESSION_SECRET_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """The session to end. Empty: all but the caller's session."""
+    """The session to end. Empty: all but that of `session_secret`."""
     session_secret: _builtins.str
-    """The caller's session."""
+    """The session that stays. Without it and without `id` all sessions end, the caller's too."""
     request_id: _builtins.str
     def __init__(
         self,

@@ -281,6 +281,16 @@ def test_a_coordinators_file_makes_no_service_of_another_organisation_public(sce
     assert problems(report) == [(2, "E", "public", "out_of_range")]
 
 
+def test_a_coordinators_file_adds_no_place_to_another_organisations_public_service(
+    scene: Scene,
+) -> None:
+    service = scene.service(scene.organization("Casa Uno"), "A", "LEG", public=True)
+    headings = f"{WITH_ORGANIZATION};Dirección;id"
+    content = sheet(f"A;LEG;León;Casa Uno;Calle 1;{service.id}", headings=headings)
+    report = scene.import_report(scene.coordinator, content)
+    assert problems(report) == [(2, "E", "address", "out_of_range")]
+
+
 def test_an_applicant_gets_no_services_and_does_not_stand_in_a_members_way(scene: Scene) -> None:
     applicant = apply(scene, name="Casa Uno")
     content = sheet("A;LEG;León;Casa Uno", headings=WITH_ORGANIZATION)

@@ -501,6 +501,18 @@ def test_a_confidential_service_is_found_near_no_point(
     ]
 
 
+def test_a_coordinator_adds_no_place_to_another_organisations_public_service(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
+    service = scene.service(member, "Asesoría", "LEG", public=True)
+    office = make(manager, **OFFICE)
+    assert wrong_fields(lambda: offer(scene.coordinator, service.id, office)) == [
+        ("service_at_location.location_id", "out_of_range")
+    ]
+    offer(manager, service.id, office)
+    assert offer(scene.coordinator, service.id, office, languages=["es"]).languages == ["es"]
+
+
 def test_a_search_for_open_services_uses_their_hours_in_their_own_time_zone(
     scene: Scene, member: Organization, manager: Stubs, partner: Stubs
 ) -> None:

@@ -333,8 +333,9 @@ def _offer(
         # refused as in a call: an open place would lead to the hidden service
         raise Invalid(("service.address", "out_of_range"))
     if place.id not in own_places:
-        # A new place has facts. A stored place is refused as in a call.
-        if place.entry.confidential and not place.facts and work.importer_id != member.id:
+        # Refused as in a call, unless the place is new (it has facts) and confidential.
+        reveals_place = service.entry.public or (place.entry.confidential and not place.facts)
+        if reveals_place and work.importer_id != member.id:
             raise Invalid(("service.address", "out_of_range"))
         own_places.append(place.id)
     if is_changed:

@@ -164,8 +164,10 @@ class Locations:
             # the open place's address would lead to the hidden service
             raise Invalid(("service_at_location.location_id", "out_of_range"))
         is_owner = call.caller.organization_id == location.organization_id
-        if location.entry.confidential and former_offer is None and not is_owner:
-            # whoever refers a person to the service may open the place's address
+        reveals_place = location.entry.confidential or service.entry.public
+        if reveals_place and former_offer is None and not is_owner:
+            # whoever refers a person to the service may open a confidential place's address, and
+            # everybody reads the address of a public service's place
             raise Invalid(("service_at_location.location_id", "out_of_range"))
         if location.entry.confidential:
             offer = offer.discreet()

@@ -191,7 +191,11 @@ def test_services_are_ordered_by_verdict_room_freshness_area_language_and_name()
     beds = SHELTER.capacity
     candidates = [
         replace(SHELTER, service_id="closed", capacity=replace(beds, intake=Intake.CLOSED)),
+        replace(SHELTER, service_id="full", capacity=replace(beds, available=0)),
+        replace(SHELTER, service_id="declined", capacity=replace(beds, declined_time=NOW)),
         replace(SHELTER, service_id="waiting", capacity=replace(beds, intake=Intake.WAITLIST)),
+        replace(SHELTER, service_id="without figure", capacity=replace(beds, available=None)),
+        replace(SHELTER, service_id="too small", capacity=replace(beds, available=1)),
         replace(
             SHELTER, service_id="old", capacity=replace(beds, update_time=NOW - timedelta(days=2))
         ),
@@ -202,7 +206,8 @@ def test_services_are_ordered_by_verdict_room_freshness_area_language_and_name()
         replace(SHELTER, service_id="b", name_key="b"),
         replace(SHELTER, service_id="a", name_key="a"),
     ]
-    order = ["a", "b", "country", "mute", "foreign", "far", "old", "waiting", "closed"]
+    order = ["a", "b", "country", "mute", "foreign", "far", "old", "too small"]
+    order += ["without figure", "waiting", "declined", "full", "closed"]
     assert [matched.candidate.service_id for matched in match(WOMAN, candidates, NOW)] == order
     assert [
         matched.candidate.service_id for matched in match(WOMAN, candidates[::-1], NOW)

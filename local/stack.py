@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import IO
+from typing import TextIO
 
 # This process forks while gRPC's threads run. The children exec another program at once, so gRPC
 # needs no fork support.
@@ -421,9 +421,7 @@ class LocalStack:
 
 
 def _age() -> float:
-    """Returns the seconds since this process was started; on systems other than Linux, the seconds
-    since this module was imported.
-    """
+    """Returns the seconds since the start of this process; without Linux, since the import."""
     try:
         started = int(
             Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
@@ -433,12 +431,13 @@ def _age() -> float:
         return time.monotonic() - IMPORTED
 
 
-def say(line: str, to: IO[str] | None = None) -> None:
-    """Prints a line on standard error, or on another stream. Ignores a closed stream and a full
-    disk.
+def say(line: str, to: TextIO | None = None) -> None:
+    """Prints a line on standard error, or on another stream, with ? for letters that the stream's
+    encoding lacks. Ignores a closed stream and a full disk.
     """
+    encoding = (to or sys.stderr).encoding or "utf-8"
     with contextlib.suppress(OSError):
-        click.echo(line, to or sys.stderr)
+        click.echo(line.encode(encoding, "replace").decode(encoding), to or sys.stderr)
 
 
 def _stack_variables(variables: Mapping[str, str]) -> dict[str, str]:

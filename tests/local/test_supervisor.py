@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 
 from local import logs, stack
 from local.process import Process, StackFailure
+from local.stack import say
 from local.supervisor import MAX_DEATHS, Part, Supervisor
 from tests.parts.local_stack import until
 
@@ -298,3 +300,9 @@ def _until(supervisor: Supervisor, condition: Callable[[], bool], timeout: float
         assert time.monotonic() < end
         supervisor.tick()
         time.sleep(0.01)
+
+
+def test_a_line_is_printed_even_if_the_terminal_lacks_some_of_its_letters() -> None:
+    terminal = TextIOWrapper(BytesIO(), encoding="ascii", write_through=True)
+    say("Asociación Puentes", terminal)
+    assert terminal.buffer.getvalue() == b"Asociaci?n Puentes\n"

@@ -4,6 +4,7 @@ No page has markup of its own for a component, and no page hides a value of the 
 """
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,12 @@ def test_the_lines_of_templates_end_at_a_hundred_characters() -> None:
         if len(line) > 100
     ]
     assert long_lines == []
+
+
+def test_no_block_of_a_template_removes_the_space_before_a_middle_dot() -> None:
+    touching = [
+        (file.name, match[0])
+        for file in TEMPLATES.rglob("*.html")
+        for match in re.finditer(r"(-[%}]}\s*|[%}]})·", file.read_text())
+    ]
+    assert touching == []

@@ -391,3 +391,19 @@ def test_a_step_takes_the_draft_that_was_begun_in_place_of_its_referral(
     )
     assert fakes.last("UpdatePlanStep").referral_id == "e" * 32
     assert fakes.requests("CreateReferral") + fakes.requests("EnterReferralInError") == []
+
+
+def test_the_stages_of_a_journey_lead_to_their_referrals_and_to_the_plan_of_the_next_one(
+    fakes: FakePageServices,
+) -> None:
+    other = "b" * 32
+    legs = [
+        r.Leg(key="travel", names=NAMES, referral_id=ID, state=r.STATE_ACCEPTED),
+        r.Leg(key="reception", names=NAMES, referral_id=other, state=r.STATE_SENT),
+        r.Leg(key="housing", names=NAMES, acting_organization_id=ID),  # nobody is asked yet
+    ]
+    fakes.answers["GetReferral"] = referral(side=r.SIDE_SENDER, person_id=ID, legs=legs)
+    page = signed_in_as(fakes, contract_pb2.ROLE_WORKER).get(f"/referrals/{ID}").text
+    journey = page[page.index("El viaje por etapas") :]
+    links = re.findall(r'<a href="([^"]+)"', journey[: journey.index("</section>")])
+    assert links == [f"/referrals/{other}", f"/people/{ID}#plans"]

@@ -37,6 +37,7 @@ from tests.referrals.test_callbacks import (
     owed_calls,
 )
 from tests.referrals.test_contacts import completed, referral_for
+from tests.referrals.test_erasure import confirm, propose
 
 OTHER_SPEAKERS = [
     speaker
@@ -163,6 +164,34 @@ def test_a_brothers_reference_shows_neither_her_own_call_nor_when_the_line_calls
     status = status_of(story, brothers_contact)
     assert (status.only_the_call, status.HasField("call_from_time")) == (True, False)
     assert [access.count for access in accesses_to(story, brothers_contact)] == [1]
+
+
+@pytest.mark.usefixtures("abroad")
+def test_no_other_line_erases_stops_or_moves_with_a_brothers_reference_what_a_line_does_for_her(
+    story: Story,
+) -> None:
+    brothers_contact, operator = story.contact(c.SPEAKER_FAMILY), operator_of(story)
+    her_call = call_again(story, brothers_contact, "hotline", speaker=c.SPEAKER_PERSON)
+    enquiry = operator.CreateEnquiry(
+        content=enquiries_pb2.EnquiryContent(
+            need_code="HOU.EMG", urgency=pb.URGENCY_EMERGENCY, country="NI"
+        ),
+        service_ids=[SERVICE["shelter_bed"]],
+        contact_id=her_call.contact.id,
+        **NOTHING_UNSAFE,
+    )
+    arrange_call(story, her_call.contact.id)
+    [owed_call] = owed_calls(story, her_call)
+    others_contact = call_again(story, brothers_contact, "clinic", speaker=c.SPEAKER_PERSON)
+    other_line = operator_of(story, "clinic")
+    others_file = file_of(story, others_contact, PHONE, other_line)
+    arrange_call(story, others_contact.contact.id, NIGHT, other_line)
+    assert owed_calls(story, her_call) == [owed_call]
+    propose(other_line, others_file.id)
+    confirm(story.service.as_("clinic", "OPERATOR", "MANAGER"), others_file.id)
+    assert owed_calls(story, her_call) == [owed_call]
+    assert operator.GetEnquiry(id=enquiry.id).state == enquiries_pb2.ENQUIRY_STATE_OPEN
+    assert read_contact(operator, her_call.contact).outcome_code == c.CONTACT_OUTCOME_OPEN
 
 
 @pytest.mark.parametrize("ask", [ask_for_call, arrange_call], ids=lambda ask: ask.__name__)

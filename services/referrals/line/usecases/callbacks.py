@@ -62,9 +62,14 @@ class Callbacks:
         contact = contacts.lock(call.tx, identifier)
         contact.check_not_erased()
         person_id = self._check_plans(call.tx, contact)  # widens the scope to all lines
+        all_contacts = contacts.of_caller(call.tx, contact.tied_to_id or contact.id)
+        first_speaker = next(first.speaker_code for first in all_contacts if not first.tied_to_id)
         contact_ids = [
-            callers_contact.id
-            for callers_contact in contacts.of_caller(call.tx, contact.tied_to_id or contact.id)
+            other.id
+            for other in all_contacts
+            # another line's call to somebody else than the holder of the reference stays
+            if other.organization_id == contact.organization_id
+            or other.speaker_code in ("", first_speaker)
         ]
         callback = _owe(
             call.tx,

@@ -33,7 +33,7 @@ def waiting_referrals(*minutes: float, **answers: Any) -> Arrange:
     rows = [referral(next_due_time=stamp(due_minutes)) for due_minutes in minutes]
     return waiting_work(
         ListReferrals=lambda request: r.ListReferralsResponse(
-            referrals=[] if request.filter.unanswered else rows
+            referrals=[] if request.filter.unanswered or request.filter.pressing else rows
         ),
         **answers,
     )
@@ -76,6 +76,17 @@ def test_an_operator_sees_open_contacts_first_and_the_calls_that_are_due_before_
         "Le preguntan: ¿puede recibirla?",
         "Sus consultas",
     ]
+
+
+def test_a_desk_sees_the_referrals_that_wait_too_long_for_others() -> None:
+    late = referral(next_due_time=stamp(-32))
+    arrange = waiting_work(
+        ListReferrals=lambda request: r.ListReferralsResponse(
+            referrals=[late] * (request.filter.pressing and request.filter.waiting_for_other)
+        )
+    )
+    assert headings(WORKER, arrange) == ["Lo que no puede esperar"]
+    assert f'href="/referrals/{late.id}"' in page("/today", WORKER, arrange)
 
 
 def test_the_network_is_told_that_all_is_listed_only_if_all_is_listed() -> None:

@@ -142,6 +142,12 @@ def today() -> str:
         if not show and (me.may("worker", "operator") or is_network)
         else []
     )
+    # A desk acts, too, when its person waits for somebody who is late, suspended or gone.
+    pressing_rows = (
+        []
+        if show or is_network
+        else referrals.matching(r.ReferralFilter(box=box, pressing=True, waiting_for_other=True))
+    )
     returned_ids = {row.id for row in returned_rows}
     other_rows = fetch_other_rows()
     counted_rows = {
@@ -166,8 +172,9 @@ def today() -> str:
         now=[] if show else now_rows,
         later=list(answer.referrals) if show else later_rows,
         unanswered=returned_rows,
+        pressing=pressing_rows,
         beds=[] if show else beds(),
-        names=names.names_of([*answer.referrals, *returned_rows]),
+        names=names.names_of([*answer.referrals, *returned_rows, *pressing_rows]),
         show=show,
         network=is_network,
         date=i18n.weekday_and_day(i18n.now()),

@@ -89,6 +89,15 @@ def test_an_account_email_states_the_change_in_her_language_but_not_what_the_net
     assert WORKER not in sent
 
 
+def test_the_notice_of_a_changed_sign_in_names_the_account_that_acted() -> None:
+    """A coordinator, too, removes the second factors of a manager, of another organisation."""
+    texts = ACCOUNT["sign_in_changed"].body, BY_KIND["sign_in_changed"].text
+    assert [text.split(" puso o quitó ")[0] for text in texts] == [
+        "Una cuenta de Enlace de su organización",
+        "Una cuenta de su organización",
+    ]
+
+
 def test_every_kind_of_account_notice_has_an_email() -> None:
     assert ACCOUNT.keys() == KINDS.keys() <= BY_KIND.keys()
 

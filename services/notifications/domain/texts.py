@@ -185,10 +185,10 @@ ACCOUNT = {
     "sign_in_changed": MailText(
         N_("Cambió cómo entra una cuenta de Enlace"),
         N_(
-            "En una cuenta de Enlace de su organización se puso o se quitó un código del"
-            " teléfono o una llave de acceso. Si fue usted, o lo sabe, no haga nada. Si no,"
-            " y la cuenta es suya, mírelo y termínelo aquí, y cambie su contraseña. Si es"
-            " de alguien más, avísele, y suspenda la cuenta en Equipo:\n\n"
+            "Una cuenta de Enlace de su organización puso o quitó un código del teléfono o"
+            " una llave de acceso, para sí o para otra cuenta. Si fue usted, o lo sabe, no"
+            " haga nada. Si no, y la cuenta es suya, mírelo y termínelo aquí, y cambie su"
+            " contraseña. Si es de alguien más, avísele, y suspenda la cuenta en Equipo:\n\n"
             "{link}\n"
         ),
     ),

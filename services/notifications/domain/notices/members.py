@@ -232,8 +232,8 @@ NOTICES: tuple[Notice, ...] = (
         "",
         (),
         N_(
-            "En una cuenta de su organización se puso o se quitó un código o una llave de acceso."
-            " Si no fue quien la usa, suspéndala y avise a esa persona."
+            "Una cuenta de su organización puso o quitó un código o una llave de acceso, para sí"
+            " o para otra cuenta. Si no fue quien la usa, suspéndala y avise a esa persona."
         ),
     ),
     Notice(

@@ -11,7 +11,12 @@ import pytest
 
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.line.domain.contact import new_reference, status_for_caller
+from services.referrals.line.domain.contact import (
+    check_pin,
+    new_pin,
+    new_reference,
+    status_for_caller,
+)
 from services.referrals.referrals.domain.lifecycle import State
 from tests.builders import NOT_FOUND, NOTHING_UNSAFE, refusal, wrong_fields
 from tests.referrals.conftest import (
@@ -346,6 +351,11 @@ def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Ser
         assert not [table for table, text in text_by_table.items() if secret in text]
     assert b"7319" not in bytes(fingerprint)
     assert pin_hash.startswith("$argon2id$")
+
+
+def test_no_generated_pin_is_refused_as_too_easy() -> None:
+    for _ in range(3000):  # one in 32 combinations of four digits is too easy
+        check_pin(new_pin())
 
 
 def test_a_chosen_pin_has_four_digits_that_are_not_tried_first_and_a_missing_pin_is_generated(

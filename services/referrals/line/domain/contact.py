@@ -208,22 +208,28 @@ def read_reference(text: str) -> str:
 
 
 def new_pin() -> str:
-    """Returns four random digits."""
-    return f"{secrets.randbelow(10_000):04d}"
+    """Returns four random digits, never a PIN that strangers try first."""
+    while _is_easy(pin := f"{secrets.randbelow(10_000):04d}"):
+        pass
+    return pin
 
 
 def check_pin(pin: str) -> None:
-    """Refuses a PIN that is not four digits, or that strangers try first.
-
-    These are repeated digits, digits in a row, and years in which a person may be born.
-    """
+    """Refuses a PIN that is not four digits, or that strangers try first."""
     check = Check()
     check.require(len(pin) == 4 and pin.isascii() and pin.isdigit(), "pin", "malformed")
     check.done()
-    is_repeated, is_year = pin[:2] == pin[2:], pin[:2] in ("19", "20")
-    is_in_a_row = pin in "01234567890" or pin in "09876543210"
-    check.require(not (is_repeated or is_in_a_row or is_year), "pin", "too_easy")
+    check.require(not _is_easy(pin), "pin", "too_easy")
     check.done()
+
+
+def _is_easy(pin: str) -> bool:
+    """Returns whether strangers try these four digits first.
+
+    These are repeated digits, digits in a row, and years in which a person may be born.
+    """
+    is_repeated, is_year = pin[:2] == pin[2:], pin[:2] in ("19", "20")
+    return is_repeated or is_year or pin in "01234567890" or pin in "09876543210"
 
 
 _STATUS_FOR_CALLER = {

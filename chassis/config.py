@@ -89,7 +89,7 @@ class Settings:
         default is.
         """
         url = self.text(name, default)
-        if (url or default) and not re.fullmatch(r"https?://[^\s/]\S*", url):
+        if (url or default) and not re.fullmatch(r"(?i:https?)://[^\s/]\S*", url):
             self.refuse(f"{name} is not a URL")
         return url
 

@@ -64,8 +64,9 @@ def test_a_url_without_scheme_or_host_is_refused_since_quick_exit_would_stay_on_
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, url: str
 ) -> None:
     key_folder.create(folder, ())
-    monkeypatch.setenv(name, "https://es.wikipedia.org/wiki/Clima")
-    assert from_environment().site
+    for good in ("https://es.wikipedia.org/wiki/Clima", "HTTP://Enlace.example:8080"):
+        monkeypatch.setenv(name, good)
+        assert from_environment().site
     monkeypatch.setenv(name, url)
     with pytest.raises(WrongSettings, match=f"{name} is not a URL"):
         from_environment()

@@ -189,6 +189,12 @@ def test_the_whole_country_may_be_given_in_words_and_a_municipality_implies_its_
     ]
 
 
+def test_a_service_in_haiti_is_imported_by_the_countrys_name(scene: Scene, manager: Stubs) -> None:
+    content = sheet("Uno;PSS;Haití;todo el país", headings="Nombre;Necesidades;País;Departamento")
+    assert scene.import_report(manager, content).written
+    assert scene.rows("SELECT country FROM services") == [{"country": "HT"}]
+
+
 @pytest.mark.parametrize("name", ["Soins d’urgence", "soins d'urgence"])
 def test_a_need_is_read_by_its_name_with_either_apostrophe(name: str) -> None:
     assert CellReader(taxonomy(), areas(), "NI").needs(name) == ["MED.EMG"]

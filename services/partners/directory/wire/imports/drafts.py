@@ -43,6 +43,7 @@ _COUNTRIES = {
     "peru": "PE",
     "colombia": "CO",
     "republica dominicana": "DO",
+    "haiti": "HT",
     "estados unidos": "US",
     "espana": "ES",
 }

@@ -164,6 +164,21 @@ def test_a_person_who_says_yes_to_nothing_gives_no_consent_and_can_still_be_help
     assert fakes.requests("CreateReceipt") == []
 
 
+@pytest.mark.parametrize(
+    ("confidential", "advice"),
+    [(True, "no le diga dónde está"), (False, "Dele los datos del servicio")],
+)
+def test_a_person_who_does_not_consent_is_not_told_where_a_shelter_is(
+    fakes: FakePageServices, client: FlaskClient, confidential: bool, advice: str
+) -> None:
+    fakes.answers["GetService"] = d.Service(
+        id=ID, organization_id=ID, name="Casa segura", active=True, confidential=confidential
+    )
+    page = send_page(client, second_page(client), purpose_codes="HOU", no_to_the_rest="1").text
+    assert advice in page
+    assert ("Ver los datos del servicio" in page) != confidential
+
+
 def test_going_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None:
     answers_page = send_page(client, last_page(client), back="1", **LAST_ANSWERS)
     assert ticked_count(answers_page) == len(ANSWERS)

@@ -83,7 +83,8 @@ def test_a_desk_sees_the_referrals_that_wait_too_long_for_others() -> None:
     arrange = waiting_work(
         ListReferrals=lambda request: r.ListReferralsResponse(
             referrals=[late] * (request.filter.pressing and request.filter.waiting_for_other)
-        )
+        ),
+        CountReferrals=r.CountReferralsResponse(waiting_for_other=1, total=1),
     )
     assert headings(WORKER, arrange) == ["Lo que no puede esperar"]
     assert f'href="/referrals/{late.id}"' in page("/today", WORKER, arrange)

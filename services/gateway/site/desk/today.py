@@ -145,7 +145,7 @@ def today() -> str:
     # A desk acts, too, when its person waits for somebody who is late, suspended or gone.
     pressing_rows = (
         []
-        if show or is_network
+        if show or is_network or not live_counts.waiting_for_other
         else referrals.matching(r.ReferralFilter(box=box, pressing=True, waiting_for_other=True))
     )
     returned_ids = {row.id for row in returned_rows}

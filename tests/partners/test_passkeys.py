@@ -293,6 +293,22 @@ def test_a_site_without_a_host_name_has_no_passkeys_except_localhost() -> None:
     assert options["rpId"] == "localhost"
 
 
+@pytest.mark.parametrize(
+    ("public_url", "origin"),
+    [
+        ("https://enlace.example:443", "https://enlace.example"),
+        ("http://localhost:80", "http://localhost"),
+        ("https://enlace.example:8443", "https://enlace.example:8443"),
+    ],
+)
+def test_a_passkey_is_created_although_browsers_omit_the_usual_port_of_the_public_url(
+    public_url: str, origin: str
+) -> None:
+    site, challenge = Site(public_url), b"1" * 32
+    options = site.creation_options(challenge, "1", EMAIL, "Ana", [])
+    assert site.created_credential(challenge, Authenticator(origin).make(options)).id
+
+
 def test_a_site_that_supports_no_passkeys_refuses_them_with_that_reason(
     network: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

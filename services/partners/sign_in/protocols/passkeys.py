@@ -49,7 +49,9 @@ class Site:
         # If all runs on one machine, the site is reached at 127.0.0.1, but browsers create passkeys
         # only for the name localhost.
         self._name = "localhost" if parts.hostname == "127.0.0.1" else parts.hostname or ""
-        self._origin = f"{parts.scheme}://{self._name}" + (f":{parts.port}" if parts.port else "")
+        usual_port = {"https": 443, "http": 80}.get(parts.scheme)  # browsers omit it
+        port = f":{parts.port}" if parts.port not in (None, usual_port) else ""
+        self._origin = f"{parts.scheme}://{self._name}{port}"
         entity = PublicKeyCredentialRpEntity(name="Enlace", id=self._name)
         self._server = Fido2Server(entity, verify_origin=lambda origin: origin == self._origin)
 

@@ -23,6 +23,7 @@ from tests.gateway.pages_gateway import (
     referral,
     send,
     signed_in,
+    signed_in_as,
 )
 
 PAGE = f"/referrals/{ID}"
@@ -98,6 +99,20 @@ def test_a_receiver_who_is_asked_for_news_finds_the_form_for_news_first(
     assert 'href="#add_note-note"' in take(client, "add_note").text
     assert take(client, "add_note", note="Está bien").location == f"{PAGE}?done=add_note"
     assert fakes.last("AddNote").note == "Está bien"
+
+
+def test_an_operator_who_sent_a_referral_is_led_back_to_its_contact(
+    fakes: FakePageServices,
+) -> None:
+    fakes.answers["GetReferral"] = r.Referral(
+        id=ID, side=r.SIDE_SENDER, state=r.STATE_SENT, contact_id=ID
+    )
+    operator = signed_in_as(fakes, contract_pb2.ROLE_OPERATOR)
+    sent_page = operator.get(f"{PAGE}?done=send").text
+    assert missing(sent_page, "Anote en el contacto de la línea", f'href="/line/{ID}"') == []
+    assert "Anote en el contacto de la línea" not in operator.get(PAGE).text
+    worker = signed_in_as(fakes, contract_pb2.ROLE_WORKER)
+    assert f'href="/line/{ID}"' not in worker.get(PAGE).text
 
 
 def test_a_receiver_sees_yes_and_no_before_all_other_steps(

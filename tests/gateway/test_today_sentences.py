@@ -86,7 +86,7 @@ def test_a_desk_sees_the_referrals_that_wait_too_long_for_others() -> None:
         ),
         CountReferrals=r.CountReferralsResponse(waiting_for_other=1, total=1),
     )
-    assert headings(WORKER, arrange) == ["Lo que no puede esperar"]
+    assert headings(WORKER, arrange) == ["Lo que no puede esperar", "Esperamos a otros"]
     assert f'href="/referrals/{late.id}"' in page("/today", WORKER, arrange)
 
 

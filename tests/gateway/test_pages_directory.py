@@ -182,6 +182,13 @@ def test_a_chip_sets_a_filter_with_one_tap_and_removes_it_with_another(
     assert fakes.last("SearchServices") == search_request()
 
 
+def test_a_search_by_words_without_a_result_is_not_told_to_remove_a_filter_alone(
+    client: FlaskClient, fakes: FakePageServices
+) -> None:
+    fakes.answers["SearchServices"] = d.SearchServicesResponse()
+    assert "Pruebe con menos palabras" in send(client, "/directory", words="zzz").text
+
+
 def test_the_chip_of_the_readers_department_removes_another_country(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:

@@ -315,17 +315,18 @@ def test_a_follow_up_in_error_resumes_no_health_deadline_that_was_over_before_th
 
 
 @pytest.mark.parametrize(
-    ("planned_time", "is_moved"),
+    ("planned_time", "start_time"),
     [
-        (None, False),
-        (NOON - timedelta(hours=1), False),
-        (NOON, False),
-        (NOON + timedelta(microseconds=1), True),
-        (LATER, True),
+        (None, None),
+        (NOON - timedelta(hours=1), None),
+        (NOON, None),
+        (NOON + timedelta(microseconds=1), NOON + timedelta(microseconds=1)),
+        (LATER, LATER),
+        (NOON + timedelta(days=364), NOON + timedelta(days=90)),
     ],
 )
 def test_the_time_to_the_first_contact_of_a_leg_begins_when_the_person_is_expected(
-    planned_time: datetime | None, is_moved: bool
+    planned_time: datetime | None, start_time: datetime | None
 ) -> None:
     referral = in_state(State.ACCEPTED)
     referral.planned_first_contact_time = planned_time
@@ -333,9 +334,9 @@ def test_the_time_to_the_first_contact_of_a_leg_begins_when_the_person_is_expect
     deadline.fired_percent = 50
     referral.deadlines.append(replace(deadline, stop_time=NOON))
     expected_deadlines = deepcopy(referral.deadlines)
-    if is_moved and planned_time:
+    if start_time:
         expected_deadlines[expected_deadlines.index(deadline)].restart(
-            planned_time, planned_time + timedelta(hours=1)
+            start_time, start_time + timedelta(hours=1)
         )
     referral.postpone_first_contact(NOON)
     assert referral.deadlines == expected_deadlines

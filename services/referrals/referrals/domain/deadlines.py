@@ -1,7 +1,7 @@
 """The deadlines of a referral: how they start, move and stop. `Referral` fires them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from chassis.errors import Invalid
 from services.referrals.network.domain.deadline import (
@@ -69,14 +69,14 @@ class ReferralWithDeadlines(ReferralRecord):
     def postpone_first_contact(self, now: datetime) -> None:
         """Moves the first-contact deadline of a leg that was accepted before the person arrives.
 
-        The deadline then begins at the planned time, so that nobody is late before her arrival.
+        The deadline then begins at the planned time, so that nobody is late before her arrival, but
+        no later than after LONGEST. Otherwise a receiver could put her off for a year, unnoticed.
         """
-        planned_time = self.planned_first_contact_time
+        start_time = min(self.planned_first_contact_time or now, now + LONGEST)
         for deadline in self.unstopped_deadlines(DeadlineKind.FIRST_CONTACT):
-            if planned_time is not None and planned_time > deadline.start_time:
-                deadline.restart(
-                    planned_time, deadline.due_time + (planned_time - deadline.start_time)
-                )
+            delay = start_time - deadline.start_time
+            if self.planned_first_contact_time is not None and delay > timedelta(0):
+                deadline.restart(start_time, deadline.due_time + delay)
                 self.update_time = now
 
     def _restart_health_deadlines(self, now: datetime) -> None:

@@ -321,7 +321,15 @@ def test_rows_that_name_a_member_which_left_and_came_back_belong_to_the_present_
 
 
 @pytest.mark.parametrize(
-    "content", [b"PK\x03\x04broken", b"{", b"[1]", b"[[[[" * 50_000, package(phones=[{"id": "1"}])]
+    "content",
+    [
+        b"PK\x03\x04broken",
+        b"{",
+        b"[1]",
+        b"[[[[" * 50_000,
+        b'[{"name": "Uno", "name": "Dos"}]',
+        package(phones=[{"id": "1"}]),
+    ],
 )
 def test_a_file_that_is_no_directory_is_refused(
     scene: Scene, manager: Stubs, content: bytes

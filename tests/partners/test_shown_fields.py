@@ -38,6 +38,8 @@ def test_each_change_of_a_field_is_listed_with_its_author_and_the_old_value(
     assert set(changes(manager, created.id)) == {
         ("name", '"Oficina"', '"Oficina nueva"'),
         ("address", '"Del parque, dos cuadras al norte"', '"Frente al mercado"'),
+        ("latitude", "12.62", ""),  # the coordinates of the former address
+        ("longitude", "-87.13", ""),
     }
     listed = manager.ListFieldChanges(subject_id=created.id).changes
     assert {change.worker_id for change in listed} == {worker.id}

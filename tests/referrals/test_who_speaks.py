@@ -24,6 +24,7 @@ from tests.referrals.test_any_line import (
     accesses_to,
     add_note,
     call_again,
+    later_notes,
     operator_of,
     read_contact,
 )
@@ -164,6 +165,17 @@ def test_a_brothers_reference_shows_neither_her_own_call_nor_when_the_line_calls
     status = status_of(story, brothers_contact)
     assert (status.only_the_call, status.HasField("call_from_time")) == (True, False)
     assert [access.count for access in accesses_to(story, brothers_contact)] == [1]
+
+
+@pytest.mark.usefixtures("abroad")
+def test_what_she_adds_with_her_reference_reaches_no_line_that_only_somebody_else_called(
+    story: Story,
+) -> None:
+    created = story.contact(c.SPEAKER_PERSON)
+    brothers_call = call_again(story, created, "clinic", speaker=c.SPEAKER_FAMILY)
+    add_note(story, created, "I am at the bus station")
+    assert later_notes(operator_of(story), created.contact) == ["I am at the bus station"]
+    assert later_notes(operator_of(story, "clinic"), brothers_call.contact) == []
 
 
 @pytest.mark.usefixtures("abroad")

@@ -201,6 +201,7 @@ class References:
     ) -> pb.ReferenceStatus:
         """Adds a note by the caller to each of her contacts that was not erased.
 
+        The contacts in which somebody else spoke do not count: another line would read the note.
         Each line then has to follow up its contact again. Raises Conflict if none of these lines is
         active: nobody would read the note.
         """
@@ -213,7 +214,9 @@ class References:
         now = call.clock.now()
         callers_contacts = [
             contact
-            for contact in contacts.of_caller(tx, first_contact.id, for_update=True)
+            for contact in _of_speaker(
+                first_contact, contacts.of_caller(tx, first_contact.id, for_update=True)
+            )
             if not contact.erased
         ]
         if not callbacks.at_active_lines(tx, callers_contacts):

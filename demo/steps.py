@@ -47,5 +47,6 @@ def retry(task: str, act: Callable[[], Result], patience: float = PATIENCE) -> R
         return tries(act)
     except _TRANSIENT as refusal:
         raise SystemExit(
-            f"{task}: the database has refused for {patience:g} seconds ({refusal.reason})"
+            f"{task}: the database has refused every attempt for {patience:g} seconds"
+            f" ({refusal.reason})"
         ) from None

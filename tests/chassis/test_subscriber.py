@@ -254,7 +254,7 @@ def skip_pauses(
 
 
 @pytest.mark.parametrize("refusal", [Unavailable("store_unavailable"), Late()], ids=repr)
-def test_while_the_database_fails_before_the_handler_the_pauses_grow_and_no_fact_is_skipped(
+def test_while_no_transaction_can_begin_the_pauses_grow_and_no_fact_is_skipped(
     listener: Listener, monkeypatch: pytest.MonkeyPatch, refusal: Exception
 ) -> None:
     pauses, subject = skip_pauses(listener, monkeypatch), new_id()

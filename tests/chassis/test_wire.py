@@ -151,7 +151,7 @@ def test_an_etag_that_was_never_issued_is_stale(tag: str) -> None:
         wire.check_etag(tag, wire.etag(1))
 
 
-def test_a_missing_etag_is_reported_by_field_unless_it_is_optional() -> None:
+def test_the_refusal_of_a_missing_etag_names_its_field_unless_the_etag_is_optional() -> None:
     assert violations_of(lambda: wire.version("", "desk.etag")) == [("desk.etag", "required")]
     assert violations_of(lambda: wire.check_etag("", "v1", "service.etag")) == [
         ("service.etag", "required")

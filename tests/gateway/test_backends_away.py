@@ -154,11 +154,11 @@ def test_one_caller_has_at_most_two_calls_under_way_and_another_is_let_in_at_onc
         assert not gate._inside_by
 
 
-def test_the_pool_leaves_threads_when_every_gate_is_full() -> None:
+def test_the_pool_has_spare_threads_when_every_gate_is_full() -> None:
     assert sum(2 * capacity for capacity in CAPACITIES.values()) < THREADS
 
 
-def test_calls_to_a_late_or_stopping_service_are_refused_and_raise_no_fault(
+def test_a_call_to_a_slow_or_stopping_service_is_refused_and_raises_no_service_fault(
     service: Service, clients: Clients
 ) -> None:
     called = threading.Event()
@@ -367,7 +367,8 @@ def test_quick_exit_and_health_take_no_time_while_a_hundred_clients_call_dead_se
         "healthz",
         [round(seconds * 1000) for seconds in probes],
     )
-    # a call that waited for a dead service would take 5 s; on an idle machine it takes 6 to 10 ms
+    # a call that waited for a dead service would take 5 s; these calls take 6 to 10 ms on
+    # an idle machine
     assert durations[10] < 3
     assert probes[-1] < 3
 

@@ -116,8 +116,8 @@ def test_the_check_states_whether_the_consent_is_valid(
     }
     page = client.get(f"{DRAFT}/check").text
     assert re.findall("Hasta el|Retirado|Falta confirmar|Ya no abre nada", page) == [expected]
-    is_confirmed_there = f'href="/people/receipts/{ID}"' in page
-    assert is_confirmed_there == (expected == "Falta confirmar")
+    links_to_receipt = f'href="/people/receipts/{ID}"' in page
+    assert links_to_receipt == (expected == "Falta confirmar")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_a_changed_contact_plan_of_a_draft_is_written_without_reading_the_file(
     )
 
 
-def test_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
+def test_making_a_draft_less_urgent_than_the_contacts_answers_require_asks_for_a_reason(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     complete_draft = draft(
@@ -279,7 +279,7 @@ def test_a_draft_that_is_less_urgent_than_her_answers_comes_back_asking_why(
     assert request.update_mask.paths == ["urgency", "urgency_reason_code"]
 
 
-def test_a_time_of_an_assault_that_is_emptied_in_the_form_of_a_draft_is_removed(
+def test_clearing_the_assault_time_on_a_drafts_page_removes_it(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     complete_draft = draft(**SERVICE_CHOICE | {"urgency": r.URGENCY_EMERGENCY}, receipt_id=ID)
@@ -321,7 +321,7 @@ def test_sending_her_to_a_service_that_does_not_accept_her_age_has_to_be_acknowl
         (p.SAFE_CHANNEL_PHONE, {}),
     ],
 )
-def test_her_arrival_is_asked_for_if_nobody_may_contact_her(
+def test_the_check_page_asks_about_her_arrival_if_nobody_may_contact_her(
     fakes: FakePageServices,
     client: FlaskClient,
     channel: p.SafeChannel.ValueType,
@@ -387,7 +387,7 @@ def row(page: str, name: str) -> str:
 
 
 @pytest.mark.parametrize("question", [*QUESTIONS, "consent"])
-def test_an_answer_after_a_colleague_sent_the_draft_is_not_to_be_sent_again(
+def test_an_answer_after_a_colleague_sent_the_draft_is_refused_without_a_button_to_send_it_again(
     question: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["GetReferral"] = draft(need_code="HOU.EMG", service_id=ID)

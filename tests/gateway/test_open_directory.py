@@ -40,7 +40,7 @@ def fakes() -> FakePageServices:
 
 
 def service(**fields: object) -> o.PublicService:
-    """Returns a public service with a free place."""
+    """Returns a public service whose location may be shown."""
     message = o.PublicService(
         service=d.Service(
             id=ID,
@@ -101,7 +101,7 @@ def main(text: str) -> str:
     return text[text.index('<main id="main"') : text.index("</main>")]
 
 
-def test_the_first_page_links_to_the_directory_which_begins_with_help_in_danger(
+def test_the_home_page_links_to_the_directory_which_begins_with_help_for_people_in_danger(
     visitor: FlaskClient,
 ) -> None:
     assert 'href="/services"' in visitor.get("/").text
@@ -163,7 +163,7 @@ def test_no_result_for_housing_shows_its_place(
     assert legal_pages.count("Chinandega") > 2
 
 
-def test_the_place_of_a_member_with_more_services_than_a_page_is_not_shown(
+def test_the_place_of_a_member_whose_services_fill_more_than_one_page_is_not_shown(
     visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
     legal = service()
@@ -187,7 +187,7 @@ def test_a_search_for_housing_says_that_shelters_are_reached_by_phone(
     assert notice not in search(visitor, fakes, need_code="LEG").text
 
 
-def test_search_words_are_in_no_address_and_only_open_data_are_requested(
+def test_search_words_appear_in_no_url_and_only_open_data_are_requested(
     visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
     fakes.calls.clear()
@@ -285,7 +285,7 @@ def test_while_the_directory_is_down_the_page_says_what_to_do(
     assert new_client.get("/services").status_code in (503, 504)
 
 
-def test_a_members_name_is_shown_as_text_and_its_address_must_be_a_web_address(
+def test_markup_in_a_members_texts_stays_text_and_its_url_must_be_a_web_address(
     visitor: FlaskClient, fakes: FakePageServices
 ) -> None:
     script = '"><script>alert(1)</script>{{ 7*7 }}'

@@ -1,4 +1,4 @@
-"""The poster of a line, and the public page of the line to which the poster leads."""
+"""The poster of a hotline, and the public page of the hotline to which the poster leads."""
 
 from itertools import pairwise
 
@@ -26,7 +26,7 @@ WORDS = poster.Words(
 )
 
 
-LINES = [shape for shape in poster.shapes(WORDS) if isinstance(shape, poster.Line)]
+TEXT_LINES = [shape for shape in poster.shapes(WORDS) if isinstance(shape, poster.Line)]
 BOXES = [shape for shape in poster.shapes(WORDS) if isinstance(shape, poster.Box)]
 
 
@@ -39,9 +39,9 @@ def test_nothing_on_the_poster_lies_outside_the_paper_or_on_something_else() -> 
     )
     assert all(
         stringWidth(line.text, line.font, line.size) <= poster.WIDTH - 2 * poster.MARGIN
-        for line in LINES
+        for line in TEXT_LINES
     )
-    extents = sorted((line.y - line.size, line.y) for line in LINES)
+    extents = sorted((line.y - line.size, line.y) for line in TEXT_LINES)
     assert all(below >= above for (_, above), (below, _) in pairwise(extents))
     assert extents[-1][1] <= poster.HEIGHT - poster.MARGIN / 2
 
@@ -49,7 +49,7 @@ def test_nothing_on_the_poster_lies_outside_the_paper_or_on_something_else() -> 
 def test_all_text_of_the_poster_is_in_both_formats() -> None:
     with pages(FakePageServices()).app_context():
         a4, a3 = poster.svg(WORDS, "A4"), poster.svg(WORDS, "A3")
-    assert [line.text for line in LINES if line.text not in a4] == []
+    assert [line.text for line in TEXT_LINES if line.text not in a4] == []
     assert 'width="210.0mm" height="297.0mm"' in a4
     assert 'width="297.0mm" height="420.0mm"' in a3
     assert poster.pdf(WORDS, "A4").startswith(b"%PDF-")
@@ -101,7 +101,7 @@ def test_the_code_of_an_ended_campaign_or_of_another_country_is_not_shown(
     "address",
     ["/lines/ZZ", "/lines/ZZ/radio", "/lines/NI/poster-A5.pdf", "/lines/NI/poster-A4.exe"],
 )
-def test_a_country_without_a_line_and_an_unknown_paper_or_format_are_not_found(
+def test_a_country_without_a_hotline_and_an_unknown_paper_or_format_are_not_found(
     visitor: FlaskClient, address: str
 ) -> None:
     assert visitor.get(address).status_code == 404

@@ -132,7 +132,7 @@ def test_data_whose_password_file_is_missing_is_neither_used_nor_deleted(engine:
 def test_a_folder_without_its_data_gets_no_empty_database_and_keeps_its_password(
     engine: Postgres,
 ) -> None:
-    """Covers a folder that root moves: its data stay behind, in a folder named by its path."""
+    """Covers a stack that root moved: its data stay in a folder named after the old path."""
     engine.ensure("kept", OWNER, APP)
     engine.stop()
     data = engine._data()
@@ -174,7 +174,9 @@ def test_passwords_lost_in_a_power_cut_are_created_again(tmp_path: Path) -> None
     assert LocalStack(tmp_path, 0, 0).passwords == json.loads(content) != {}
 
 
-def test_a_limit_of_this_account_that_ends_initdb_is_named(tmp_path: Path) -> None:
+def test_the_failure_of_initdb_names_the_limit_of_this_account_that_ended_it(
+    tmp_path: Path,
+) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 10, hard))
     try:
@@ -282,13 +284,14 @@ def test_a_port_on_which_nobody_listens_yet_is_not_given_out_again(
     monkeypatch.setattr("local.process.secrets.randbelow", lambda _: next(drawn))
     monkeypatch.setattr("local.process.is_free", lambda *_: True)
     monkeypatch.setattr("local.process._hold", lambda *_: True)
-    # the ports of other tests of this process do not matter
+    # the ports that other tests of this process claimed are free here
     monkeypatch.setattr("local.process._claimed_ports", set())
     assert (free_port(), free_port()) == (20_007, 20_008)
 
 
 @pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="only root of Linux drops one right"
+    sys.platform != "linux" or os.geteuid() != 0,
+    reason="only root on Linux can drop a single capability",
 )
 def test_a_port_that_the_account_may_not_use_is_reported_in_a_sentence(tmp_path: Path) -> None:
     command = ["setpriv", "--bounding-set=-net_bind_service", sys.executable, "-m", "services"]
@@ -311,7 +314,9 @@ def test_a_port_in_use_is_reported_with_the_port_that_is_used_instead(
         port = server.getsockname()[1]
         other_port = urlsplit(LocalStack(tmp_path, port, 0).url).port
     assert other_port != port
-    assert capsys.readouterr().err == f"port {port} is in use; the pages get port {other_port}\n"
+    assert capsys.readouterr().err == (
+        f"port {port} is in use; serving the pages on port {other_port} instead\n"
+    )
 
 
 def dsn(engine: Postgres, login: Login, database: str = "kept") -> str:

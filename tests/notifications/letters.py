@@ -1,4 +1,4 @@
-"""Facts of partners with a sealed e-mail: an invitation, an account, an application."""
+"""Facts of the partners service with a sealed e-mail: an invitation, an account, an application."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def letter_fact(
     body: Any,
     letter: Message | None,
 ) -> Fact:
-    """Returns a fact whose message is `body`, with the e-mail as partners seals it."""
+    """Returns a fact whose message is `body`, with the e-mail as the partners service seals it."""
     noun = type.split(".")[0]
     id = getattr(body, "notice_id" if noun == "account" else f"{noun}_id")
     body.expire_time.FromDatetime(service.clock.now() + validity)

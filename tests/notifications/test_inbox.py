@@ -49,7 +49,7 @@ def test_the_sending_worker_sees_one_message_and_her_colleagues_another(service:
     )
     assert own_message.id != their_message.id
     colleague.MarkMessageRead(id=their_message.id)
-    # a message that a colleague has read stays unread for her
+    # the colleague read the message to the desk; the message to the worker stays unread
     assert (sender.CountUnread().unread, colleague.CountUnread().unread) == (1, 0)
     assert refusal(lambda: colleague.MarkMessageRead(id=own_message.id)) == NOT_FOUND
     sender.MarkMessageRead(id=own_message.id)
@@ -95,7 +95,7 @@ def test_a_message_that_arrives_late_is_not_marked_as_read_with_the_newer_ones(
     assert client.MarkAllMessagesRead(until_time=newest.create_time).unread == 0
 
 
-def test_one_version_shows_a_whole_organisation_that_messages_have_changed(
+def test_a_whole_organisation_shares_one_version_that_changes_with_its_messages(
     service: Service,
 ) -> None:
     worker = new_id()
@@ -298,7 +298,7 @@ def test_only_the_two_sides_of_a_referral_see_the_state_of_its_notices(service: 
         assert stranger.ListNotices(referral_id=fact.subject).notices == []
 
 
-def test_desk_and_worker_of_one_organisation_count_as_one_notice(service: Service) -> None:
+def test_messages_to_a_desk_and_to_its_worker_count_as_one_notice(service: Service) -> None:
     worker = new_id()
     fact = service.hear("accepted", sender_worker_id=worker)
     sender = service.as_(SENDER, "WORKER", id=worker)
@@ -307,7 +307,9 @@ def test_desk_and_worker_of_one_organisation_count_as_one_notice(service: Servic
     assert notice.HasField("read_time")
 
 
-def test_a_desk_has_spanish_and_no_email_until_its_manager_changes_that(service: Service) -> None:
+def test_a_desk_uses_spanish_and_has_no_email_until_its_manager_changes_that(
+    service: Service,
+) -> None:
     manager = service.as_(RECEIVER, "MANAGER")
     assert manager.GetDesk() == pb.Desk(organization_id=RECEIVER, language="es", etag="v0")
     changed_desk = manager.SetDesk(desk=pb.Desk(language="fr", email="mesa@ong.example", etag="v0"))
@@ -373,14 +375,14 @@ def test_no_coordinator_redirects_the_emails_of_an_organisation_that_has_a_manag
         ("xx", "", [("desk.language", "unknown_code")]),
     ],
 )
-def test_an_invalid_desk_is_refused_by_field(
+def test_the_refusal_of_a_desk_names_each_invalid_field(
     language: str, email: str, violations: list[tuple[str, str]], service: Service
 ) -> None:
     desk = pb.Desk(language=language, email=email, etag="v0")
     assert wrong_fields(lambda: service.as_(RECEIVER, "MANAGER").SetDesk(desk=desk)) == violations
 
 
-def calls_of_webhooks(webhook_id: str, delivery_id: str) -> dict[str, dict[str, object]]:
+def webhook_rpcs(webhook_id: str, delivery_id: str) -> dict[str, dict[str, object]]:
     return {
         "GetWebhook": {"id": webhook_id},
         "UpdateWebhook": {
@@ -398,8 +400,8 @@ def test_another_organisations_webhooks_cannot_be_found(service: Service) -> Non
     webhook = service.webhook(RECEIVER, "http://127.0.0.1:9/").webhook
     service.hear("sent")
     delivery = service.deliveries(webhook.id)[0].id
-    calls = calls_of_webhooks(webhook.id, delivery)
-    unknown_calls = calls_of_webhooks(new_id(), new_id())
+    calls = webhook_rpcs(webhook.id, delivery)
+    unknown_calls = webhook_rpcs(new_id(), new_id())
     for client in (service.as_(OTHER, "MANAGER"), service.as_(OTHER, scopes=("notifications",))):
         for rpc, values in [*calls.items(), *unknown_calls.items()]:
             assert refusal(partial(getattr(client, rpc), **values)) == NOT_FOUND, rpc

@@ -1,4 +1,4 @@
-"""The e-mails that partners seals: an invitation, a notice about an account, an application.
+"""The e-mails that the partners service seals: invitation, notice about an account, application.
 
 Each is stored sealed, sent once to one mailbox, and then deleted.
 """

@@ -35,7 +35,7 @@ def save_worker(service: Service, organization: str, id: str, role: str, status:
         members.save_worker(tx, id, organization, [role], status)
 
 
-def test_each_auditor_is_notified_of_an_anomaly_or_the_coordinators_if_there_is_no_auditor(
+def test_an_anomaly_notifies_every_auditor_or_the_coordinators_if_there_is_none(
     service: Service,
 ) -> None:
     def notified() -> list[tuple[str, str, str, str]]:
@@ -146,7 +146,7 @@ def test_the_managers_and_the_exporting_worker_are_notified_of_an_export(
 
 
 def apply_member_fact(service: Service, verb: str, status: str) -> Fact:
-    """Applies a fact about a new organisation twice, as if it were repeated."""
+    """Applies the same fact about a new organisation twice; a fact may be delivered again."""
     id = new_id()
     body = partners_pb2.OrganizationFact(organization_id=id, status_code=status, days=7)
     change = Fact(
@@ -188,7 +188,7 @@ def test_the_coordinators_are_notified_of_applications_once_a_day(
         service.advance(days=1)
 
 
-def test_a_second_application_on_a_day_is_noticed_even_if_the_message_was_read(
+def test_a_second_application_on_the_same_day_makes_the_read_message_unread_again(
     service: Service,
 ) -> None:
     service.coordinator_desk(OTHER, "coordinacion@coalicion.example")
@@ -211,7 +211,7 @@ def test_a_second_application_on_a_day_is_noticed_even_if_the_message_was_read(
         ("left", "organization_left"),
     ],
 )
-def test_the_coordinators_are_notified_of_each_member_awaiting_a_second_coordinator(
+def test_the_coordinators_are_notified_of_each_proposal_hold_and_departure_of_a_member(
     service: Service, verb: str, kind: str
 ) -> None:
     for count in (1, 2):

@@ -138,7 +138,7 @@ def offer(
 
 
 class Scene:
-    """The service that tests use one after the other.
+    """The service that the tests use one after the other.
 
     Each test starts at noon, with a database that contains only the network's coordinator.
     """

@@ -57,7 +57,7 @@ NOW = datetime(2026, 3, 4, 18, tzinfo=UTC)
 CALENDAR = PlaceCalendar("NI")
 
 
-def pilots() -> list[Story]:
+def pilot_stories() -> list[Story]:
     return list(chain.from_iterable(stories for _, stories in pilot(network(), CALENDAR)))
 
 
@@ -74,7 +74,7 @@ def test_the_pilot_has_the_published_totals() -> None:
 def test_the_tables_of_the_pilot_reveal_no_small_count() -> None:
     """Checks that the sum of the unpublished counts, which anybody can compute, reveals no count.
 
-    It would do so if only one count were unpublished, if each were one, or if each were nine.
+    It would reveal them if only one count were unpublished, if each were one, or if each were nine.
     """
     files = [file.person for file, _ in pilot(network(), CALENDAR)]
     for table in (
@@ -106,8 +106,8 @@ def test_the_last_quarters_are_published_without_counts_that_are_too_small() -> 
     assert figures_of(NOW) == cells
 
 
-def test_every_referral_of_the_pilot_has_a_complete_history_of_2006() -> None:
-    for story in pilots():
+def test_every_referral_of_the_pilot_has_all_its_steps_in_2006() -> None:
+    for story in pilot_stories():
         verbs = [event.verb for event in story.referral.events]
         ending = (
             ["acknowledged", "accepted", "started", "completed", "closed"]
@@ -120,7 +120,7 @@ def test_every_referral_of_the_pilot_has_a_complete_history_of_2006() -> None:
 
 
 def test_every_person_declined_by_one_shelter_was_accepted_by_another() -> None:
-    stories = pilots()
+    stories = pilot_stories()
     declined_ids = {
         story.referral.id for story in stories if story.referral.state is State.DECLINED
     }
@@ -133,11 +133,13 @@ def test_every_person_declined_by_one_shelter_was_accepted_by_another() -> None:
 
 
 def test_the_pilot_is_the_same_at_every_start() -> None:
-    assert [story.referral for story in pilots()] == [story.referral for story in pilots()]
+    assert [story.referral for story in pilot_stories()] == [
+        story.referral for story in pilot_stories()
+    ]
 
 
 def test_each_requested_service_offers_the_need_and_belongs_to_another_member() -> None:
-    for story in [*pilots(), *tonights_stories(network(), CALENDAR, NOW)]:
+    for story in [*pilot_stories(), *tonights_stories(network(), CALENDAR, NOW)]:
         assert story.need in network().offers[story.offer].needs, story.offer
         assert story.file.holder != story.offer[0]
 
@@ -151,7 +153,7 @@ def test_tonights_referrals_have_every_reachable_state() -> None:
     assert set(states) == reachable | {State.DRAFT}
 
 
-# Wednesday, Friday, a Sunday at dawn
+# in Nicaragua: Wednesday and Friday at noon, Sunday at two in the morning
 @pytest.mark.parametrize("now", [NOW, NOW + timedelta(days=2), NOW + timedelta(days=3, hours=14)])
 def test_some_of_tonights_referrals_are_late_and_some_are_due_soon(now: datetime) -> None:
     due_times = [
@@ -161,16 +163,16 @@ def test_some_of_tonights_referrals_are_late_and_some_are_due_soon(now: datetime
     assert len([due for due in due_times if due and now <= due < now + timedelta(hours=4)]) >= 4
 
 
-def test_the_lines_enquiry_of_this_evening_is_open_and_waits_for_answers() -> None:
-    evening_enquiry = enquiry(network(), CALENDAR, NOW)
-    assert (evening_enquiry.state.value, evening_enquiry.has_offer) == ("open", True)
-    assert evening_enquiry.due_time is not None
-    assert evening_enquiry.due_time > NOW
-    assert {offer.answer for offer in evening_enquiry.offers} == {"", "maybe", "no"}
-    assert all(fact.time <= NOW for fact in evening_enquiry.events)
+def test_tonights_enquiry_of_the_hotline_is_open_and_waits_for_answers() -> None:
+    tonights_enquiry = enquiry(network(), CALENDAR, NOW)
+    assert (tonights_enquiry.state.value, tonights_enquiry.has_offer) == ("open", True)
+    assert tonights_enquiry.due_time is not None
+    assert tonights_enquiry.due_time > NOW
+    assert {offer.answer for offer in tonights_enquiry.offers} == {"", "maybe", "no"}
+    assert all(fact.time <= NOW for fact in tonights_enquiry.events)
 
 
-def test_no_deadline_of_tonights_referrals_is_overdue() -> None:
+def test_every_deadline_level_of_tonights_referrals_whose_time_has_come_has_fired() -> None:
     for story in tonights_stories(network(), CALENDAR, NOW):
         assert not [
             clock
@@ -187,7 +189,7 @@ def test_a_referral_has_the_person_of_its_contact_and_is_not_older_than_the_cont
             assert by_id[story.contact_id].create_time <= story.draft_time
 
 
-def test_the_network_has_every_kind_of_member_help_and_role() -> None:
+def test_the_network_has_every_type_of_member_every_need_and_every_role() -> None:
     assert {member.type for member in network().members.values()} == {
         str(kind) for kind in OrganizationType
     }
@@ -295,7 +297,7 @@ def test_filling_that_is_killed_again_and_again_continues_without_duplicates(
 def test_a_write_that_is_refused_temporarily_is_repeated_with_all_its_facts(
     stores: Callable[[], Stores],
 ) -> None:
-    """Covers attempts that fail at the commit, when they have already taken the objects' facts."""
+    """Covers attempts that fail at the commit, after saving cleared the facts of the objects."""
     complete, late = stores(), stores()
     complete.fill(NOW)
     with late.refusing_every(50):
@@ -303,18 +305,20 @@ def test_a_write_that_is_refused_temporarily_is_repeated_with_all_its_facts(
     assert late.rows() == complete.rows()
 
 
-def test_a_lasting_refusal_of_the_database_is_reported_in_a_sentence() -> None:
+def test_filling_that_the_database_refuses_for_too_long_fails_with_a_sentence() -> None:
     def refused(part: int) -> None:
         raise Unavailable("store_busy")
 
     with pytest.raises(
         SystemExit,
-        match=re.escape("members: the database has refused for 0.1 seconds (store_busy)"),
+        match=re.escape(
+            "members: the database has refused every attempt for 0.1 seconds (store_busy)"
+        ),
     ):
         steps.fill_each("members", [1], refused, patience=0.1)
 
 
-def test_filling_fails_if_the_services_apply_no_facts_for_long(
+def test_filling_fails_if_the_services_apply_no_facts_for_too_long(
     stores: Callable[[], Stores],
 ) -> None:
     stores().enter()
@@ -325,7 +329,7 @@ def test_filling_fails_if_the_services_apply_no_facts_for_long(
 
 
 class Stores:
-    """Databases of the three services, and keys, which a demo network can fill."""
+    """The databases of the three services, and their keys. A demo network can fill them."""
 
     def __init__(self, postgres: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
@@ -365,7 +369,7 @@ class Stores:
 
     @contextlib.contextmanager
     def refusing_every(self, number: int) -> Iterator[None]:
-        """Makes the databases refuse each fact with a multiple of `number` at its commit.
+        """Makes each service's database refuse every `number`-th fact at its commit.
 
         The refusal is that of a full disk.
         """

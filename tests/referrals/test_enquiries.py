@@ -280,7 +280,7 @@ def test_an_enquiry_needs_a_contact_and_file_of_its_own_organisation(asking: Enq
         ({"languages": ["spanisch!"]}, ("content.languages.0", "malformed")),
     ],
 )
-def test_an_invalid_enquiry_is_refused_by_field(
+def test_the_refusal_of_an_enquiry_names_its_invalid_field(
     asking: EnquiryScene, change: dict[str, Any], violation: tuple[str, str]
 ) -> None:
     content = e.EnquiryContent()

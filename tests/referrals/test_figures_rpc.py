@@ -207,7 +207,7 @@ def test_small_counts_are_not_stored_and_published_figures_cannot_be_changed(sto
         ({"need_group_code": "XXX"}, ("need_group_code", "unknown_code")),
     ],
 )
-def test_an_impossible_question_is_refused_by_field(
+def test_the_refusal_of_a_question_about_figures_names_its_invalid_field(
     question: dict[str, str], violation: tuple[str, str], service: Service
 ) -> None:
     assert wrong_fields(lambda: figures(service, **question)) == [violation]

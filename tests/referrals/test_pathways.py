@@ -341,7 +341,9 @@ def test_a_new_pathway_can_be_published_as_the_first_version(story: Story) -> No
     assert [version.version for version in versions] == [2, 1]
 
 
-def test_an_invalid_pathway_is_refused_by_line_and_not_published(story: Story) -> None:
+def test_the_refusal_of_a_pathway_names_its_invalid_line_and_publishes_nothing(
+    story: Story,
+) -> None:
     wrong_need = TEXT.replace("id: short", "id: wrong").replace("need: HOU.EMG", "need: HOU.BED")
     # the first version of this pathway exists already
     repeated = (SHIPPED / "return_and_reintegration.yaml").read_text()

@@ -141,7 +141,9 @@ def test_a_refused_step_names_the_steps_to_be_settled_first(story: Story) -> Non
     assert current_plan(story, plan) == plan
 
 
-def test_an_invalid_change_of_a_plan_is_refused_by_field_and_changes_nothing(story: Story) -> None:
+def test_the_refusal_of_a_change_of_a_plan_names_its_invalid_field_and_changes_nothing(
+    story: Story,
+) -> None:
     plan = begun(story)
     consent_withdrawn = pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
     for act, violation in (

@@ -101,7 +101,7 @@ def test_a_complete_record_is_valid(receipt: Receipt) -> None:
         (replace(PROXY_CONSENT, purpose_codes=("HOU", "MED")), ("purpose_codes", "out_of_range")),
     ],
 )
-def test_an_incomplete_record_is_refused_by_field(
+def test_the_refusal_of_a_receipt_names_its_invalid_field(
     receipt: Receipt, expected: tuple[str, str]
 ) -> None:
     field, reason = expected

@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS = ("code", "beside", "generated")
+GROUPS = ("code", "support", "generated")
 _FORMAT = "%x01%h%x00%s%x00%(trailers:key=Cost,valueonly,separator=%x20)"
-_BESIDE = ("docs/", "tests/", "demo/", "bench/")
+_SUPPORT = ("docs/", "tests/", "demo/", "bench/")
 _GENERATED = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi", ".po", ".mo")
 _GENERATED_FILES = {
     "docs/openapi.json",
@@ -53,7 +53,7 @@ def group(path: str) -> str:
     """Returns the group (see GROUPS) that a file belongs to."""
     if path in _GENERATED_FILES or path.endswith(_GENERATED):
         return "generated"
-    return "beside" if path.startswith(_BESIDE) or path.endswith(".md") else "code"
+    return "support" if path.startswith(_SUPPORT) or path.endswith(".md") else "code"
 
 
 def costs(repository: Path = ROOT) -> list[Cost]:

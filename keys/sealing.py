@@ -6,7 +6,7 @@ another place the value does not open. A nonce is 96 random bits, and NIST SP 80
 texts per key. A subject's key seals a few thousand texts (probability of a repeated nonce below
 2**-70); a service's key seals a million keys and notes (2**-57).
 
-Destroying a wrapped key makes every copy of the data that the key sealed unreadable. Limitation: an
+Destroying a wrapped key makes the data that the key sealed unreadable in every copy. Limitation: an
 attacker who has both the key-encryption key and the database can open everything.
 """
 

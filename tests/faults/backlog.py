@@ -1,6 +1,7 @@
 """A backlog of facts: first the consumer hangs, and then the broker, too.
 
-Facts that were published while their consumer hung are applied, and no replay is requested.
+Facts that were published while their consumer hung are applied, and the consumer requests no
+replay.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tests.parts.local_stack import LocalStack, until
 from tests.parts.paused import paused_process
 
 TOPIC, GROUP = "enlace.referrals.v1", "notifications-referrals"
-PAUSE = 20.0  # seconds; less than the time after which the stack restarts an idle broker
+PAUSE = 20.0  # seconds; less than the time after which the stack restarts a hanging broker
 
 
 def lag(bootstrap: str) -> int:
@@ -34,9 +35,10 @@ def lag(bootstrap: str) -> int:
 
 
 def problems_of_a_backlog(stack: LocalStack, size: int) -> list[str]:
-    """Publishes all facts again, until `size` facts wait, while notifications hangs.
+    """Pauses the consumer, and publishes all facts again until `size` facts wait for it.
 
-    The broker hangs for a while at the end. Returns the problems found once the backlog is gone.
+    At the end, pauses the broker, too, for PAUSE seconds. Returns the problems found once the
+    backlog is gone.
     """
     bootstrap = str(stack.state["kafka"])
     request_count = len(topics.records(bootstrap, [REPLAYS]))

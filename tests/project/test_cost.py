@@ -14,9 +14,9 @@ from bench.cost import Size
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with three commits of steps, one of a fact, and one without a trailer.
+    """A repository with five commits: three add a step, one adds a fact, one has no trailer.
 
-    One of the steps is a resource, too.
+    One of the commits that add a step adds a resource, too.
     """
     settings = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
@@ -63,10 +63,10 @@ def test_each_commit_with_a_trailer_is_counted_by_group_of_files(repository: Pat
     sizes = {entry.subject: entry.sizes for entry in cost.costs(repository)}
     nothing = Size()
     assert sizes == {
-        "A picture": {"code": Size(1, 0), "beside": nothing, "generated": nothing},
-        "A book": {"code": Size(3, 11), "beside": nothing, "generated": nothing},
-        "A visit": {"code": Size(2, 7), "beside": Size(1, 9), "generated": Size(1, 4)},
-        "A wait": {"code": Size(1, 3), "beside": nothing, "generated": Size(2, 130)},
+        "A picture": {"code": Size(1, 0), "support": nothing, "generated": nothing},
+        "A book": {"code": Size(3, 11), "support": nothing, "generated": nothing},
+        "A visit": {"code": Size(2, 7), "support": Size(1, 9), "generated": Size(1, 4)},
+        "A wait": {"code": Size(1, 3), "support": nothing, "generated": Size(2, 130)},
     }
 
 
@@ -88,14 +88,14 @@ def test_a_history_without_a_trailer_has_an_empty_table() -> None:
         ("protos/referrals/v1/referrals.proto", "code"),
         ("protos/referrals/v1/referrals_pb2.pyi", "generated"),
         ("protos/comments.json", "generated"),
-        ("protos/README.md", "beside"),
+        ("protos/README.md", "support"),
         ("services/referrals/migrations/20261127000001_appointments.sql", "code"),
         ("services/gateway/site/templates/referral.html", "code"),
         ("services/gateway/site/language/translations/en/LC_MESSAGES/messages.po", "generated"),
         ("pyproject.toml", "code"),
         ("docs/lifecycle.md", "generated"),
-        ("docs/api.md", "beside"),
-        ("tests/referrals/test_lifecycle.py", "beside"),
+        ("docs/api.md", "support"),
+        ("tests/referrals/test_lifecycle.py", "support"),
     ],
 )
 def test_each_file_belongs_to_a_group(path: str, group: str) -> None:

@@ -23,7 +23,7 @@ def add_request(
 ) -> None:
     """Stores a request. Opening its link turns the request into an application.
 
-    `message` is the applicant's message.
+    `message` is the serialized ApplyForMembershipRequest.
     """
     tx.execute(
         "INSERT INTO application_requests (id, token_hash, reference, sealed, expire_time,"
@@ -42,7 +42,7 @@ def add_request(
 def take_request(
     tx: Transaction, keyring: Keyring, token_hash: bytes, now: datetime
 ) -> tuple[str, bytes] | None:
-    """Deletes the request with this link, and returns its reference and its message.
+    """Deletes the request with this link. Returns its reference and the `message` of add_request.
 
     Returns None if there is no such request, or if the link has expired.
     """

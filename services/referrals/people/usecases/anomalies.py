@@ -29,7 +29,7 @@ _PAUSE = 5.0
 class Anomalies:
     """The search for anomalies.
 
-    The search reads the trail, which also has refused accesses. Several processes take turns.
+    The search reads the trail, which also records refused accesses. Several processes take turns.
     """
 
     def __init__(self, database: Database, clock: Clock, *, read_again: float = READ_AGAIN) -> None:

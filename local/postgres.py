@@ -303,7 +303,7 @@ class Postgres:
             if folder.exists() and (folder != data or folder.stat().st_uid != own_uid):
                 raise StackFailure(
                     f"{folder} was created by another account, with other permissions, or copied"
-                    " without its owners (use cp -a): start the stack as before, or with another folder"
+                    " without owners (use cp -a): start the stack as before, or with another folder"
                 )
 
     def programs(self) -> Path:

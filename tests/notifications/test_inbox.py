@@ -478,15 +478,6 @@ def test_the_facts_of_this_service_hold_only_ids_and_codes() -> None:
             assert field.name.endswith(("_id", "_code")), field.full_name
 
 
-def test_a_caller_who_is_only_an_auditor_reads_no_messages_of_the_desk(service: Service) -> None:
-    service.hear("sent", receiver_organization_id=COALITION)
-    auditor = service.as_(COALITION, "AUDITOR")
-    manager = service.as_(COALITION, "AUDITOR", "MANAGER")
-    assert (auditor.kinds(), auditor.CountUnread().unread) == ([], 0)
-    [message] = manager.ListMessages().messages
-    assert refusal(lambda: auditor.MarkMessageRead(id=message.id)) == NOT_FOUND
-
-
 def test_a_receiver_sees_no_notice_that_shows_how_the_sender_looks_for_other_help(
     service: Service,
 ) -> None:

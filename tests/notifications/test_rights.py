@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests import rights_table
-from tests.notifications.conftest import RECEIVER, Service
+from tests.builders import NOT_FOUND, refusal
+from tests.notifications.conftest import COALITION, RECEIVER, Service
 from tests.rights_table import SCOPES
 
 SERVICES = rights_table.services_of("notifications")
@@ -23,3 +24,12 @@ def test_every_rpc_admits_exactly_the_callers_that_the_page_names(
     assert rights_table.check(
         descriptor, service.channel, metadata, SCOPES, service.database
     ) == len(descriptor.methods) * (1 + len(rights_table.ROLES) + len(SCOPES))
+
+
+def test_a_caller_who_is_only_an_auditor_reads_no_messages_of_the_desk(service: Service) -> None:
+    service.hear("sent", receiver_organization_id=COALITION)
+    auditor = service.as_(COALITION, "AUDITOR")
+    manager = service.as_(COALITION, "AUDITOR", "MANAGER")
+    assert (auditor.kinds(), auditor.CountUnread().unread) == ([], 0)
+    [message] = manager.ListMessages().messages
+    assert refusal(lambda: auditor.MarkMessageRead(id=message.id)) == NOT_FOUND

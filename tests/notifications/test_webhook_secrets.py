@@ -9,6 +9,7 @@ import hmac
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from standardwebhooks import WebhookVerificationError
@@ -19,7 +20,12 @@ from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications.domain.webhook import ROTATION
 from services.notifications.store import webhooks
 from tests.builders import NOT_FOUND, refusal
-from tests.notifications.conftest import LOCK_WAITS, OTHER, RECEIVER, Service
+from tests.notifications.conftest import (
+    LOCK_WAITS,
+    OTHER,
+    RECEIVER,
+    Service,
+)
 from tests.notifications.receiver import ReceivedRequest
 from tests.parts.local_stack import until
 
@@ -193,3 +199,29 @@ def test_nobody_can_rotate_the_secret_of_another_organisation(service: Service) 
         rotate = partial(manager.RotateWebhookSecret, id=id, at_once=True)
         assert refusal(rotate) == NOT_FOUND
     assert service.as_(OTHER, "MANAGER").GetWebhook(id=their_webhook.id).etag == "v1"
+
+
+def test_the_secret_is_stored_sealed_and_shown_once(service: Service) -> None:
+    manager = service.as_(RECEIVER, "MANAGER")
+    values: dict[str, Any] = {
+        "webhook": pb.Webhook(url="http://127.0.0.1:9/"),
+        "request_id": new_id(),
+    }
+    created = manager.CreateWebhook(**values)
+    assert created.secret.startswith("whsec_")
+    assert manager.CreateWebhook(**values) == created  # a lost answer is not a lost secret
+    assert len(manager.ListWebhooks().webhooks) == 1
+    assert created.secret not in str(manager.ListWebhooks()) + str(
+        manager.GetWebhook(id=created.webhook.id)
+    )
+    [row] = service.rows("SELECT secret FROM webhooks")
+    assert created.secret.encode() not in bytes(row["secret"])
+
+
+def test_a_secret_changed_under_a_fast_clock_can_be_changed_again(service: Service) -> None:
+    created = service.webhook(RECEIVER, service.receiver().url)
+    manager = service.as_(RECEIVER, "MANAGER")
+    service.advance(days=3)
+    manager.RotateWebhookSecret(id=created.webhook.id)
+    service.advance(days=-3)
+    assert manager.RotateWebhookSecret(id=created.webhook.id).secret

@@ -23,8 +23,8 @@ from tests.partners.test_locations import (
     get,
     make,
     make_service,
-    weekly,
 )
+from tests.partners.test_opening_hours import weekly
 
 STEP_FREE = [d.ACCESSIBILITY_STEP_FREE]
 

@@ -304,7 +304,7 @@ def serve() -> None:
     """Runs a service (`--service MODULE …`) that records each signature it makes or checks."""
     from joserfc._rfc9864.jws_eddsa import EdDSAAlgorithm
 
-    from keys.sealing import SignatureCheck, Signer
+    from keys.sealing import SignatureVerifier, Signer
 
     del sys.argv[1]
     module = sys.argv.pop(1)
@@ -320,7 +320,7 @@ def serve() -> None:
         setattr(of, name, record_and_call)
 
     record_calls(Signer, "sign", b"made\n")
-    record_calls(SignatureCheck, "is_valid", b"checked\n")
+    record_calls(SignatureVerifier, "is_valid", b"checked\n")
     record_calls(EdDSAAlgorithm, "sign", b"made\n")
     record_calls(EdDSAAlgorithm, "verify", b"checked\n")
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -23,7 +23,7 @@ from cloudevents.core.v1.event import CloudEvent
 
 from chassis import trace
 from facts.outbox import Fact
-from keys.sealing import SignatureCheck, Signer
+from keys.sealing import SignatureVerifier, Signer
 
 CONTENT_TYPE = "application/protobuf"
 SIGNATURE = "enlace-signature"
@@ -105,7 +105,7 @@ def pack(fact: Fact, source: str, signer: Signer) -> tuple[bytes, bytes, list[tu
 def unpack(
     headers: Iterable[tuple[str, bytes]],
     body: bytes | None,
-    trusted_signers: Mapping[str, SignatureCheck],
+    trusted_signers: Mapping[str, SignatureVerifier],
 ) -> Fact:
     """Returns the fact in a record.
 

@@ -139,7 +139,7 @@ class Relay:
         crash between sending and marking also leaves records after those offsets, but their facts
         are in the outbox.
         """
-        trusted_signers = {self._source: self._signer.check()}
+        trusted_signers = {self._source: self._signer.verifier()}
         ends, lost_count, epochs = dict[int, int](), 0, [0]
         for records in read_from(self._broker.settings, self._topic, outbox.offsets(connection)):
             loop.turn()

@@ -33,7 +33,7 @@ from facts.inbox import FactPosition, WaitingFact
 from facts.kafka import MAX_POLL_RECORDS, REPLAYS, BrokerLost, Consumer, send
 from facts.outbox import Fact
 from facts.retries import Retries, Stopped
-from keys.sealing import Keyring, SignatureCheck
+from keys.sealing import Keyring, SignatureVerifier
 
 Handler = Callable[[Transaction, Fact], bool | None]
 _SWEEP = timedelta(seconds=1)  # minimum time between two sweeps of waiting facts
@@ -57,7 +57,7 @@ class Subscriber:
         *,
         database: Database,
         broker: Broker,
-        trusted_signers: Mapping[str, SignatureCheck],
+        trusted_signers: Mapping[str, SignatureVerifier],
         keyring: Keyring,
         clock: Clock,
         on_held: Callable[[int], None] = lambda _: None,

@@ -27,7 +27,7 @@ from facts.broker import Broker
 from facts.envelope import Unreadable, pack, unpack
 from facts.kafka import BrokerLost, Reader, ReceivedRecord, Record, read_from, send
 from facts.outbox import Fact
-from keys.sealing import SignatureCheck, Signer
+from keys.sealing import SignatureVerifier, Signer
 
 QUESTION = "enlace.witness.asked.v1"
 """Type of a question by the publisher of the topic. Its subject is the id of the question."""
@@ -59,7 +59,7 @@ class Answer:
 
 
 def read(
-    record: Any, publisher: str, kind: str, trusted_signers: Mapping[str, SignatureCheck]
+    record: Any, publisher: str, kind: str, trusted_signers: Mapping[str, SignatureVerifier]
 ) -> Fact | Question | Answer:
     """Returns the message in a record of the topic.
 
@@ -100,7 +100,7 @@ class Witness:
         database: Database,
         broker: Broker,
         signer: Signer,
-        trusted_signers: Mapping[str, SignatureCheck],
+        trusted_signers: Mapping[str, SignatureVerifier],
         clock: Clock,
     ) -> None:
         """`publisher` is the service that publishes the topic, `kind` the type of its facts;

@@ -28,7 +28,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from chassis.clock import SystemClock
-from keys.sealing import Keyring, SignatureCheck
+from keys.sealing import Keyring, SignatureVerifier
 
 SETTLED = 10.0
 """Seconds after which each process has read a new key in its folder."""
@@ -225,7 +225,7 @@ def _read_all(names: Sequence[Name], read: Callable[[Name], T]) -> list[T]:
     return keys
 
 
-def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureCheck]:
+def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureVerifier]:
     """Returns the checks for the signatures of facts, by source ("enlace/partners"): for these
     services or, if no service is named, for all services whose public key is in the folder.
     """
@@ -234,7 +234,7 @@ def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureCheck
         for file in directory.glob("facts.*.pub.jwk")
     ]
     return {
-        f"enlace/{name}": SignatureCheck(verifying(directory, f"facts.{name}")) for name in names
+        f"enlace/{name}": SignatureVerifier(verifying(directory, f"facts.{name}")) for name in names
     }
 
 

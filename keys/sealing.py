@@ -281,13 +281,13 @@ class Signer:
         """Returns a signature of 64 bytes."""
         return self._key.sign(value)
 
-    def check(self) -> "SignatureCheck":
-        """Returns an object that checks this key's signatures."""
-        return SignatureCheck(self._key.public_key())
+    def verifier(self) -> "SignatureVerifier":
+        """Returns an object that verifies this key's signatures."""
+        return SignatureVerifier(self._key.public_key())
 
 
-class SignatureCheck:
-    """Checks signatures of an Ed25519 key."""
+class SignatureVerifier:
+    """Verifies signatures of an Ed25519 key."""
 
     def __init__(self, key: OKPKey | Ed25519PublicKey) -> None:
         public = key.public_key if isinstance(key, OKPKey) else key

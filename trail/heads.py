@@ -27,7 +27,7 @@ from facts.broker import Broker
 from facts.envelope import Unreadable, pack, unpack
 from facts.kafka import BrokerLost, read_from, send
 from facts.outbox import Fact
-from keys.sealing import SignatureCheck, Signer
+from keys.sealing import SignatureVerifier, Signer
 from trail import chain
 from trail.chain import Finding
 
@@ -59,7 +59,7 @@ class Heads:
         database: Database,
         broker: Broker,
         signer: Signer,
-        trusted_signers: Mapping[str, SignatureCheck],
+        trusted_signers: Mapping[str, SignatureVerifier],
         clock: Clock,
     ) -> None:
         """`trusted_signers` check the signatures of all services, including this one, by source
@@ -280,7 +280,7 @@ def witnessed(tx: Transaction, service: str) -> Iterator[dict[str, Any]]:
 
 
 def published_heads(
-    settings: ServiceSettings, name: str, trusted_signers: Mapping[str, SignatureCheck]
+    settings: ServiceSettings, name: str, trusted_signers: Mapping[str, SignatureVerifier]
 ) -> Iterator[Head]:
     """Yields a service's heads in the topic, of all epochs, whether the service itself published
     them or another service published them again. Raises BrokerLost.
@@ -292,7 +292,7 @@ def published_heads(
                 yield Head(fact.version, _hash(fact))
 
 
-def _read(record: Any, trusted_signers: Mapping[str, SignatureCheck]) -> Fact | None:
+def _read(record: Any, trusted_signers: Mapping[str, SignatureVerifier]) -> Fact | None:
     """Returns the head in a record; None unless the record is signed by the head's own service, or
     by another service that stores the head.
     """

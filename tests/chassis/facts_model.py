@@ -32,7 +32,7 @@ from facts.outbox import Fact
 from facts.relay import Relay
 from facts.subscriber import Subscriber
 from keys import key_folder
-from keys.sealing import Keyring, SignatureCheck, Signer
+from keys.sealing import Keyring, SignatureVerifier, Signer
 from tests.chassis.world import MIGRATIONS
 from tests.chassis.world import settings as service_settings
 from tests.parts import brokers, topics
@@ -87,7 +87,9 @@ class Facts(RuleBasedStateMachine):
         self.restored = False
         self.committed_payloads: dict[tuple[str, int], set[bytes]] = {}
         trusted_signers = {
-            "enlace/publisher": SignatureCheck(key_folder.verifying(parts.keys, "facts.publisher"))
+            "enlace/publisher": SignatureVerifier(
+                key_folder.verifying(parts.keys, "facts.publisher")
+            )
         }
         keyring = Keyring(key_folder.secret(parts.keys, "sealing.listener"))
         self.listeners = [

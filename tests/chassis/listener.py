@@ -20,7 +20,7 @@ from facts.outbox import Fact
 from facts.retries import Retries
 from facts.subscriber import Subscriber
 from keys import key_folder
-from keys.sealing import Keyring, SignatureCheck, Signer
+from keys.sealing import Keyring, SignatureVerifier, Signer
 from tests.builders import NOON
 from tests.chassis.world import settings
 from tests.parts.clocks import SettableClock
@@ -64,7 +64,7 @@ class Listener:
             database=self.database,
             broker=Broker(settings("127.0.0.1:1"), [TOPIC]),
             trusted_signers={
-                "enlace/publisher": SignatureCheck(
+                "enlace/publisher": SignatureVerifier(
                     key_folder.verifying(self.keys, "facts.publisher")
                 )
             },

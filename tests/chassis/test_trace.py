@@ -45,7 +45,7 @@ def test_a_fact_has_the_id_of_the_request_that_made_it_and_keeps_it_while_it_wai
         outbox.save(tx, [Fact(subject, 1, "enlace.test.told.v1", b"x", NOON)])
     [fact] = outbox.next_batch(tx, 10).facts
     _, body, headers = pack(fact, "enlace/publisher", signer)
-    received_fact = unpack(headers, body, {"enlace/publisher": signer.check()})
+    received_fact = unpack(headers, body, {"enlace/publisher": signer.verifier()})
     inbox.position(tx, "listener", received_fact)
     inbox.park(tx, "listener", "topic", received_fact, NOON)
     waiting = inbox.due_fact(tx, "listener", subject, NOON)
@@ -67,7 +67,7 @@ def test_an_invalid_traceparent_leaves_the_fact_readable_and_is_not_kept(
         Fact(new_id(), 1, "enlace.test.told.v1", b"x", NOON), "enlace/publisher", signer
     )
     received_fact = unpack(
-        [*headers, (trace.HEADER, traceparent)], body, {"enlace/publisher": signer.check()}
+        [*headers, (trace.HEADER, traceparent)], body, {"enlace/publisher": signer.verifier()}
     )
     assert received_fact.trace == ""
 

@@ -26,7 +26,7 @@ from facts.outbox import Fact
 from facts.relay import Relay, Replays
 from facts.subscriber import Subscriber
 from keys import key_folder
-from keys.sealing import Keyring, SignatureCheck, Signer
+from keys.sealing import Keyring, SignatureVerifier, Signer
 from tests.parts import brokers
 from tests.parts import postgres as parts
 
@@ -87,7 +87,9 @@ class World:
     def __post_init__(self) -> None:
         self.signer = Signer(key_folder.signing(self.keys, "facts.publisher"))
         self.trusted_signers = {
-            "enlace/publisher": SignatureCheck(key_folder.verifying(self.keys, "facts.publisher"))
+            "enlace/publisher": SignatureVerifier(
+                key_folder.verifying(self.keys, "facts.publisher")
+            )
         }
         self.keyring = Keyring(key_folder.secret(self.keys, "sealing.listener"))
         self.watch = Broker(settings(self.broker.bootstrap), [self.topic, REPLAYS])

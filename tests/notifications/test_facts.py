@@ -26,7 +26,7 @@ from facts.outbox import Fact
 from facts.relay import Relay
 from facts.subscriber import Subscriber
 from keys import key_folder
-from keys.sealing import SignatureCheck, Signer
+from keys.sealing import SignatureVerifier, Signer
 from protos.notifications.v1 import facts_pb2
 from protos.partners.v1 import facts_pb2 as partners_pb2
 from protos.referrals.v1 import facts_pb2 as referrals_pb2
@@ -53,7 +53,7 @@ class World:
     service: Service
     bootstrap: str
     signers: dict[str, Signer]
-    own_signer: dict[str, SignatureCheck]
+    own_signer: dict[str, SignatureVerifier]
 
     def publish(
         self,
@@ -165,7 +165,7 @@ def module_world(
     threads: list[Broker | Loop] = [broker, relay.loop()]
     for name, (topic, handle) in handlers.items():
         trusted_signers = {
-            f"enlace/{name}": SignatureCheck(key_folder.verifying(folder, f"facts.{name}"))
+            f"enlace/{name}": SignatureVerifier(key_folder.verifying(folder, f"facts.{name}"))
         }
         threads.append(
             Subscriber(
@@ -177,7 +177,9 @@ def module_world(
     for thread in threads:
         thread.start()
     own_signer = {
-        "enlace/notifications": SignatureCheck(key_folder.verifying(folder, "facts.notifications"))
+        "enlace/notifications": SignatureVerifier(
+            key_folder.verifying(folder, "facts.notifications")
+        )
     }
     yield World(running, own_broker.bootstrap, signers, own_signer)
     for thread in reversed(threads):

@@ -11,7 +11,7 @@ import pytest
 
 from chassis import wire
 from keys import key_folder
-from keys.sealing import SignatureCheck, Signer
+from keys.sealing import SignatureVerifier, Signer
 from protos.referrals.v1 import facts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import POINTS
@@ -140,11 +140,11 @@ def test_a_receipts_signature_covers_every_field_and_is_verified_with_the_public
     story: Story, service: Service
 ) -> None:
     receipt = story.receipt(story.person().id)
-    check = SignatureCheck(key_folder.verifying(service.keys, "facts.referrals"))
+    verifier = SignatureVerifier(key_folder.verifying(service.keys, "facts.referrals"))
     signature = base64.urlsafe_b64decode(receipt.signature + "=" * (-len(receipt.signature) % 4))
     store = Receipts(Signer(key_folder.signing(service.keys, "facts.referrals")))
     record = service.in_transaction(store.get, receipt.id)
-    assert check.is_valid(signature, record.canonical())
+    assert verifier.is_valid(signature, record.canonical())
     for name, value in (
         ("recipient_organization_id", ORG["police"]),
         ("field_groups", record.field_groups | {FieldGroup.HEALTH}),
@@ -159,9 +159,9 @@ def test_a_receipts_signature_covers_every_field_and_is_verified_with_the_public
     ):
         original_value = getattr(record, name)
         setattr(record, name, value)
-        assert not check.is_valid(signature, record.canonical()), name
+        assert not verifier.is_valid(signature, record.canonical()), name
         setattr(record, name, original_value)
-    assert check.is_valid(signature, record.canonical())
+    assert verifier.is_valid(signature, record.canonical())
 
 
 @pytest.mark.parametrize(

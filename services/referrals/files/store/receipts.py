@@ -73,7 +73,7 @@ class Receipts:
 
     def __init__(self, signer: Signer) -> None:
         self._signer = signer
-        self._check = signer.check()
+        self._verifier = signer.verifier()
 
     def add(self, tx: Transaction, receipt: Receipt) -> None:
         """Signs and inserts a receipt.
@@ -221,7 +221,7 @@ class Receipts:
         values["purpose_codes"] = tuple(values["purpose_codes"])
         values["explained_codes"] = tuple(values["explained_codes"])
         receipt = Receipt(**values)
-        receipt.genuine = published_version == receipt.version and self._check.is_valid(
+        receipt.genuine = published_version == receipt.version and self._verifier.is_valid(
             _bytes(receipt.signature), receipt.canonical()
         )
         if not receipt.genuine:

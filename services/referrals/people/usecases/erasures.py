@@ -25,7 +25,7 @@ from facts.envelope import Unreadable, pack, unpack
 from facts.kafka import BrokerLost, Producer, Record, read_from
 from facts.outbox import Fact
 from facts.witness import Answer, Question
-from keys.sealing import SignatureCheck, Signer
+from keys.sealing import SignatureVerifier, Signer
 from services.referrals.people.domain.erasure import Erasure
 from services.referrals.people.store import erasures
 from services.referrals.people.usecases.erasing import ErasureRpcs
@@ -67,7 +67,7 @@ class Erasures:
         database: Database,
         broker: Broker,
         signer: Signer,
-        trusted_signers: Mapping[str, SignatureCheck],
+        trusted_signers: Mapping[str, SignatureVerifier],
         clock: Clock,
         folder: Path,
         *,
@@ -179,7 +179,9 @@ class Erasures:
         for line in filter(None, lines):
             try:
                 record = witness.record_to_send(line)
-                erasure = erasure_of(unpack(record[2], record[1], {_SOURCE: self._signer.check()}))
+                erasure = erasure_of(
+                    unpack(record[2], record[1], {_SOURCE: self._signer.verifier()})
+                )
             except (ValueError, DecodeError, Unreadable):
                 # a line that a full disk truncated, or that a different key signed
                 log.get().warning("erasure_unreadable", file=FILE)

@@ -231,8 +231,8 @@ ACCOUNT = {
         N_(
             "Su organización se retiró de la red para siempre. Ya no entra nadie de su"
             " organización, ni sus sistemas.\n\n"
-            "Si nadie de ustedes lo quiso, llame ya a la coordinación; los números están"
-            " aquí:\n\n"
+            "Si nadie de ustedes lo quiso, llame ya a la coordinación; si no tiene su"
+            " número, pregúntelo en una de las líneas:\n\n"
             "{link}\n"
         ),
     ),

@@ -33,6 +33,8 @@ UNPREDICTABLE_ERRORS = re.compile(
     r"(birth|seen|expire|local|agreement_expire_before)_date|api_key|phone|url|code|placement_code)|"
     r"too_long of service_ids|required of"
     r" (ids|unsafe_code|field|tier|day_code|hour_code|excluded_organization_ids|expire_date|latitude|longitude|byday)|"  # noqa: E501
+    # the document of 0.1.0 allows null, which the guide refuses
+    r"required of (active|confidential|enabled|public)|"
     r"(required|out_of_range|not_in_order) of"
     r" (deadlines|acknowledge|decide|first_contact|silence|close)|"
     # help is delivered only by an outcome that met a need; an age agrees with the one in the file

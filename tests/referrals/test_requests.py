@@ -267,7 +267,6 @@ def test_an_update_of_a_draft_names_a_wrong_field_by_its_path_in_the_request(sto
         unsafe_code=pb.UNSAFE_ANSWER_NAMED,
     )
     for field, path, reason in (
-        ("urgency", "urgency", "required"),
         ("service_id", "service_id", "malformed"),
         ("receipt_id", "receipt_id", "malformed"),
         ("contact_id", "contact_id", "malformed"),

@@ -191,6 +191,19 @@ class Contact:
         return True
 
 
+def of_speaker(first_contact: Contact, callers_contacts: Sequence[Contact]) -> list[Contact]:
+    """Returns the contacts in which nobody but the speaker of the first contact is recorded.
+
+    Somebody else may have called with the caller's reference, or she may have called about
+    somebody else.
+    """
+    return [
+        contact
+        for contact in callers_contacts
+        if contact.speaker_code in ("", first_contact.speaker_code)
+    ]
+
+
 def new_reference() -> str:
     """Returns seven random characters (35 bits) and a check character."""
     return new_checked_code(8)

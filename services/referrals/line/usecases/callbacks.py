@@ -25,7 +25,7 @@ from services.referrals.line.domain.callback import (
     Callback,
     Wish,
 )
-from services.referrals.line.domain.contact import Contact
+from services.referrals.line.domain.contact import Contact, of_speaker
 from services.referrals.line.store import callbacks, contacts
 from services.referrals.line.wire.contacts import wish as parse_wish
 from services.referrals.line.wire.messages import callback_message
@@ -63,13 +63,13 @@ class Callbacks:
         contact.check_not_erased()
         person_id = self._check_plans(call.tx, contact)  # widens the scope to all lines
         all_contacts = contacts.of_caller(call.tx, contact.tied_to_id or contact.id)
-        first_speaker = next(first.speaker_code for first in all_contacts if not first.tied_to_id)
+        first_contact = next(first for first in all_contacts if not first.tied_to_id)
+        holder_ids = {holder.id for holder in of_speaker(first_contact, all_contacts)}
         contact_ids = [
             other.id
             for other in all_contacts
             # another line's call to somebody else than the holder of the reference stays
-            if other.organization_id == contact.organization_id
-            or other.speaker_code in ("", first_speaker)
+            if other.organization_id == contact.organization_id or other.id in holder_ids
         ]
         callback = _owe(
             call.tx,

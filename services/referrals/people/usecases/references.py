@@ -30,6 +30,7 @@ from services.referrals.line.domain.contact import (
     NOTES_PERIOD,
     STATUS_WITHOUT_HELP,
     Contact,
+    of_speaker,
     status_for_caller,
 )
 from services.referrals.line.store import callbacks as callback_book
@@ -150,7 +151,7 @@ class References:
         first_contact = self._gate.enter(
             call.tx, request.reference, request.pin, call.origin, call.trail
         )
-        callers_contacts = _of_speaker(first_contact, contacts.of_caller(tx, first_contact.id))
+        callers_contacts = of_speaker(first_contact, contacts.of_caller(tx, first_contact.id))
         # an access to a contact may also be on the trail of a file, but must be counted only once
         contact_codes = {f"contact:{contact.id}" for contact in callers_contacts}
         object_ids = [
@@ -192,7 +193,7 @@ class References:
         may_speak = self._ids_spoken_for(call.tx, now, first_contact, all_contacts).person_ids
         # also the plans of the files for which she may not speak
         person_ids = contacts.person_ids_of(call.tx, all_contacts) if may_speak else []
-        callers_contacts = _of_speaker(first_contact, all_contacts)
+        callers_contacts = of_speaker(first_contact, all_contacts)
         callbacks.ask(call.tx, self._files, now, callers_contacts, person_ids, request_wish)
         return self._message(first_contact, call)
 
@@ -214,7 +215,7 @@ class References:
         now = call.clock.now()
         callers_contacts = [
             contact
-            for contact in _of_speaker(
+            for contact in of_speaker(
                 first_contact, contacts.of_caller(tx, first_contact.id, for_update=True)
             )
             if not contact.erased
@@ -266,7 +267,7 @@ class References:
         is recorded as the guardian of a child and gave the consent to a referral that was made for
         these contacts. The contacts in which somebody else spoke do not count.
         """
-        callers_contacts = _of_speaker(first_contact, callers_contacts)
+        callers_contacts = of_speaker(first_contact, callers_contacts)
         person_ids = contacts.person_ids_of(tx, callers_contacts)
         contact_ids = [contact.id for contact in callers_contacts]
         if first_contact.speaker_code == HERSELF:
@@ -304,7 +305,7 @@ class References:
     def _state_of(self, tx: Transaction, now: datetime, first_contact: Contact) -> RequestsState:
         """Returns the present state of the caller's requests and of the access to her data."""
         all_contacts = contacts.of_caller(tx, first_contact.id)
-        callers_contacts = _of_speaker(first_contact, all_contacts)
+        callers_contacts = of_speaker(first_contact, all_contacts)
         ids = self._ids_spoken_for(tx, now, first_contact, all_contacts)
         files = self._files.unerased(tx, ids.person_ids)
         state = RequestsState(
@@ -414,19 +415,6 @@ class References:
             call_until_time=timestamp(state.call.clock.due_time if state.call else None),
             call_utc_offset_minutes=state.call_utc_offset // timedelta(minutes=1),
         )
-
-
-def _of_speaker(first_contact: Contact, callers_contacts: Sequence[Contact]) -> list[Contact]:
-    """Returns the contacts in which nobody but the speaker of the first contact is recorded.
-
-    Somebody else may have called with the caller's reference, or she may have called about
-    somebody else.
-    """
-    return [
-        contact
-        for contact in callers_contacts
-        if contact.speaker_code in ("", first_contact.speaker_code)
-    ]
 
 
 def _guardian_decides(

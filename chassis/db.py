@@ -166,8 +166,8 @@ class Probe:
         self._answers: bool | None = None
         self._answered_at = time.monotonic()
         self._has_result = threading.Event()
+        # the part of the URL that is wrong (NotConnected), if the latest connection failed
         self.reason = ""
-        """The part of the URL that is wrong (NotConnected), if the latest connection failed."""
 
     @property
     def answers(self) -> bool | None:

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cache, lru_cache
@@ -481,3 +481,12 @@ def optional_id(text: str, path: str) -> str:
     if text and not is_id(text):
         raise Invalid((path, "malformed"))
     return text
+
+
+def without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns a JSON object (`object_pairs_hook` of json). Raises ValueError if a name occurs
+    twice, since one of its values would be lost.
+    """
+    if len(values := dict(pairs)) < len(pairs):
+        raise ValueError("a name occurs twice in one object")
+    return values

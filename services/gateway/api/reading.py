@@ -17,6 +17,7 @@ from webargs.flaskparser import FlaskParser
 from chassis.errors import Invalid, Stale, Unauthenticated
 from chassis.ids import new_id
 from chassis.languages import SOURCE, known
+from chassis.wire import without_repeats
 from services.gateway.edge import bodies, limits
 from services.gateway.edge.clients import AUDIENCES, Caller, current_caller
 from services.gateway.edge.credentials import SignedIn, exchange, fingerprint, in_the_name_of
@@ -67,7 +68,7 @@ class Parser(FlaskParser):
             body = json.loads(
                 raw.decode("utf-8-sig"),  # RFC 8259, 8.1; from bytes json would guess UTF-16, too
                 parse_constant=_refuse_constant,
-                object_pairs_hook=_without_repeats,
+                object_pairs_hook=without_repeats,
             )
         except (
             ValueError,
@@ -104,13 +105,6 @@ class Parser(FlaskParser):
 
 def _refuse_constant(_constant: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise ValueError("a name occurs twice in one object")
-    return values
 
 
 def violations(messages: Any, path: tuple[str, ...] = ()) -> list[tuple[str, str]]:

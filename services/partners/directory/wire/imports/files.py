@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from chassis.errors import Invalid
+from chassis.wire import without_repeats
 from services.partners.directory.domain.imports import MAX_ROWS, DecodingInfo, Encoding
 from services.partners.directory.wire.imports import encodings
 
@@ -93,17 +94,10 @@ def _text(content: bytes, encoding: Encoding | None) -> File:
     if text.lstrip()[:1] in ("{", "["):
         # Half a surrogate pair, from a text that was cut off, becomes a replacement character; a
         # cell with this character is refused.
-        document = json.loads(text, object_pairs_hook=_without_repeats)
+        document = json.loads(text, object_pairs_hook=without_repeats)
         encoded = json.dumps(document, ensure_ascii=False).encode("utf-16", "surrogatepass")
         return File(json.loads(encoded.decode("utf-16", "replace")), decoding)
     return File(_csv(text), decoding)
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise ValueError("a name occurs twice in one object")
-    return values
 
 
 def _csv(text: str) -> Table:

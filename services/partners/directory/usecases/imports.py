@@ -274,8 +274,8 @@ def _trial(draft: ServiceDraft, service: Service, now: datetime) -> Service:
 
 def _place_trial(draft: PlaceDraft, place: Location, now: datetime) -> Location:
     trial = replace(place, facts=[])
-    if changes := place_changes(draft, place):
-        trial.change(changes, areas(), now)
+    if fields := place_fields(draft, place):
+        trial.change(fields, areas(), now)
     return trial
 
 
@@ -437,8 +437,8 @@ def _known_place(
     )
 
 
-def place_changes(draft: PlaceDraft, place: Location) -> dict[str, Any]:
-    """Returns the fields that a file states about a place, changed or not.
+def place_fields(draft: PlaceDraft, place: Location) -> dict[str, Any]:
+    """Returns the fields that a file states about a place and may change, changed or not.
 
     A file can't change the name of a confidential place or where it is: only workers of its own
     organisation can do that, one place at a time.
@@ -455,7 +455,7 @@ def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> No
     locations.save_many(tx, keyring, work.new_places)
     for id, draft in work.changed_places.items():
         place = work.places[id]
-        change_location(tx, keyring, caller, work.now, place, place_changes(draft, place))
+        change_location(tx, keyring, caller, work.now, place, place_fields(draft, place))
     locations.save_services(tx, list(work.new_offers.values()))
     imported_ids.save(
         tx,

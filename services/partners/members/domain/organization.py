@@ -467,7 +467,11 @@ class Organization(Subject):
     @property
     def agreement_expire_date(self) -> date | None:
         """The last day of the organisation's agreement; None if no agreement is recorded."""
-        dates = [one.expire_date for one in self.evidence if one.kind is EvidenceKind.AGREEMENT]
+        dates = [
+            evidence.expire_date
+            for evidence in self.evidence
+            if evidence.kind is EvidenceKind.AGREEMENT
+        ]
         return dates[0] if dates else None
 
     def agreement_days(self, today: date) -> int | None:

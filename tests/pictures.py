@@ -116,11 +116,11 @@ class Walk:
             return ""
 
     def may(self, endpoint: str) -> bool:
-        allowed = access.declaration_of(self._app, endpoint)
+        roles = access.roles_of(self._app, endpoint)
         return (
-            allowed is not None
+            roles is not None
             and endpoint not in NO_PAGES
-            and allowed.is_public == (self.role == "public")
+            and (roles == access.ANYBODY) == (self.role == "public")
         )
 
     def pages(self, start: list[str]) -> Iterator[str]:

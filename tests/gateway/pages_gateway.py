@@ -273,7 +273,7 @@ def routes(app: Flask, method: str = "GET") -> Iterator[tuple[str, str]]:
             or rule.endpoint in left_out
         ):
             continue
-        if access.declaration_of(app, rule.endpoint):
+        if access.roles_of(app, rule.endpoint) is not None:
             values = {
                 "verb": "approve" if "directory" in rule.endpoint else "accept",
                 "country": "NI",

@@ -55,14 +55,14 @@ PUBLIC_ENDPOINTS = {
 
 def test_every_page_declares_who_may_open_it_and_only_listed_pages_are_public() -> None:
     app = pages(FakePageServices())
-    access_of = {
-        rule.endpoint: access.declaration_of(app, rule.endpoint)
+    roles_of = {
+        rule.endpoint: access.roles_of(app, rule.endpoint)
         for rule in app.url_map.iter_rules()
         if not rule.rule.startswith((*PATHS, *PROBES))
     }
-    assert None not in access_of.values()
+    assert None not in roles_of.values()
     assert {
-        endpoint for endpoint, page in access_of.items() if page and page.is_public
+        endpoint for endpoint, roles in roles_of.items() if roles == access.ANYBODY
     } == PUBLIC_ENDPOINTS
 
 
@@ -70,7 +70,7 @@ def test_a_page_without_declared_access_opens_for_nobody(monkeypatch: pytest.Mon
     app = pages(FakePageServices())
     client = enter(app.test_client())
     assert client.get("/today").status_code == 200
-    monkeypatch.delattr(app.view_functions["today.today"], "access")
+    monkeypatch.delattr(app.view_functions["today.today"], "roles")
     assert client.get("/today").status_code == 404
 
 
@@ -108,8 +108,8 @@ def test_no_cookie_is_set_before_sign_in(visitor: FlaskClient) -> None:
 def test_a_page_is_not_found_for_another_role(fakes: FakePageServices, role: str) -> None:
     client = signed_in_as(fakes, contract_pb2.Role.Value(f"ROLE_{role.upper()}"))
     for endpoint, path in routes(client.application):
-        page = access.declaration_of(client.application, endpoint)
-        if page and not page.is_public and role not in page.roles:
+        roles = access.roles_of(client.application, endpoint)
+        if roles and role not in roles:
             assert client.get(path).status_code == 404, endpoint
 
 

@@ -87,8 +87,8 @@ def open_window(browser: Browser, site: str, signed: bool = True, **options: Any
 
 
 @functools.cache
-def all_pages() -> tuple[tuple[str, access.Access], ...]:
-    """Returns the address and the access of every route that is a page."""
+def all_pages() -> tuple[tuple[str, frozenset[str]], ...]:
+    """Returns the address and the roles of every route that is a page."""
     skipped = {
         "live.version",
         "home.icon",
@@ -99,12 +99,11 @@ def all_pages() -> tuple[tuple[str, access.Access], ...]:
     }
     skipped |= {"figures.table", "figures.pilot_table", "campaigns.printed", "knowledge.printed"}
     app = pages(FakePageServices())
-    accesses = [
-        (path, access.declaration_of(app, endpoint))
+    return tuple(
+        (path, roles)
         for endpoint, path in routes(app)
-        if endpoint not in skipped
-    ]
-    return tuple((path, page) for path, page in accesses if page)
+        if endpoint not in skipped and (roles := access.roles_of(app, endpoint)) is not None
+    )
 
 
 def paths(signed: bool, role: str = "") -> list[str]:
@@ -113,9 +112,7 @@ def paths(signed: bool, role: str = "") -> list[str]:
     With `role`, returns only the addresses that the role may open.
     """
     return [
-        path
-        for path, page in all_pages()
-        if page.is_public != signed and (not role or role in page.roles)
+        path for path, roles in all_pages() if bool(roles) == signed and (not role or role in roles)
     ]
 
 
@@ -201,9 +198,7 @@ def faults_shown(page: Page) -> list[str]:
 def test_every_page_is_valid_html() -> None:
     app = pages(FakePageServices())
     visitor, worker = app.test_client(), enter(app.test_client())
-    answers = {
-        path: (visitor if page.is_public else worker).get(path) for path, page in all_pages()
-    }
+    answers = {path: (worker if roles else visitor).get(path) for path, roles in all_pages()}
     text_by_path = {
         path: answer.text for path, answer in answers.items() if answer.status_code == 200
     }
@@ -225,8 +220,8 @@ def answers_to_forms() -> dict[str, str]:
     answers: dict[str, str] = {}
     # forms that are on every page, like the sign-out, are sent from one page
     sent_forms = set[tuple[object, ...]]()
-    for path, page in all_pages():
-        signed = not page.is_public
+    for path, roles in all_pages():
+        signed = bool(roles)
         client = enter(accepting.test_client()) if signed else accepting.test_client()
         todo = [(path, client.get(path).text, 0)]
         while todo:

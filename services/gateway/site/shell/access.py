@@ -8,7 +8,6 @@ spares people pages that could never work for them. The API itself guards the pa
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import wraps
 from inspect import signature
 from typing import Any, TypeVar
@@ -26,7 +25,8 @@ from services.gateway.site.shell import session
 
 # `emergency` is left out, because a worker has it only in addition to another role
 EVERYONE = frozenset(words(contract_pb2.Role.DESCRIPTOR).values()) - {"emergency"}
-ANYBODY = frozenset[str]()  # includes readers who are not signed in
+# The roles of a public page, which needs no session and shows nobody's data.
+ANYBODY = frozenset[str]()
 # everybody who works with an organisation's people and referrals
 CARE = frozenset({"worker", "operator", "manager"})
 SENDERS = frozenset({"worker", "operator"})
@@ -38,21 +38,6 @@ Answer = Response | str | tuple[str, int]
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
-class Access:
-    """The declaration of one page.
-
-    `roles` is empty for a public page, which needs no session and shows nobody's data.
-    """
-
-    roles: frozenset[str] = ANYBODY
-
-    @property
-    def is_public(self) -> bool:
-        """Returns whether the page needs no session."""
-        return not self.roles
-
-
 class Pages:
     """The pages of one noun. Each route declares roles; a reader needs one of them."""
 
@@ -61,7 +46,7 @@ class Pages:
 
     def get(self, path: str, roles: frozenset[str]) -> Callable[[View], View]:
         """Declares a page that is only read."""
-        return self._page(path, ["GET"], Access(roles))
+        return self._page(path, ["GET"], roles)
 
     def post(
         self,
@@ -79,7 +64,7 @@ class Pages:
         the view returns None, the browser is redirected to the page `then`, with the message
         `done`, if there is one.
         """
-        return self._page(path, ["POST"], Access(roles), again, then, done)
+        return self._page(path, ["POST"], roles, again, then, done)
 
     def sends(
         self,
@@ -119,13 +104,13 @@ class Pages:
         `again`, if there is one, also renders the page when it is opened; the view then handles
         only forms that were sent.
         """
-        return self._page(path, ["GET", "POST"], Access(roles), again)
+        return self._page(path, ["GET", "POST"], roles, again)
 
     def _page(
         self,
         path: str,
         methods: list[str],
-        access: Access,
+        roles: frozenset[str],
         again: Callable[..., str] | None = None,
         then: str = "",
         done: str = "",
@@ -147,7 +132,7 @@ class Pages:
                     return again(errors=forms.problems(refusal), **values), forms.status_of(refusal)
                 return redirect(_address(then, done, values), 303) if result is None else result
 
-            answer.access = access  # type: ignore[attr-defined]
+            answer.roles = roles  # type: ignore[attr-defined]
             self.blueprint.add_url_rule(path, view_func=answer, methods=methods)
             return view
 
@@ -164,15 +149,17 @@ def _address(endpoint: str, done: str, values: Mapping[str, Any]) -> str:
     )
 
 
-def declaration_of(app: Flask, endpoint: str | None) -> Access | None:
-    """Returns the declaration of a page; None for a page without one, which nobody may open.
+def roles_of(app: Flask, endpoint: str | None) -> frozenset[str] | None:
+    """Returns the roles that a page declares; None for a page without roles, which nobody may open.
 
     Style sheets and scripts are public.
     """
-    if endpoint == "static":
-        return Access()
-    access: Access | None = getattr(app.view_functions.get(endpoint or ""), "access", None)
-    return access
+    roles: frozenset[str] | None = (
+        ANYBODY
+        if endpoint == "static"
+        else getattr(app.view_functions.get(endpoint or ""), "roles", None)
+    )
+    return roles
 
 
 def may_open(endpoint: str | None) -> bool:
@@ -180,5 +167,5 @@ def may_open(endpoint: str | None) -> bool:
 
     Raises Unauthenticated session_ended for a page that is not public if nobody is signed in.
     """
-    page = declaration_of(current_app, endpoint)
-    return page is not None and (page.is_public or session.me().may(*page.roles))
+    roles = roles_of(current_app, endpoint)
+    return roles is not None and (roles == ANYBODY or session.me().may(*roles))

@@ -38,8 +38,7 @@ def begin() -> AnyResponse | None:
     """
     if not is_for_people():
         return None
-    page = access.declaration_of(current_app, request.endpoint)
-    session.recognise(required=page is None or not page.is_public)
+    session.recognise(required=access.roles_of(current_app, request.endpoint) != access.ANYBODY)
     # The version is set before the page's data are read. If they change in between, live.js gets a
     # newer version and fetches the page again.
     g.live_version = live.live().last_version(g.me) if g.me else ""

@@ -15,7 +15,6 @@ import json
 import re
 import zlib
 from dataclasses import dataclass
-from functools import cache
 
 from flask import current_app, g, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
@@ -46,6 +45,7 @@ SECRETS = frozenset(
 )
 # an id, a need, a country, a department, or the value of a check box
 _CODE = re.compile(r"[0-9a-f]{32}|[A-Z]{2,3}([.-][A-Z0-9]{1,3})?|[01]|on")
+_CODES = frozenset(code for table in vocabulary.TABLES.values() for code in table)
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,8 @@ def is_typed(name: str, value: str) -> bool:
     return (
         bool(value.strip())
         and bool(words.spanish("field", words.field_name(name)))
-        and not (_CODE.fullmatch(value) or value in _codes())
+        and not (_CODE.fullmatch(value) or value in _CODES)
     )
-
-
-@cache
-def _codes() -> frozenset[str]:
-    return frozenset(code for table in vocabulary.TABLES.values() for code in table)
 
 
 def rejected_form() -> Form | None:
@@ -100,8 +95,7 @@ def rejected_form() -> Form | None:
     if g.get("session_ended") or g.get("foreign_form"):
         return None
     writer, mark = session.maker_of_form()
-    page = access.declaration_of(current_app, request.endpoint)
-    is_public = page is not None and page.is_public
+    is_public = access.roles_of(current_app, request.endpoint) == access.ANYBODY
     if g.get("me"):
         is_own = writer == g.me.worker_id or (is_public and mark == session.PUBLIC)
         token = session.form_token()

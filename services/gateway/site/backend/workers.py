@@ -53,5 +53,5 @@ def reset_second_factor(identifier: str) -> None:
 def suspend(identifier: str) -> None:
     """Suspends a worker's account. Without a reason, the form is shown again."""
     request = forms.filled(m.SuspendWorkerRequest(id=identifier))
-    forms.refuse({} if request.reason else {"reason": words.violation("required", "reason")})
+    forms.require("reason", request.reason)
     clients().members.SuspendWorker(request)

@@ -41,8 +41,7 @@ def create() -> access.Answer:
     """Uploads a file, for a trial run or for takeover."""
     upload = request.files.get("content")
     content = upload.read() if upload else b""
-    if not content:
-        forms.refuse({"content": words.violation("required")})
+    forms.require("content", content)
     return _create_and_show(
         o.CreateImportRequest(
             content=content,

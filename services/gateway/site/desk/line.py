@@ -203,8 +203,7 @@ def hand_over(identifier: str) -> None:
     """
     changes = forms.filled(c.Contact(id=identifier))
     paths = ["connected_live", "handed_over_organization_id", "emergency_number_code"]
-    if not changes.connected_live:
-        forms.refuse({"connected_live": words.violation("required", "connected_live")})
+    forms.require("connected_live", changes.connected_live)
     stored = clients().contacts.GetContact(c.GetContactRequest(id=identifier))
     if changes.connected_live == c.ANSWER_YES:
         changes.outcome_code = c.CONTACT_OUTCOME_HANDED_OVER
@@ -247,8 +246,7 @@ def find_file(identifier: str) -> access.Answer:
     Many files have no name, but the operator sees their code in the caller's earlier contacts.
     """
     term = forms.text("q")
-    if not term:
-        forms.refuse({"q": words.violation("required", "q")})
+    forms.require("q", term)
     by_name, by_code = p.SearchPeopleResponse(), p.ListPeopleResponse()
     if len(term.replace(" ", "").replace("-", "")) == 6:  # a name may have letters that no code has
         by_code = answer_or(by_code, p.ListPeopleRequest(code=term), Invalid)

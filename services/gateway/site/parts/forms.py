@@ -186,6 +186,11 @@ def refuse(errors: dict[str, str]) -> None:
         raise Incomplete(errors)
 
 
+def require(name: str, answer: object) -> None:
+    """Rejects the form if its required field `name` has no answer. Raises Incomplete."""
+    refuse({} if answer else {name: words.violation("required", name)})
+
+
 @contextmanager
 def publishing(field_of: Callable[[str], str], stale_text: str) -> Iterator[None]:
     """Rejects the form if the block's request is refused as invalid or stale. Raises Incomplete.

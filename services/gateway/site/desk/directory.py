@@ -241,9 +241,7 @@ def capacity(identifier: str) -> access.Answer:
 
     The number is typed, or follows from one of three buttons.
     """
-    service = clients().directory.GetService(d.GetServiceRequest(id=identifier))
-    if service.organization_id != session.me().organization_id:
-        abort(404)
+    service = session.own(clients().directory.GetService(d.GetServiceRequest(id=identifier)))
     errors: dict[str, str] = {}
     if request.method == "POST":
         reported_capacity = d.Capacity(unit=service.capacity.unit or d.CAPACITY_UNIT_PLACES)

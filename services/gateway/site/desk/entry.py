@@ -14,7 +14,7 @@ from itertools import count, takewhile
 from operator import itemgetter
 from typing import Any
 
-from flask import abort, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -350,10 +350,7 @@ def _readable(field: str, value: str) -> str:
 def _own_service(identifier: str) -> d.Service:
     if identifier == NEW:
         return d.Service(organization_id=session.me().organization_id, active=True)
-    stored = clients().directory.GetService(d.GetServiceRequest(id=identifier))
-    if stored.organization_id != session.me().organization_id:
-        abort(404)
-    return stored
+    return session.own(clients().directory.GetService(d.GetServiceRequest(id=identifier)))
 
 
 def _own_place(identifier: str) -> pb.Location:
@@ -361,10 +358,7 @@ def _own_place(identifier: str) -> pb.Location:
         return pb.Location(
             organization_id=session.me().organization_id, department=session.me().department
         )
-    location = clients().locations.GetLocation(pb.GetLocationRequest(id=identifier))
-    if location.organization_id != session.me().organization_id:
-        abort(404)
-    return location
+    return session.own(clients().locations.GetLocation(pb.GetLocationRequest(id=identifier)))
 
 
 def _offered_at(service_id: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, timedelta
 from typing import Any
 
-from flask import Response, abort, render_template
+from flask import Response, render_template
 
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import people_pb2 as p
@@ -87,9 +87,7 @@ def knowledge(identifier: str) -> dict[str, Any]:
     have no receipt and do not hold the person's name. Answers 404 for a person of another
     organisation.
     """
-    person = referrals.file_of(identifier)
-    if person.organization_id != session.me().organization_id:
-        abort(404)
+    person = session.own(referrals.file_of(identifier))
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
     readings = lists.all_of(p.ListReadingsRequest(person_id=identifier), MOST)
     sent_referrals = referrals.matching(r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier))

@@ -5,9 +5,10 @@ before.
 """
 
 import hmac
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flask import current_app, g, request
+from flask import abort, current_app, g, request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
@@ -21,6 +22,7 @@ from services.gateway.edge.credentials import SignedIn, exchange, fingerprint, i
 from services.gateway.site.language import i18n
 from services.gateway.site.parts import cookies
 
+Record = TypeVar("Record", bound=Any)
 COOKIE = "s"
 PUBLIC = "public"  # mark of forms that belong to no session
 LEAVE_SECONDS = 3.0
@@ -84,6 +86,13 @@ def me() -> SignedIn:
     if signed_in is None:
         raise Unauthenticated("session_ended")
     return signed_in
+
+
+def own(record: Record) -> Record:
+    """Returns a record of the reader's organisation; answers 404 for any other record."""
+    if record.organization_id != me().organization_id:
+        abort(404)
+    return record
 
 
 def leave(wait: bool) -> None:

@@ -67,7 +67,7 @@ def test_a_token_request_with_two_credentials_or_a_malformed_one_is_refused(
     ],
     ids=["an invalid key", "a wrong password or e-mail"],
 )
-def test_a_refused_credential_is_not_repeated(
+def test_a_refusal_does_not_repeat_the_credential(
     stranger: System, fakes: FakeServices, path: str, fields: dict[str, str], rpc: str, reason: str
 ) -> None:
     fakes.answers[rpc] = Unauthenticated(reason)

@@ -67,7 +67,7 @@ def unanswered_needs(*needs: tuple[str, str, int]) -> list[r.UnansweredNeed]:
     ]
 
 
-def test_the_queue_is_ordered_by_the_service_and_continues_behind_a_link(
+def test_the_queue_is_ordered_by_the_service_and_a_link_leads_to_its_next_page(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     rows = [referral_due_in(5, number=number) for number in range(50)]
@@ -171,7 +171,7 @@ def test_needs_are_counted_by_department_and_the_last_column_counts_all_other_de
     )
 
 
-def test_every_deadline_of_the_next_hours_is_a_dot_or_counted_above_them() -> None:
+def test_every_deadline_of_the_next_hours_is_a_dot_or_is_counted_above_the_dots() -> None:
     inside_referrals = [
         referral_due(NOON, r.URGENCY_NORMAL),
         referral_due(NOON, r.URGENCY_IMMEDIATE),
@@ -215,7 +215,7 @@ def test_each_dot_has_words_for_readers_who_do_not_see_it(
     assert rows == [(f"{1:032x}", "Inmediata"), (f"{2:032x}", "Normal")]
 
 
-def test_response_times_list_every_member_with_the_part_that_it_answered(
+def test_response_times_list_every_member_with_how_many_referrals_it_answered(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     times = [
@@ -337,11 +337,11 @@ def test_an_unreviewed_emergency_access_is_on_the_board_and_its_notice_leads_the
         (d.ORGANIZATION_STATUS_LEFT, 'class="pill plain">Se retiró'),
     ],
 )
-@pytest.mark.parametrize("out", [SENDER, RECEIVER])
+@pytest.mark.parametrize("organization_id", [SENDER, RECEIVER])
 @pytest.mark.parametrize("path", ["/today", "/board", "/referrals"])
 def test_a_list_marks_an_organisation_that_is_suspended_or_has_left(
     path: str,
-    out: str,
+    organization_id: str,
     status: d.OrganizationStatus.ValueType,
     mark: str,
     fakes: FakePageServices,
@@ -350,7 +350,7 @@ def test_a_list_marks_an_organisation_that_is_suspended_or_has_left(
     fakes.answers["IssueToken"] = signed_in(contract_pb2.ROLE_COORDINATOR)
     row = referral_due_in(9000)
     fakes.answers["ListReferrals"] = r.ListReferralsResponse(referrals=[row])
-    organization = d.Organization(id=out, name="Luna Nueva")
+    organization = d.Organization(id=organization_id, name="Luna Nueva")
     fakes.answers["BatchGet"] = d.BatchGetResponse(organizations=[organization])
     assert mark not in client.get(path).text
     organization.status = status

@@ -1,4 +1,4 @@
-"""One process for pages and API, or one for each.
+"""Pages and API in one process, or each in its own (`--only`).
 
 The tests check the paths that each process answers, and the headers that the API must not send.
 """

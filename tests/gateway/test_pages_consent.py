@@ -1,4 +1,4 @@
-"""A consent, one page after the other.
+"""The three pages on which a consent is recorded, one after another.
 
 No answer is filled in before the person answers, and the receipt contains only her answers.
 """
@@ -135,7 +135,7 @@ def test_every_group_of_fields_has_to_be_answered_yes_or_no(client: FlaskClient)
     )
 
 
-def test_no_to_the_rest_answers_every_open_group_with_no(
+def test_the_button_for_no_to_the_rest_answers_every_unanswered_group_with_no(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     manner_page = send_page(
@@ -258,7 +258,7 @@ def test_a_child_who_was_not_asked_needs_a_best_interest_decision_and_a_record_o
         (errors.Conflict("guardian_required"), "Es menor de edad"),
     ],
 )
-def test_a_consent_that_the_service_refuses_comes_back_on_its_page(
+def test_a_consent_that_the_service_refuses_shows_the_page_with_the_mistake_again(
     refusal: errors.Refusal, sentence: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["CreateReceipt"] = refusal
@@ -289,7 +289,7 @@ def test_the_text_to_read_aloud_is_in_the_persons_language(client: FlaskClient) 
     assert [code for code in EXPLAINED_CODES if f'value="{code}"' not in page] == []
 
 
-def test_a_refused_sending_says_what_is_missing_and_keeps_the_note(
+def test_sending_without_a_consent_says_what_is_missing_and_keeps_the_note(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["SendReferral"] = errors.Conflict("receipt_missing")
@@ -344,7 +344,7 @@ def test_only_a_small_child_can_be_recorded_as_too_young(
     assert choices_of(last_page(client), "assent_code") == choices
 
 
-def test_the_refusal_of_a_child_is_shown_with_the_only_possible_decision(
+def test_a_page_that_records_a_childs_no_states_the_only_decision_that_is_still_possible(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     set_draft(fakes, r.AGE_BAND_12_TO_17)
@@ -390,7 +390,7 @@ def test_only_workers_who_may_override_are_offered_another_giver_for_an_adult(
     assert not receipt.HasField("until_time"), "the service states the 72 hours"
 
 
-def test_back_after_no_to_the_rest_shows_each_answer(client: FlaskClient) -> None:
+def test_going_back_after_answering_no_to_the_rest_shows_each_answer(client: FlaskClient) -> None:
     manner = send_page(
         client, second_page(client), purpose_codes="HOU", answer_health="yes", no_to_the_rest="1"
     )

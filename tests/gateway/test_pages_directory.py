@@ -182,21 +182,21 @@ def test_a_chip_sets_a_filter_with_one_tap_and_removes_it_with_another(
     assert fakes.last("SearchServices") == search_request()
 
 
-def test_a_search_by_words_without_a_result_is_not_told_to_remove_a_filter_alone(
+def test_a_search_by_words_without_a_result_also_advises_fewer_words(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     fakes.answers["SearchServices"] = d.SearchServicesResponse()
     assert "Pruebe con menos palabras" in send(client, "/directory", words="zzz").text
 
 
-def test_the_chip_of_the_readers_department_removes_another_country(
+def test_the_chip_of_the_readers_department_replaces_the_filter_for_another_country(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     send(client, "/directory", words="casa", country="CR", chip="here")
     assert fakes.last("SearchServices") == search_request(department="NI-CI")
 
 
-def test_a_search_leads_to_its_results_because_they_are_below_the_form_on_a_phone(
+def test_a_search_jumps_to_its_results_because_on_a_phone_they_are_below_the_form(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     tiles = client.get("/directory").text
@@ -260,7 +260,7 @@ def test_counts_by_department_of_everything_found_are_shown_beside_the_list(
         ({"country": "../.."}, "NI", True),
     ],
 )
-def test_counts_are_for_the_searched_or_the_readers_country_and_need_no_map(
+def test_results_are_counted_in_the_country_searched_or_else_the_readers_even_without_a_map(
     client: FlaskClient,
     fakes: FakePageServices,
     request_fields: dict[str, str],
@@ -314,7 +314,7 @@ def test_the_folded_filters_are_open_if_one_of_them_is_set(
     assert ("<details open><summary>Más filtros" in re.sub(r">\s+<", "><", page)) is is_open
 
 
-def test_an_age_that_cannot_be_read_is_not_left_out_of_the_search(
+def test_a_search_for_an_age_that_cannot_be_read_is_refused_and_keeps_its_fields(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     answer = send(client, "/directory", age="unos 19", has_room="1")
@@ -435,7 +435,7 @@ def test_a_result_leads_to_a_new_referral_to_that_service_if_it_fits(
 def answer_all(client: FlaskClient, page: str) -> TestResponse:
     """Answers all questions before the choice of a service.
 
-    The kind of help is not asked if there is only one.
+    The kind of help is not asked for if the service has only one.
     """
     answers = {"need": {"need_code": "HOU.EMG"}, "urgency": {"urgency": "urgent"}, "about": {}}
     while (fields := sent_fields(page))["page"] in answers:

@@ -64,9 +64,9 @@ def test_one_consent_can_be_ended_on_the_page_that_shows_who_knows_what(
     assert f"/people/receipts/{ENDED_ID}/withdraw" not in page, (
         "an ended consent cannot be ended again"
     )
-    to = f"/people/receipts/{OPEN_ID}/withdraw"
+    path = f"/people/receipts/{OPEN_ID}/withdraw"
     fakes.answers["WithdrawReceipt"] = p.Receipt(id=OPEN_ID, person_id=ID)
-    answer = client.post(to, data=form_fields(page, to))
+    answer = client.post(path, data=form_fields(page, path))
     assert (answer.status_code, answer.location) == (303, f"/people/{ID}?done=receipt_withdrawn")
     assert [request.id for request in fakes.requests("WithdrawReceipt")] == [OPEN_ID]
 
@@ -74,20 +74,22 @@ def test_one_consent_can_be_ended_on_the_page_that_shows_who_knows_what(
 def test_everything_is_withdrawn_by_one_call_which_is_repeated_if_the_form_is_sent_again(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    to = f"/people/{ID}/withdraw"
-    fields = form_fields(client.get(f"/people/{ID}").text, to)
+    path = f"/people/{ID}/withdraw"
+    fields = form_fields(client.get(f"/people/{ID}").text, path)
     fakes.answers["WithdrawAllReceipts"] = errors.Unavailable("store_unavailable")
-    assert client.post(to, data=fields).status_code == 503
+    assert client.post(path, data=fields).status_code == 503
     fakes.answers["WithdrawAllReceipts"] = p.ListReceiptsResponse()
     fakes.calls.clear()
-    answer = client.post(to, data=fields)
+    answer = client.post(path, data=fields)
     assert (answer.status_code, answer.location) == (303, f"/people/{ID}?done=receipts_withdrawn")
     request = p.WithdrawAllReceiptsRequest(id=ID, request_id=fields["request_id"])
     assert [message for rpc, message, _ in fakes.calls if "Withdraw" in rpc] == [request]
-    assert not fakes.requests("ListReferrals"), "the service finds what was asked for her"
+    assert not fakes.requests("ListReferrals"), (
+        "the service itself finds the referrals and enquiries about her"
+    )
 
 
-def test_everything_can_be_withdrawn_also_when_one_consent_is_left(
+def test_everything_can_be_withdrawn_even_when_only_one_consent_is_left(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     """Drafts, open needs and agreed calls don't end with a single consent."""
@@ -99,7 +101,7 @@ def test_everything_can_be_withdrawn_also_when_one_consent_is_left(
     assert f"/people/{ID}/withdraw" not in client.get(f"/people/{ID}").text
 
 
-def test_withdrawals_and_erasures_are_promised_as_far_as_they_reach(
+def test_the_pages_promise_no_more_than_a_withdrawal_or_an_erasure_does(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     page = client.get(f"/people/{ID}").text
@@ -111,21 +113,21 @@ def test_withdrawals_and_erasures_are_promised_as_far_as_they_reach(
     assert missing(page, "y quienes recibieron las que terminaron antes") == []
 
 
-def test_an_organisation_that_does_not_hold_a_file_ends_no_consent_from_it(
+def test_the_file_of_another_organisation_has_no_button_that_ends_a_consent(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["GetPerson"] = p.Person(id=ID, code="MFSA9D", organization_id="e" * 32, etag="1")
     assert "/withdraw" not in client.get(f"/people/{ID}").text
 
 
-def test_a_file_is_searched_for_by_a_form_that_is_posted(client: FlaskClient) -> None:
+def test_the_form_that_searches_for_a_file_is_posted(client: FlaskClient) -> None:
     page = client.get("/people").text
     assert token_of(page)
     main = page.partition("<main")[2]
     assert re.search(r'<form method="post" action="/search"[^>]*role="search"', main)
 
 
-def test_the_list_of_accesses_is_complete_and_reading_it_is_no_access(
+def test_all_accesses_are_listed_in_pages_and_reading_the_list_is_not_itself_an_access(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     reading = p.Reading(
@@ -190,8 +192,8 @@ def test_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(
     ):
         client.get(path)
     assert all(request.outline_only for request in fakes.requests("GetPerson"))
-    to = f"/people/{ID}/safe-contact/open"
-    opened_page = client.post(to, data=form_fields(page, to + "#safe")).text
+    path = f"/people/{ID}/safe-contact/open"
+    opened_page = client.post(path, data=form_fields(page, path + "#safe")).text
     assert missing(opened_page, *plan_only) == []
     assert not fakes.last("GetPerson").outline_only
 

@@ -33,7 +33,7 @@ OFFERED_KINDS = frozenset(
     "adult_ground giver_ground urgency_reason acknowledgement unsafe_answer unit accessibility"
     " decline_reason skip_reason plan_close_reason".split()
 )
-"""Kinds of words.ENUMS that forms offer whole, besides those that a step of a referral requires."""
+"""Kinds of words.ENUMS whose values are all offered by a form, besides the forms of steps."""
 QUESTIONS = [question for form in steps.STEPS.values() for question in form.asks]
 
 
@@ -156,13 +156,13 @@ def test_a_refused_field_says_what_to_do_about_it(reason: str, field: str, expec
 
 def test_every_conflict_of_the_services_has_words_that_say_what_to_do() -> None:
     root = SITE.parent.parent
-    texts = {
+    reasons = {
         reason
         for service in ("partners", "referrals", "notifications")
         for file in (root / service).rglob("*.py")
         for reason in re.findall(r'Conflict\("(\w+)"', file.read_text())
     }
-    assert texts - vocabulary.TABLES["conflict"].keys() == set()
+    assert reasons - vocabulary.TABLES["conflict"].keys() == set()
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def clock(
     )
 
 
-def test_a_clock_empties_and_states_the_time_left() -> None:
+def test_a_deadline_shows_the_time_left_as_a_percentage_and_in_words() -> None:
     with pages(FakePageServices()).test_request_context("/"):
         deadlines = [
             due.of_clock(clock(timedelta(hours=-hours), end))
@@ -360,7 +360,7 @@ def test_planned_events_are_shown_until_they_have_happened() -> None:
         ("newer_than_this_gateway", "no_capacity", ""),
     ],
 )
-def test_the_history_words_a_reason_as_the_form_of_its_step_does(
+def test_the_history_states_a_reason_in_the_words_of_its_steps_form(
     verb: str, reason: str, expected: str
 ) -> None:
     with pages(FakePageServices()).test_request_context("/"):
@@ -429,5 +429,5 @@ def test_the_style_sheet_and_the_script_stay_small() -> None:
 
 
 def test_the_hint_of_accept_does_not_say_that_accepting_opens_data() -> None:
-    # the consent has opened the data before
+    # the consent opened the data earlier
     assert "abrir" not in vocabulary.TABLES["verb_hint"]["accept"]

@@ -4,7 +4,7 @@ from tests.gateway.pages_gateway import FakePageServices, enter, pages, routes
 from tests.pictures import NO_PAGES, is_file
 
 
-def test_an_address_has_an_extension_if_it_leads_to_a_file() -> None:
+def test_the_path_of_a_file_has_an_extension_and_the_path_of_a_page_has_none() -> None:
     client = enter(pages(FakePageServices()).test_client())
     checked = set()
     for endpoint, path in routes(client.application):

@@ -36,8 +36,10 @@ def test_an_unclosed_quotation_mark_fails_the_import_instead_of_swallowing_rows(
     headings = "Nombre;Necesidades;Departamento;Descripción"
     job = scene.run_import(manager, sheet(*rows, headings=headings))
     assert (job.state, job.failure_code) == (pb.IMPORT_STATE_FAILED, "malformed")
-    quoted = sheet('"Uno";LEG;León;"dos ""x""\nlíneas"', 'La "Luna";LEG;León;', headings=headings)
-    assert scene.import_report(manager, quoted).created == 2
+    quoted_sheet = sheet(
+        '"Uno";LEG;León;"dos ""x""\nlíneas"', 'La "Luna";LEG;León;', headings=headings
+    )
+    assert scene.import_report(manager, quoted_sheet).created == 2
     assert {row["name"] for row in scene.rows("SELECT name FROM services")} == {"Uno", 'La "Luna"'}
 
 
@@ -47,7 +49,7 @@ def test_an_unclosed_quotation_mark_fails_the_import_instead_of_swallowing_rows(
 def test_a_file_without_a_row_fails_the_import(
     scene: Scene, manager: Stubs, content: bytes
 ) -> None:
-    """It counted as written, so that a system whose export was empty noticed nothing."""
+    """A system whose export is empty would otherwise not notice it."""
     job = scene.run_import(manager, content)
     assert (job.state, job.failure_code) == (pb.IMPORT_STATE_FAILED, "required")
 
@@ -77,7 +79,7 @@ def encrypted(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [with_cut_sheet, with_damaged_part, encrypted])
-def test_a_damaged_or_encrypted_workbook_is_malformed_at_the_first_attempt(
+def test_an_import_of_a_damaged_or_encrypted_workbook_fails_at_the_first_attempt(
     scene: Scene, manager: Stubs, damage: Callable[[bytes], bytes]
 ) -> None:
     content = workbook(["Nombre", "Necesidades", "Departamento"], ["Uno", "LEG", "León"])
@@ -189,7 +191,7 @@ def test_the_whole_country_may_be_given_in_words_and_a_municipality_implies_its_
     ]
 
 
-def test_a_service_in_haiti_is_imported_by_the_countrys_name(scene: Scene, manager: Stubs) -> None:
+def test_an_imported_row_may_name_haiti_as_its_country(scene: Scene, manager: Stubs) -> None:
     content = sheet("Uno;PSS;Haití;todo el país", headings="Nombre;Necesidades;País;Departamento")
     assert scene.import_report(manager, content).written
     assert scene.rows("SELECT country FROM services") == [{"country": "HT"}]
@@ -210,7 +212,7 @@ def test_a_need_is_read_by_its_name_with_either_apostrophe(name: str) -> None:
         ("creole", None),
     ],
 )
-def test_the_creole_of_the_coast_is_not_read_as_that_of_haiti(
+def test_the_creole_of_nicaraguas_coast_is_not_taken_for_haitian_creole(
     scene: Scene, manager: Stubs, languages: str, expected: list[str] | None
 ) -> None:
     content = sheet(
@@ -230,8 +232,10 @@ def test_the_creole_of_the_coast_is_not_read_as_that_of_haiti(
 def test_a_service_from_another_directory_is_refused_if_it_has_no_place(
     scene: Scene, manager: Stubs
 ) -> None:
-    nowhere = {name: value for name, value in SERVICE.items() if name != "service_at_locations"}
-    assert problems(scene.import_report(manager, as_json(nowhere))) == [
+    placeless_service = {
+        name: value for name, value in SERVICE.items() if name != "service_at_locations"
+    }
+    assert problems(scene.import_report(manager, as_json(placeless_service))) == [
         (1, "", "department", "required")
     ]
 

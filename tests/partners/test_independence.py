@@ -239,7 +239,7 @@ def test_a_key_taken_over_needs_a_confirmation_by_somebody_independent_of_its_ne
     assert honest.TransferApiKey(id=id).unconfirmed
 
 
-def test_a_token_names_the_keys_that_its_worker_made_even_if_another_has_taken_them_over(
+def test_a_token_names_the_keys_that_its_worker_made_even_if_a_colleague_took_them_over(
     scene: Scene, member: Organization
 ) -> None:
     worker = scene.worker(member, Role.MANAGER)
@@ -291,7 +291,7 @@ def test_a_worker_with_more_kin_than_a_token_carries_cannot_act_as_a_second_pers
         assert kin == expected
 
 
-def test_devices_are_forgotten_and_who_invited_whom_is_not(scene: Scene) -> None:
+def test_devices_are_forgotten_but_not_who_invited_whom(scene: Scene) -> None:
     first = founder(scene, device="the office")
     invited(scene, first, "otra@ejemplo.org", COORDINATOR, device="hers")
     origins = scene.rows("SELECT * FROM account_origins")

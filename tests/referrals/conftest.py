@@ -61,7 +61,7 @@ ABROAD = ("ngo", "mission")
 P = ParamSpec("P")
 T = TypeVar("T")
 LONG = 120.0
-"""Seconds. Even on a busy machine, calls reach a lock that a test holds in less time."""
+"""Seconds: enough for a call to reach the lock that a test holds, even on a busy machine."""
 
 
 @dataclass
@@ -459,7 +459,7 @@ def auditor(service: Service) -> Client:
 
 
 @pytest.fixture
-def abroad(service: Service) -> None:
+def clinic_in_costa_rica(service: Service) -> None:
     """Moves the clinic to Costa Rica, so that it runs the line of that country."""
     service.set_member("clinic", country="CR")
 

@@ -19,7 +19,7 @@ from tests.referrals.contact_calls import credentials, update_contact
 from tests.referrals.test_contacts import completed, referral_beside, referral_for, referred_caller
 from tests.referrals.test_erasure import confirm, propose
 
-pytestmark = pytest.mark.usefixtures("abroad")
+pytestmark = pytest.mark.usefixtures("clinic_in_costa_rica")
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
 LINE_COUNTRY = {"hotline": "NI", "clinic": "CR"}
 NOTES = "SELECT sealed, person_id FROM contact_notes WHERE contact_id = %s"

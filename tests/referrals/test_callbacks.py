@@ -21,7 +21,7 @@ from tests.referrals.test_contact_clocks import published_verbs
 from tests.referrals.test_contacts import referral_for, referred_caller, set_plan
 from tests.referrals.test_withdrawal import run_concurrently
 
-pytestmark = pytest.mark.usefixtures("abroad")
+pytestmark = pytest.mark.usefixtures("clinic_in_costa_rica")
 PHONE, NO_CHANNEL = people_pb2.SAFE_CHANNEL_PHONE, people_pb2.SAFE_CHANNEL_NONE
 VISIT, MESSAGE = people_pb2.SAFE_CHANNEL_VISIT, people_pb2.SAFE_CHANNEL_MESSAGE
 TOMORROW, EVENING, NIGHT = c.DAY_BAND_TOMORROW, c.HOUR_BAND_EVENING, c.HOUR_BAND_NIGHT

@@ -53,13 +53,15 @@ class EnquiryScene:
         )
         return enquiry
 
-    def seen(self, client: Client, enquiry: e.Enquiry) -> e.Enquiry:
+    def seen_by(self, client: Client, enquiry: e.Enquiry) -> e.Enquiry:
         return cast(e.Enquiry, client.GetEnquiry(id=enquiry.id))
 
     def answer(self, name: str, enquiry: e.Enquiry, answer: str, reason: str = "") -> e.Enquiry:
         client = getattr(self, name)
-        etag = self.seen(client, enquiry).etag
-        return cast(e.Enquiry, client.AnswerEnquiry(answering(name, enquiry, answer, reason, etag)))
+        etag = self.seen_by(client, enquiry).etag
+        return cast(
+            e.Enquiry, client.AnswerEnquiry(answer_request(name, enquiry, answer, reason, etag))
+        )
 
     def take(
         self,
@@ -68,7 +70,7 @@ class EnquiryScene:
         answer: str = "yes",
         client: Client | None = None,
     ) -> e.Enquiry:
-        return cast(e.Enquiry, (client or self.ngo).TakeOffer(taking(enquiry, name, answer)))
+        return cast(e.Enquiry, (client or self.ngo).TakeOffer(take_request(enquiry, name, answer)))
 
     def answered(self, **answers: str) -> e.Enquiry:
         """Returns a new enquiry that these organisations have answered."""
@@ -120,7 +122,7 @@ class EnquiryScene:
 SERVICE_OF = {"shelter": SERVICE["shelter_bed"], "clinic": SERVICE["clinic_visit"]}
 
 
-def answering(
+def answer_request(
     name: str, enquiry: e.Enquiry, answer: str, reason: str = "", etag: str = "v1"
 ) -> e.AnswerEnquiryRequest:
     return e.AnswerEnquiryRequest(
@@ -132,7 +134,9 @@ def answering(
     )
 
 
-def taking(enquiry: e.Enquiry, name: str = "shelter", answer: str = "yes") -> e.TakeOfferRequest:
+def take_request(
+    enquiry: e.Enquiry, name: str = "shelter", answer: str = "yes"
+) -> e.TakeOfferRequest:
     return e.TakeOfferRequest(
         id=enquiry.id,
         service_id=SERVICE_OF[name],
@@ -141,7 +145,7 @@ def taking(enquiry: e.Enquiry, name: str = "shelter", answer: str = "yes") -> e.
 
 
 @pytest.fixture
-def asking(service: Service, story: Story) -> Iterator[EnquiryScene]:
+def scene(service: Service, story: Story) -> Iterator[EnquiryScene]:
     yield from new_scene(service, story)
 
 
@@ -155,7 +159,7 @@ def new_scene(service: Service, story: Story) -> Iterator[EnquiryScene]:
         service.as_owner(f"DELETE FROM {table}")
 
 
-def contents(client: Client, box: e.EnquiryBox.ValueType, **values: Any) -> list[str]:
+def enquiry_ids(client: Client, box: e.EnquiryBox.ValueType, **values: Any) -> list[str]:
     return [enquiry.id for enquiry in client.ListEnquiries(box=box, **values).enquiries]
 
 
@@ -163,37 +167,37 @@ def contents(client: Client, box: e.EnquiryBox.ValueType, **values: Any) -> list
 
 
 def test_an_enquiry_asks_no_service_of_the_police_of_an_unsafe_member_or_of_the_asker(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    assert {offer.service_id for offer in asking.create().offers} == {
+    assert {offer.service_id for offer in scene.create().offers} == {
         SERVICE["shelter_bed"],
         SERVICE["clinic_visit"],
     }
-    enquiry = asking.create(excluded_organization_ids=[ORG["clinic"]])
+    enquiry = scene.create(excluded_organization_ids=[ORG["clinic"]])
     assert [offer.organization_id for offer in enquiry.offers] == [ORG["shelter"]]
     assert enquiry.excluded_organization_ids == [ORG["clinic"]]
     for client, service_id in (
-        (asking.ngo, SERVICE["police_report"]),
-        (asking.ngo, "f" * 32),
-        (asking.ngo, "no id"),
-        (asking.shelter, SERVICE["shelter_bed"]),
+        (scene.ngo, SERVICE["police_report"]),
+        (scene.ngo, "f" * 32),
+        (scene.ngo, "no id"),
+        (scene.shelter, SERVICE["shelter_bed"]),
     ):
-        create = partial(asking.create, client=client, service_ids=[service_id])
+        create = partial(scene.create, client=client, service_ids=[service_id])
         assert refusal(create) == (CONFLICT, "service_unknown")
 
 
-def test_a_service_of_a_suspended_member_is_not_asked(asking: EnquiryScene) -> None:
-    with asking.service.member_with_status("clinic", "SUSPENDED", active=False):
-        assert [offer.organization_id for offer in asking.create().offers] == [ORG["shelter"]]
+def test_a_service_of_a_suspended_member_is_not_asked(scene: EnquiryScene) -> None:
+    with scene.service.member_with_status("clinic", "SUSPENDED", active=False):
+        assert [offer.organization_id for offer in scene.create().offers] == [ORG["shelter"]]
 
 
 def test_a_receiver_sees_the_content_of_an_enquiry_but_no_asker_other_receiver_or_answer(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    person = asking.story.person()
-    enquiry = asking.create(person_id=person.id, excluded_organization_ids=[ORG["police"]])
-    asking.answer("clinic", enquiry, "no", "no_capacity")
-    copy = asking.seen(asking.shelter, enquiry)
+    person = scene.story.person()
+    enquiry = scene.create(person_id=person.id, excluded_organization_ids=[ORG["police"]])
+    scene.answer("clinic", enquiry, "no", "no_capacity")
+    copy = scene.seen_by(scene.shelter, enquiry)
     assert copy.content == CONTENT
     assert (copy.side, copy.turn) == (pb.SIDE_RECEIVER, pb.TURN_RECEIVER)
     assert [offer.service_id for offer in copy.offers] == [SERVICE["shelter_bed"]]
@@ -203,22 +207,22 @@ def test_a_receiver_sees_the_content_of_an_enquiry_but_no_asker_other_receiver_o
         SERVICE["clinic_visit"],
         person.id,
         ORG["police"],
-        asking.ngo.caller.id,
+        scene.ngo.caller.id,
     )
     assert [secret for secret in secrets if secret.encode() in copy.SerializeToString()] == []
 
 
-def test_the_answer_of_one_receiver_changes_nothing_for_another(asking: EnquiryScene) -> None:
-    enquiry = asking.create()
+def test_the_answer_of_one_receiver_changes_nothing_for_another(scene: EnquiryScene) -> None:
+    enquiry = scene.create()
 
     def shown_to_shelter() -> tuple[e.Enquiry, str]:
-        return asking.seen(asking.shelter, enquiry), asking.shelter.GetQueueVersion().version
+        return scene.seen_by(scene.shelter, enquiry), scene.shelter.GetQueueVersion().version
 
     former_view = shown_to_shelter()
-    asking.service.clock.advance(timedelta(minutes=1))
-    asking.answer("clinic", enquiry, "yes")
+    scene.service.clock.advance(timedelta(minutes=1))
+    scene.answer("clinic", enquiry, "yes")
     assert shown_to_shelter() == former_view
-    assert asking.seen(asking.ngo, enquiry).turn == pb.TURN_SENDER
+    assert scene.seen_by(scene.ngo, enquiry).turn == pb.TURN_SENDER
 
 
 @pytest.mark.parametrize(
@@ -231,37 +235,41 @@ def test_the_answer_of_one_receiver_changes_nothing_for_another(asking: EnquiryS
     ],
 )
 def test_an_uninvolved_worker_cannot_find_an_enquiry(
-    asking: EnquiryScene, organization: str, role: str
+    scene: EnquiryScene, organization: str, role: str
 ) -> None:
-    client, new_enquiry = asking.service.as_(organization, role), asking.create()
+    client, new_enquiry = scene.service.as_(organization, role), scene.create()
     for enquiry in (new_enquiry, e.Enquiry(id="f" * 32), e.Enquiry(id="no id")):
         for attempt in (
             partial(client.GetEnquiry, id=enquiry.id),
-            partial(client.AnswerEnquiry, answering("shelter", enquiry, "yes")),
-            partial(client.TakeOffer, taking(enquiry)),
+            partial(client.AnswerEnquiry, answer_request("shelter", enquiry, "yes")),
+            partial(client.TakeOffer, take_request(enquiry)),
             partial(client.CancelEnquiry, id=enquiry.id, etag="v1"),
         ):
             assert refusal(attempt) == NOT_FOUND
-    assert contents(client, e.ENQUIRY_BOX_ASKED) == contents(client, e.ENQUIRY_BOX_RECEIVED) == []
+    assert (
+        enquiry_ids(client, e.ENQUIRY_BOX_ASKED)
+        == enquiry_ids(client, e.ENQUIRY_BOX_RECEIVED)
+        == []
+    )
 
 
-def test_a_receiver_of_an_enquiry_can_only_answer_and_only_for_itself(asking: EnquiryScene) -> None:
-    enquiry = asking.create()
-    etag = asking.answer("shelter", enquiry, "yes").etag
+def test_a_receiver_of_an_enquiry_can_only_answer_and_only_for_itself(scene: EnquiryScene) -> None:
+    enquiry = scene.create()
+    etag = scene.answer("shelter", enquiry, "yes").etag
     for attempt in (
-        partial(asking.shelter.TakeOffer, taking(enquiry)),
-        partial(asking.shelter.CancelEnquiry, id=enquiry.id, etag="v1"),
-        partial(asking.shelter.AnswerEnquiry, answering("clinic", enquiry, "yes", etag=etag)),
-        partial(asking.ngo.AnswerEnquiry, answering("shelter", enquiry, "yes")),
+        partial(scene.shelter.TakeOffer, take_request(enquiry)),
+        partial(scene.shelter.CancelEnquiry, id=enquiry.id, etag="v1"),
+        partial(scene.shelter.AnswerEnquiry, answer_request("clinic", enquiry, "yes", etag=etag)),
+        partial(scene.ngo.AnswerEnquiry, answer_request("shelter", enquiry, "yes")),
     ):
         assert refusal(attempt) == NOT_FOUND
 
 
-def test_an_enquiry_needs_a_contact_and_file_of_its_own_organisation(asking: EnquiryScene) -> None:
-    foreign_contact, foreign_file = asking.story.contact().contact, asking.story.person()
+def test_an_enquiry_needs_a_contact_and_file_of_its_own_organisation(scene: EnquiryScene) -> None:
+    foreign_contact, foreign_file = scene.story.contact().contact, scene.story.person()
     for create in (
-        partial(asking.create, contact_id=foreign_contact.id),
-        partial(asking.create, client=asking.shelter, person_id=foreign_file.id),
+        partial(scene.create, contact_id=foreign_contact.id),
+        partial(scene.create, client=scene.shelter, person_id=foreign_file.id),
     ):
         assert refusal(create) == NOT_FOUND
 
@@ -281,18 +289,18 @@ def test_an_enquiry_needs_a_contact_and_file_of_its_own_organisation(asking: Enq
     ],
 )
 def test_the_refusal_of_an_enquiry_names_its_invalid_field(
-    asking: EnquiryScene, change: dict[str, Any], violation: tuple[str, str]
+    scene: EnquiryScene, change: dict[str, Any], violation: tuple[str, str]
 ) -> None:
     content = e.EnquiryContent()
     content.CopyFrom(CONTENT)
     for name in change:
         content.ClearField(name)  # type: ignore[arg-type]
     content.MergeFrom(e.EnquiryContent(**change))
-    assert wrong_fields(lambda: asking.create(content)) == [violation]
+    assert wrong_fields(lambda: scene.create(content)) == [violation]
 
 
-def test_an_enquiry_asks_at_most_fifty_services(asking: EnquiryScene) -> None:
-    assert wrong_fields(lambda: asking.create(service_ids=["f" * 32] * 51)) == [
+def test_an_enquiry_asks_at_most_fifty_services(scene: EnquiryScene) -> None:
+    assert wrong_fields(lambda: scene.create(service_ids=["f" * 32] * 51)) == [
         ("service_ids", "too_long")
     ]
 
@@ -302,57 +310,57 @@ def test_an_enquiry_asks_at_most_fifty_services(asking: EnquiryScene) -> None:
     [("no", "", "required"), ("yes", "other", "out_of_range")],
 )
 def test_a_reason_is_required_for_the_answer_no_and_refused_for_the_answer_yes(
-    asking: EnquiryScene, answer: str, reason: str, violation_reason: str
+    scene: EnquiryScene, answer: str, reason: str, violation_reason: str
 ) -> None:
-    enquiry = asking.create()
-    assert wrong_fields(lambda: asking.answer("shelter", enquiry, answer, reason)) == [
+    enquiry = scene.create()
+    assert wrong_fields(lambda: scene.answer("shelter", enquiry, answer, reason)) == [
         ("reason_code", violation_reason)
     ]
 
 
 def test_a_member_may_have_twenty_open_enquiries_or_two_while_on_probation(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    enquiries = [asking.create() for _ in range(20)]
-    assert refusal(asking.create) == TOO_MANY
-    asking.cancel(enquiries[-1])
-    asking.create()
-    with asking.service.member_with_status("clinic", "PROBATION"):
-        create = partial(asking.create, client=asking.clinic, service_ids=[SERVICE["shelter_bed"]])
+    enquiries = [scene.create() for _ in range(20)]
+    assert refusal(scene.create) == TOO_MANY
+    scene.cancel(enquiries[-1])
+    scene.create()
+    with scene.service.member_with_status("clinic", "PROBATION"):
+        create = partial(scene.create, client=scene.clinic, service_ids=[SERVICE["shelter_bed"]])
         for _ in range(2):
             create()
         assert refusal(create) == TOO_MANY
 
 
-def test_cancelling_enquiries_does_not_evade_the_limit(asking: EnquiryScene) -> None:
-    with asking.service.member_with_status("ngo", "PROBATION"):
+def test_cancelling_enquiries_does_not_evade_the_limit(scene: EnquiryScene) -> None:
+    with scene.service.member_with_status("ngo", "PROBATION"):
         for _ in range(5):
-            asking.cancel(asking.create())
-        assert refusal(asking.create) == TOO_MANY
-        asking.service.clock.advance(timedelta(hours=25))
-        asking.create()
+            scene.cancel(scene.create())
+        assert refusal(scene.create) == TOO_MANY
+        scene.service.clock.advance(timedelta(hours=25))
+        scene.create()
 
 
 # Answers, and taking an offer.
 
 
 def test_an_answer_may_change_while_the_enquiry_is_open_but_not_with_a_stale_etag(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    enquiry = asking.create()
-    first_answer = asking.answer("shelter", enquiry, "yes")
-    changed_answer = asking.answer("shelter", enquiry, "waitlist")
+    enquiry = scene.create()
+    first_answer = scene.answer("shelter", enquiry, "yes")
+    changed_answer = scene.answer("shelter", enquiry, "waitlist")
     assert changed_answer.offers[0].answer == e.OFFER_ANSWER_WAITLIST
     assert changed_answer.turn == pb.TURN_SENDER
-    stale_answer = answering("shelter", enquiry, "no", "other", first_answer.etag)
-    assert refusal(lambda: asking.shelter.AnswerEnquiry(stale_answer)) == ("ABORTED", "stale_etag")
+    stale_answer = answer_request("shelter", enquiry, "no", "other", first_answer.etag)
+    assert refusal(lambda: scene.shelter.AnswerEnquiry(stale_answer)) == ("ABORTED", "stale_etag")
 
 
-def test_only_the_first_offer_is_published_as_first_offer(asking: EnquiryScene) -> None:
-    enquiry = asking.answered(clinic="no", shelter="maybe")
-    asking.answer("shelter", enquiry, "yes")
-    asking.answer("clinic", enquiry, "yes")
-    facts = asking.facts(enquiry)
+def test_only_the_first_offer_is_published_as_first_offer(scene: EnquiryScene) -> None:
+    enquiry = scene.answered(clinic="no", shelter="maybe")
+    scene.answer("shelter", enquiry, "yes")
+    scene.answer("clinic", enquiry, "yes")
+    facts = scene.facts(enquiry)
     assert [(verb, fact.first_offer) for verb, fact in facts] == [
         ("opened", False),
         ("answered", False),
@@ -369,25 +377,25 @@ def test_only_the_first_offer_is_published_as_first_offer(asking: EnquiryScene) 
 
 
 def test_once_an_offer_is_taken_the_other_copies_are_closed_and_blanked_in_the_database(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    enquiry = asking.create(keep_unused=True)
+    enquiry = scene.create(keep_unused=True)
     for name in SERVICE_OF:
-        asking.answer(name, enquiry, "yes")
-    matched_enquiry = asking.take(enquiry)
+        scene.answer(name, enquiry, "yes")
+    matched_enquiry = scene.take(enquiry)
     assert (matched_enquiry.state, matched_enquiry.taken_service_id) == (
         e.ENQUIRY_STATE_MATCHED,
         SERVICE["shelter_bed"],
     )
-    copy = asking.seen(asking.clinic, enquiry)
+    copy = scene.seen_by(scene.clinic, enquiry)
     assert (copy.state, copy.turn, copy.HasField("content"), copy.taken_service_id) == (
         e.ENQUIRY_STATE_MATCHED,
         0,
         False,
         "",
     )
-    assert asking.seen(asking.shelter, enquiry).content == CONTENT
-    rows = asking.service.rows(
+    assert scene.seen_by(scene.shelter, enquiry).content == CONTENT
+    rows = scene.service.rows(
         "SELECT need_code, urgency, age_band, gender_code, dependants, languages,"
         " accessibility_codes, country, department FROM enquiry_offers"
         " WHERE enquiry_id = %s AND NOT taken",
@@ -397,66 +405,66 @@ def test_once_an_offer_is_taken_the_other_copies_are_closed_and_blanked_in_the_d
 
 
 @pytest.mark.parametrize("answer", ["yes", "maybe", "waitlist"])
-def test_any_kind_of_offer_may_be_taken(asking: EnquiryScene, answer: str) -> None:
-    assert asking.matched(answer=answer).state == e.ENQUIRY_STATE_MATCHED
+def test_any_kind_of_offer_may_be_taken(scene: EnquiryScene, answer: str) -> None:
+    assert scene.matched(answer=answer).state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_only_a_current_offer_can_be_taken(asking: EnquiryScene) -> None:
-    enquiry = asking.create()
-    assert refusal(lambda: asking.take(enquiry)) == OFFER_GONE
-    asking.answer("shelter", enquiry, "no", "no_capacity")
+def test_only_a_current_offer_can_be_taken(scene: EnquiryScene) -> None:
+    enquiry = scene.create()
+    assert refusal(lambda: scene.take(enquiry)) == OFFER_GONE
+    scene.answer("shelter", enquiry, "no", "no_capacity")
     for answer in ("yes", "no"):
-        assert refusal(partial(asking.take, enquiry, answer=answer)) == OFFER_GONE
-    asking.answer("shelter", enquiry, "maybe")
-    assert refusal(lambda: asking.take(enquiry)) == OFFER_GONE, (
+        assert refusal(partial(scene.take, enquiry, answer=answer)) == OFFER_GONE
+    scene.answer("shelter", enquiry, "maybe")
+    assert refusal(lambda: scene.take(enquiry)) == OFFER_GONE, (
         "the offer is no longer a yes, as the request states"
     )
     request = e.TakeOfferRequest(id=enquiry.id, service_id="f" * 32, answer=e.OFFER_ANSWER_YES)
-    assert refusal(lambda: asking.ngo.TakeOffer(request)) == OFFER_GONE
+    assert refusal(lambda: scene.ngo.TakeOffer(request)) == OFFER_GONE
 
 
 def test_the_offer_of_a_suspended_member_cannot_be_taken_and_the_others_stay_open(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
     enquiry, partners_facts = (
-        asking.answered(shelter="yes", clinic="yes"),
-        PartnersFacts(asking.service),
+        scene.answered(shelter="yes", clinic="yes"),
+        PartnersFacts(scene.service),
     )
     partners_facts.organization("shelter", "SUSPENDED")
-    assert refusal(lambda: asking.take(enquiry)) == OFFER_GONE
+    assert refusal(lambda: scene.take(enquiry)) == OFFER_GONE
     partners_facts.organization("shelter", "APPROVED")
     partners_facts.service_of("shelter_bed", "shelter", False)
-    assert refusal(lambda: asking.take(enquiry)) == OFFER_GONE
+    assert refusal(lambda: scene.take(enquiry)) == OFFER_GONE
     partners_facts.service_of("shelter_bed", "shelter", True)
-    assert asking.seen(asking.clinic, enquiry).state == e.ENQUIRY_STATE_OPEN
-    assert asking.take(enquiry, "clinic").state == e.ENQUIRY_STATE_MATCHED
+    assert scene.seen_by(scene.clinic, enquiry).state == e.ENQUIRY_STATE_OPEN
+    assert scene.take(enquiry, "clinic").state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_one_of_two_concurrent_takers_of_an_offer_succeeds(asking: EnquiryScene) -> None:
+def test_one_of_two_concurrent_takers_of_an_offer_succeeds(scene: EnquiryScene) -> None:
     for _ in range(5):
-        enquiry = asking.answered(shelter="yes", clinic="yes")
-        takes = [partial(asking.take, enquiry, name) for name in SERVICE_OF]
+        enquiry = scene.answered(shelter="yes", clinic="yes")
+        takes = [partial(scene.take, enquiry, name) for name in SERVICE_OF]
         outcomes = dict(zip(run_concurrently(*takes), SERVICE_OF.values(), strict=True))
         assert outcomes.keys() == {"OK", "enquiry_taken"}
-        assert asking.seen(asking.ngo, enquiry).taken_service_id == outcomes["OK"]
-        assert [verb for verb, _ in asking.facts(enquiry)].count("matched") == 1
+        assert scene.seen_by(scene.ngo, enquiry).taken_service_id == outcomes["OK"]
+        assert [verb for verb, _ in scene.facts(enquiry)].count("matched") == 1
 
 
 def test_an_answer_to_a_closed_enquiry_is_refused_with_the_reason_of_its_end(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    matched_enquiry, cancelled_enquiry = asking.answered(clinic="yes"), asking.create()
-    asking.take(matched_enquiry, "clinic")
-    asking.refer(matched_enquiry)
-    asking.cancel(cancelled_enquiry)
+    matched_enquiry, cancelled_enquiry = scene.answered(clinic="yes"), scene.create()
+    scene.take(matched_enquiry, "clinic")
+    scene.refer(matched_enquiry)
+    scene.cancel(cancelled_enquiry)
     for enquiry, reason in (
         (matched_enquiry, "enquiry_taken"),
         (cancelled_enquiry, "enquiry_cancelled"),
-        (asking.answered(shelter="no", clinic="no"), "enquiry_exhausted"),
+        (scene.answered(shelter="no", clinic="no"), "enquiry_exhausted"),
     ):
         for attempt in (
-            partial(asking.answer, "shelter", enquiry, "yes"),
-            partial(asking.take, enquiry),
-            partial(asking.ngo.CancelEnquiry, id=enquiry.id, etag="v1"),
+            partial(scene.answer, "shelter", enquiry, "yes"),
+            partial(scene.take, enquiry),
+            partial(scene.ngo.CancelEnquiry, id=enquiry.id, etag="v1"),
         ):
             assert refusal(attempt) == (CONFLICT, reason)

@@ -15,7 +15,13 @@ from tests.referrals.conftest import ORG, SERVICE, Service, Story
 from tests.referrals.contact_calls import credentials, update_contact
 from tests.referrals.test_any_line import call_again, operator_of
 from tests.referrals.test_contacts import referred_caller, status
-from tests.referrals.test_enquiries import CONFLICT, EnquiryScene, answering, contents, new_scene
+from tests.referrals.test_enquiries import (
+    CONFLICT,
+    EnquiryScene,
+    answer_request,
+    enquiry_ids,
+    new_scene,
+)
 from tests.referrals.test_subscriptions import PartnersFacts
 
 WITHDRAWN = (e.ENQUIRY_STATE_CANCELLED, "consent_withdrawn")
@@ -25,7 +31,7 @@ SHELTER = SERVICE["shelter_bed"]
 
 
 @pytest.fixture
-def asking(service: Service, story: Story) -> Iterator[EnquiryScene]:
+def scene(service: Service, story: Story) -> Iterator[EnquiryScene]:
     yield from new_scene(service, story)
 
 
@@ -37,13 +43,13 @@ def ending(enquiry: e.Enquiry) -> tuple[e.EnquiryState.ValueType, str]:
 
 
 def test_an_enquiry_that_every_service_refuses_is_exhausted_with_their_reason(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    enquiry = asking.answered(shelter="no")
-    copy = asking.answer("clinic", enquiry, "no", "no_capacity")
+    enquiry = scene.answered(shelter="no")
+    copy = scene.answer("clinic", enquiry, "no", "no_capacity")
     assert (copy.state, copy.HasField("content")) == (e.ENQUIRY_STATE_EXHAUSTED, False)
-    assert ending(asking.seen(asking.ngo, enquiry)) == (e.ENQUIRY_STATE_EXHAUSTED, "no_capacity")
-    needs = asking.story.coordinator.ListUnmetNeeds().needs
+    assert ending(scene.seen_by(scene.ngo, enquiry)) == (e.ENQUIRY_STATE_EXHAUSTED, "no_capacity")
+    needs = scene.story.coordinator.ListUnmetNeeds().needs
     assert [(need.need_code, need.department, need.reason_code, need.count) for need in needs] == [
         ("HOU.EMG", "NI-CI", "no_capacity", 1)
     ]
@@ -59,35 +65,35 @@ def test_an_enquiry_that_every_service_refuses_is_exhausted_with_their_reason(
     ],
 )
 def test_an_enquiry_that_nobody_answers_in_time_is_exhausted_once(
-    asking: EnquiryScene, urgency: pb.Urgency.ValueType, minutes: int
+    scene: EnquiryScene, urgency: pb.Urgency.ValueType, minutes: int
 ) -> None:
     content = e.EnquiryContent(need_code="HOU.EMG", urgency=urgency, country="NI")
-    enquiry = asking.create(content)
+    enquiry = scene.create(content)
     assert enquiry.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(minutes=minutes)
-    assert asking.fire(timedelta(minutes=minutes, seconds=-1)) == 0
-    assert (asking.fire(timedelta(seconds=1)), asking.fire()) == (1, 0)
-    exhausted_enquiry = asking.seen(asking.ngo, enquiry)
+    assert scene.fire(timedelta(minutes=minutes, seconds=-1)) == 0
+    assert (scene.fire(timedelta(seconds=1)), scene.fire()) == (1, 0)
+    exhausted_enquiry = scene.seen_by(scene.ngo, enquiry)
     assert ending(exhausted_enquiry) == (e.ENQUIRY_STATE_EXHAUSTED, "no_response")
     assert not exhausted_enquiry.HasField("due_time")
 
 
 def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    enquiry = asking.answered(shelter="waitlist")
-    assert (asking.fire(timedelta(hours=1)), asking.fire()) == (1, 0)
-    waiting_enquiry = asking.seen(asking.ngo, enquiry)
+    enquiry = scene.answered(shelter="waitlist")
+    assert (scene.fire(timedelta(hours=1)), scene.fire()) == (1, 0)
+    waiting_enquiry = scene.seen_by(scene.ngo, enquiry)
     assert (waiting_enquiry.state, waiting_enquiry.due_time.ToDatetime(NOON.tzinfo)) == (
         e.ENQUIRY_STATE_OPEN,
         NOON + timedelta(hours=2),
     )
-    copy = asking.seen(asking.clinic, enquiry)
+    copy = scene.seen_by(scene.clinic, enquiry)
     assert copy.due_time.ToDatetime(NOON.tzinfo) == NOON + timedelta(hours=1), (
         "an offer does not concern another receiver"
     )
-    assert asking.fire(timedelta(hours=1)) == 1
-    assert ending(asking.seen(asking.ngo, enquiry)) == (e.ENQUIRY_STATE_CANCELLED, "not_taken")
-    assert [verb for verb, _ in asking.facts(enquiry)] == [
+    assert scene.fire(timedelta(hours=1)) == 1
+    assert ending(scene.seen_by(scene.ngo, enquiry)) == (e.ENQUIRY_STATE_CANCELLED, "not_taken")
+    assert [verb for verb, _ in scene.facts(enquiry)] == [
         "opened",
         "answered",
         "offers_waiting",
@@ -96,21 +102,21 @@ def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
     ]
 
 
-def begin_nothing(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+def begin_nothing(scene: EnquiryScene, enquiry: e.Enquiry) -> None:
     for _ in range(2):
-        assert (asking.fire(timedelta(hours=1)), asking.fire()) == (1, 0)
+        assert (scene.fire(timedelta(hours=1)), scene.fire()) == (1, 0)
 
 
-def send_nothing(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
-    asking.refer(enquiry)
+def send_nothing(scene: EnquiryScene, enquiry: e.Enquiry) -> None:
+    scene.refer(enquiry)
     for _ in range(3):
-        assert asking.seen(asking.shelter, enquiry).taken_service_id
-        asking.service.fire_after(timedelta(minutes=30))
+        assert scene.seen_by(scene.shelter, enquiry).taken_service_id
+        scene.service.fire_after(timedelta(minutes=30))
 
 
-def assert_copy_is_blank(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
+def assert_copy_is_blank(scene: EnquiryScene, enquiry: e.Enquiry) -> None:
     """Checks that the shelter's copy of a cancelled enquiry holds nothing about the person."""
-    copy = asking.seen(asking.shelter, enquiry)
+    copy = scene.seen_by(scene.shelter, enquiry)
     assert (copy.state, copy.HasField("content"), copy.taken_service_id) == (
         e.ENQUIRY_STATE_CANCELLED,
         False,
@@ -120,68 +126,68 @@ def assert_copy_is_blank(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
 
 @pytest.mark.parametrize("wait", [begin_nothing, send_nothing])
 def test_a_taken_offer_is_released_if_no_referral_is_begun_or_sent_in_time(
-    asking: EnquiryScene, wait: Callable[[EnquiryScene, e.Enquiry], None]
+    scene: EnquiryScene, wait: Callable[[EnquiryScene, e.Enquiry], None]
 ) -> None:
-    enquiry = asking.matched()
+    enquiry = scene.matched()
     assert enquiry.turn == pb.TURN_SENDER
-    wait(asking, enquiry)
-    verb, fact = asking.facts(enquiry)[-1]
+    wait(scene, enquiry)
+    verb, fact = scene.facts(enquiry)[-1]
     assert (verb, fact.service_organization_id, fact.actor_organization_id, fact.reason_code) == (
         "cancelled",
         ORG["shelter"],
         "",
         "not_referred",
     )
-    assert_copy_is_blank(asking, enquiry)
-    assert asking.seen(asking.ngo, enquiry).turn == pb.TURN_UNSPECIFIED
+    assert_copy_is_blank(scene, enquiry)
+    assert scene.seen_by(scene.ngo, enquiry).turn == pb.TURN_UNSPECIFIED
 
 
-def test_a_draft_whose_offer_was_released_can_still_be_sent(asking: EnquiryScene) -> None:
-    draft = asking.refer(asking.matched())
-    asking.service.fire_after(timedelta(days=1))
-    sent = asking.story.send(draft)
+def test_a_draft_whose_offer_was_released_can_still_be_sent(scene: EnquiryScene) -> None:
+    draft = scene.refer(scene.matched())
+    scene.service.fire_after(timedelta(days=1))
+    sent = scene.story.send(draft)
     assert (sent.state, sent.service_id) == (pb.STATE_SENT, SERVICE["shelter_bed"])
 
 
 def test_an_enquiry_belongs_to_the_person_of_the_referral_that_follows_it(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    enquiry = asking.matched()
-    draft = asking.refer(enquiry)
-    assert asking.seen(asking.ngo, enquiry).person_id == draft.person_id
-    assert contents(asking.ngo, e.ENQUIRY_BOX_ASKED, person_id=draft.person_id) == [enquiry.id]
-    assert asking.seen(asking.shelter, enquiry).person_id == ""
+    enquiry = scene.matched()
+    draft = scene.refer(enquiry)
+    assert scene.seen_by(scene.ngo, enquiry).person_id == draft.person_id
+    assert enquiry_ids(scene.ngo, e.ENQUIRY_BOX_ASKED, person_id=draft.person_id) == [enquiry.id]
+    assert scene.seen_by(scene.shelter, enquiry).person_id == ""
 
 
-def test_two_processes_fire_each_enquiry_once(asking: EnquiryScene) -> None:
-    enquiries = [asking.create() for _ in range(10)]
-    asking.service.clock.advance(timedelta(hours=1))
+def test_two_processes_fire_each_enquiry_once(scene: EnquiryScene) -> None:
+    enquiries = [scene.create() for _ in range(10)]
+    scene.service.clock.advance(timedelta(hours=1))
     with ThreadPoolExecutor(2) as pool:
-        assert sum(pool.map(lambda _: asking.fire(), range(2))) == len(enquiries)
+        assert sum(pool.map(lambda _: scene.fire(), range(2))) == len(enquiries)
 
 
-def test_an_enquiry_whose_deadline_cannot_fire_does_not_delay_others(asking: EnquiryScene) -> None:
-    broken_enquiry, intact_enquiry = asking.create(), asking.create()
-    asking.service.as_owner(
+def test_an_enquiry_whose_deadline_cannot_fire_does_not_delay_others(scene: EnquiryScene) -> None:
+    broken_enquiry, intact_enquiry = scene.create(), scene.create()
+    scene.service.as_owner(
         "UPDATE enquiries SET urgency = 'whenever' WHERE id = %s", broken_enquiry.id
     )
-    assert asking.fire(timedelta(hours=1)) == 1
-    assert asking.seen(asking.ngo, intact_enquiry).state == e.ENQUIRY_STATE_EXHAUSTED
+    assert scene.fire(timedelta(hours=1)) == 1
+    assert scene.seen_by(scene.ngo, intact_enquiry).state == e.ENQUIRY_STATE_EXHAUSTED
 
 
 # From enquiry to referral.
 
 
-def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquiryScene) -> None:
-    enquiry = asking.answered(shelter="yes")
+def test_a_referral_from_a_matched_enquiry_takes_its_data_over(scene: EnquiryScene) -> None:
+    enquiry = scene.answered(shelter="yes")
     refer = partial(
-        asking.ngo.CreateReferral,
+        scene.ngo.CreateReferral,
         **NOTHING_UNSAFE,
-        person_id=asking.story.person().id,
+        person_id=scene.story.person().id,
         enquiry_id=enquiry.id,
     )
     assert refusal(refer) == ILLEGAL, "no offer is taken yet"
-    asking.take(enquiry)
+    scene.take(enquiry)
     draft = refer()
     assert (draft.need_code, draft.urgency, draft.service_id) == (
         "HOU.EMG",
@@ -189,69 +195,69 @@ def test_a_referral_from_a_matched_enquiry_takes_its_data_over(asking: EnquirySc
         SERVICE["shelter_bed"],
     )
     assert draft.receiver_organization_id == ORG["shelter"]
-    followed_enquiry = asking.seen(asking.ngo, enquiry)
+    followed_enquiry = scene.seen_by(scene.ngo, enquiry)
     assert (
         followed_enquiry.referral_id,
         followed_enquiry.turn,
         followed_enquiry.HasField("due_time"),
     ) == (draft.id, 0, False)
     assert refusal(refer) == ILLEGAL
-    assert asking.seen(asking.shelter, enquiry).referral_id == ""
+    assert scene.seen_by(scene.shelter, enquiry).referral_id == ""
 
 
 def test_a_referral_is_made_only_from_an_enquiry_of_its_organisation_for_its_person(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    person, other_person = asking.story.person(), asking.story.person()
-    enquiry = asking.matched(person_id=person.id)
+    person, other_person = scene.story.person(), scene.story.person()
+    enquiry = scene.matched(person_id=person.id)
     for client, person_id, enquiry_id in (
-        (asking.shelter, asking.shelter.CreatePerson().id, enquiry.id),
-        (asking.ngo, other_person.id, enquiry.id),
-        (asking.ngo, person.id, "f" * 32),
+        (scene.shelter, scene.shelter.CreatePerson().id, enquiry.id),
+        (scene.ngo, other_person.id, enquiry.id),
+        (scene.ngo, person.id, "f" * 32),
     ):
         refer = partial(
             client.CreateReferral, **NOTHING_UNSAFE, person_id=person_id, enquiry_id=enquiry_id
         )
         assert wrong_fields(refer) == [("enquiry_id", "unknown_code")]
-    assert asking.seen(asking.ngo, enquiry).referral_id == ""
-    draft = asking.ngo.CreateReferral(**NOTHING_UNSAFE, person_id=person.id, enquiry_id=enquiry.id)
+    assert scene.seen_by(scene.ngo, enquiry).referral_id == ""
+    draft = scene.ngo.CreateReferral(**NOTHING_UNSAFE, person_id=person.id, enquiry_id=enquiry.id)
     assert draft.service_id == SERVICE["shelter_bed"]
 
 
-def cancel(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
-    asking.cancel(enquiry)
+def cancel(scene: EnquiryScene, enquiry: e.Enquiry) -> None:
+    scene.cancel(enquiry)
 
 
-def discard_the_draft(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
-    draft = asking.refer(enquiry)
-    asking.ngo.EnterReferralInError(id=draft.id, etag=draft.etag)
+def discard_the_draft(scene: EnquiryScene, enquiry: e.Enquiry) -> None:
+    draft = scene.refer(enquiry)
+    scene.ngo.EnterReferralInError(id=draft.id, etag=draft.etag)
 
 
-def choose_another_service(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
-    draft = asking.refer(enquiry)
+def choose_another_service(scene: EnquiryScene, enquiry: e.Enquiry) -> None:
+    draft = scene.refer(enquiry)
     draft.service_id = SERVICE["clinic_visit"]
-    asking.ngo.UpdateReferral(referral=draft, update_mask={"paths": ["service_id"]})
+    scene.ngo.UpdateReferral(referral=draft, update_mask={"paths": ["service_id"]})
 
 
-def choose_another_service_at_once(asking: EnquiryScene, enquiry: e.Enquiry) -> None:
-    asking.refer(enquiry, service_id=SERVICE["clinic_visit"])
+def choose_another_service_at_once(scene: EnquiryScene, enquiry: e.Enquiry) -> None:
+    scene.refer(enquiry, service_id=SERVICE["clinic_visit"])
 
 
 @pytest.mark.parametrize(
     "end", [cancel, discard_the_draft, choose_another_service, choose_another_service_at_once]
 )
 def test_a_service_whose_offer_was_taken_learns_that_no_referral_will_come(
-    asking: EnquiryScene, end: Callable[[EnquiryScene, e.Enquiry], None]
+    scene: EnquiryScene, end: Callable[[EnquiryScene, e.Enquiry], None]
 ) -> None:
-    enquiry = asking.matched()
-    end(asking, enquiry)
-    verb, fact = asking.facts(enquiry)[-1]
+    enquiry = scene.matched()
+    end(scene, enquiry)
+    verb, fact = scene.facts(enquiry)[-1]
     assert (verb, fact.service_organization_id, fact.reason_code) == (
         "cancelled",
         ORG["shelter"],
         "by_asker",
     )
-    assert_copy_is_blank(asking, enquiry)
+    assert_copy_is_blank(scene, enquiry)
 
 
 def suspend(partners_facts: PartnersFacts) -> None:
@@ -282,16 +288,16 @@ def leave_directory(partners_facts: PartnersFacts) -> None:
     ],
 )
 def test_a_taken_offer_ends_when_its_member_or_service_leaves_unless_its_referral_was_sent(
-    asking: EnquiryScene, change: Callable[[PartnersFacts], None], step: str, ends: bool
+    scene: EnquiryScene, change: Callable[[PartnersFacts], None], step: str, ends: bool
 ) -> None:
-    enquiry = asking.answered(shelter="yes", clinic="yes")
-    asking.take(enquiry)
+    enquiry = scene.answered(shelter="yes", clinic="yes")
+    scene.take(enquiry)
     if step != "taken":
-        draft = asking.refer(enquiry)
+        draft = scene.refer(enquiry)
     if step == "sent":
-        asking.story.send(draft)
-    change(PartnersFacts(asking.service))
-    current, (verb, fact) = asking.seen(asking.ngo, enquiry), asking.facts(enquiry)[-1]
+        scene.story.send(draft)
+    change(PartnersFacts(scene.service))
+    current, (verb, fact) = scene.seen_by(scene.ngo, enquiry), scene.facts(enquiry)[-1]
     if not ends:
         assert ending(current) == (e.ENQUIRY_STATE_MATCHED, "")
         assert current.taken_service_id == SERVICE["shelter_bed"]
@@ -302,137 +308,137 @@ def test_a_taken_offer_ends_when_its_member_or_service_leaves_unless_its_referra
     assert (fact.actor_organization_id, fact.service_organization_id) == ("", ORG["shelter"])
 
 
-def test_a_service_that_leaves_the_directory_is_no_longer_asked(asking: EnquiryScene) -> None:
-    enquiry, enquiry_to_shelter = asking.create(), asking.create(service_ids=[SHELTER])
+def test_a_service_that_leaves_the_directory_is_no_longer_asked(scene: EnquiryScene) -> None:
+    enquiry, enquiry_to_shelter = scene.create(), scene.create(service_ids=[SHELTER])
     for asked in (enquiry, enquiry_to_shelter):
-        asking.answer("shelter", asked, "yes")
-    leave_directory(PartnersFacts(asking.service))
-    offers = {offer.service_id: offer for offer in asking.seen(asking.ngo, enquiry).offers}
+        scene.answer("shelter", asked, "yes")
+    leave_directory(PartnersFacts(scene.service))
+    offers = {offer.service_id: offer for offer in scene.seen_by(scene.ngo, enquiry).offers}
     assert (offers[SHELTER].answer, offers[SHELTER].reason_code) == (
         e.OFFER_ANSWER_NO,
         pb.DECLINE_REASON_SERVICE_NOT_OFFERED,
     )
-    assert ending(asking.seen(asking.ngo, enquiry_to_shelter)) == (
+    assert ending(scene.seen_by(scene.ngo, enquiry_to_shelter)) == (
         e.ENQUIRY_STATE_EXHAUSTED,
         "service_not_offered",
     )
-    assert_copy_is_blank(asking, enquiry)
-    assert refusal(lambda: asking.answer("shelter", enquiry, "yes")) == CANCELLED
-    asking.answer("clinic", enquiry, "yes")
-    assert asking.take(enquiry, "clinic").state == e.ENQUIRY_STATE_MATCHED
+    assert_copy_is_blank(scene, enquiry)
+    assert refusal(lambda: scene.answer("shelter", enquiry, "yes")) == CANCELLED
+    scene.answer("clinic", enquiry, "yes")
+    assert scene.take(enquiry, "clinic").state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_the_other_service_of_an_organisation_is_still_asked(asking: EnquiryScene) -> None:
-    partners_facts = PartnersFacts(asking.service)
+def test_the_other_service_of_an_organisation_is_still_asked(scene: EnquiryScene) -> None:
+    partners_facts = PartnersFacts(scene.service)
     partners_facts.service_of("clinic_visit", "shelter", True)
-    enquiry = asking.create()
+    enquiry = scene.create()
     leave_directory(partners_facts)
-    copies = asking.seen(asking.shelter, enquiry)
+    copies = scene.seen_by(scene.shelter, enquiry)
     assert (copies.state, copies.turn) == (e.ENQUIRY_STATE_OPEN, pb.TURN_RECEIVER)
     assert copies.due_time == enquiry.due_time
-    stale_answer = answering("clinic", enquiry, "yes", etag=enquiry.etag)
-    assert refusal(lambda: asking.shelter.AnswerEnquiry(stale_answer))[1] == "stale_etag"
-    asking.shelter.AnswerEnquiry(answering("clinic", enquiry, "yes", etag=copies.etag))
-    assert asking.take(enquiry, "clinic").state == e.ENQUIRY_STATE_MATCHED
+    stale_answer = answer_request("clinic", enquiry, "yes", etag=enquiry.etag)
+    assert refusal(lambda: scene.shelter.AnswerEnquiry(stale_answer))[1] == "stale_etag"
+    scene.shelter.AnswerEnquiry(answer_request("clinic", enquiry, "yes", etag=copies.etag))
+    assert scene.take(enquiry, "clinic").state == e.ENQUIRY_STATE_MATCHED
     partners_facts.service_of("clinic_visit", "clinic", True)
 
 
 def test_an_organisation_cannot_answer_an_enquiry_that_closed_for_it_during_its_probation(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    enquiry = asking.create()
-    put_on_probation(PartnersFacts(asking.service))
-    assert asking.seen(asking.shelter, enquiry).state == e.ENQUIRY_STATE_CANCELLED
-    assert refusal(lambda: asking.answer("shelter", enquiry, "yes")) == CANCELLED
+    enquiry = scene.create()
+    put_on_probation(PartnersFacts(scene.service))
+    assert scene.seen_by(scene.shelter, enquiry).state == e.ENQUIRY_STATE_CANCELLED
+    assert refusal(lambda: scene.answer("shelter", enquiry, "yes")) == CANCELLED
 
 
 def test_the_end_of_a_referral_that_was_sent_changes_nothing_in_its_enquiry(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    enquiry = asking.matched()
-    sent = asking.story.send(asking.refer(enquiry))
-    asking.ngo.EnterReferralInError(id=sent.id, etag=sent.etag)
-    assert asking.facts(enquiry)[-1][0] == "referred"
-    assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
+    enquiry = scene.matched()
+    sent = scene.story.send(scene.refer(enquiry))
+    scene.ngo.EnterReferralInError(id=sent.id, etag=sent.etag)
+    assert scene.facts(enquiry)[-1][0] == "referred"
+    assert scene.seen_by(scene.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
 
 
 @pytest.mark.parametrize("with_draft", [False, True])
 def test_an_enquiry_ends_when_the_person_withdraws_her_consent(
-    asking: EnquiryScene, with_draft: bool
+    scene: EnquiryScene, with_draft: bool
 ) -> None:
-    call, operator = asking.story.contact(), asking.story.operator
-    enquiry = asking.create(client=operator, contact_id=call.contact.id)
+    call, operator = scene.story.contact(), scene.story.operator
+    enquiry = scene.create(client=operator, contact_id=call.contact.id)
     if with_draft:
-        asking.answer("shelter", enquiry, "yes")
-        asking.take(enquiry, client=operator)
+        scene.answer("shelter", enquiry, "yes")
+        scene.take(enquiry, client=operator)
         operator.CreateReferral(person_id=operator.CreatePerson().id, enquiry_id=enquiry.id)
-    asking.service.public().WithdrawConsentByReference(**credentials(call))
-    assert ending(asking.seen(operator, enquiry)) == WITHDRAWN
+    scene.service.public().WithdrawConsentByReference(**credentials(call))
+    assert ending(scene.seen_by(operator, enquiry)) == WITHDRAWN
 
 
 def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    operator = asking.ngo = asking.story.operator
-    story = replace(asking.story, ngo=operator)
+    operator = scene.ngo = scene.story.operator
+    story = replace(scene.story, ngo=operator)
     person, contact, other_person = story.person(), story.contact().contact, story.person()
     update_contact(operator, contact, person_id=person.id)
-    file_enquiry = asking.matched(person_id=person.id)
-    contact_enquiry = asking.create(contact_id=contact.id)
-    impersonal_enquiry, other_enquiry = asking.create(), asking.create(person_id=other_person.id)
+    file_enquiry = scene.matched(person_id=person.id)
+    contact_enquiry = scene.create(contact_id=contact.id)
+    impersonal_enquiry, other_enquiry = scene.create(), scene.create(person_id=other_person.id)
     shelter_receipt = story.receipt(person.id)
     clinic_receipt = story.receipt(person.id, recipient=ORG["clinic"], purposes=["MED"])
 
     operator.WithdrawReceipt(id=shelter_receipt.id)
-    assert asking.seen(operator, file_enquiry).state == e.ENQUIRY_STATE_MATCHED
-    assert asking.seen(operator, contact_enquiry).state == e.ENQUIRY_STATE_OPEN
-    asking.clinic.WithdrawReceipt(id=clinic_receipt.id)  # on behalf of the person
+    assert scene.seen_by(operator, file_enquiry).state == e.ENQUIRY_STATE_MATCHED
+    assert scene.seen_by(operator, contact_enquiry).state == e.ENQUIRY_STATE_OPEN
+    scene.clinic.WithdrawReceipt(id=clinic_receipt.id)  # on behalf of the person
     for enquiry in (file_enquiry, contact_enquiry):
-        assert ending(asking.seen(operator, enquiry)) == WITHDRAWN
-        assert not asking.seen(asking.shelter, enquiry).HasField("content")
-    verb, fact = asking.facts(file_enquiry)[-1]
+        assert ending(scene.seen_by(operator, enquiry)) == WITHDRAWN
+        assert not scene.seen_by(scene.shelter, enquiry).HasField("content")
+    verb, fact = scene.facts(file_enquiry)[-1]
     assert (verb, fact.service_organization_id, fact.actor_organization_id) == (
         "cancelled",
         ORG["shelter"],
         "",
     ), "the shelter no longer reserves a place, and the asker is notified"
     for enquiry in (impersonal_enquiry, other_enquiry):
-        assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_OPEN
+        assert scene.seen_by(operator, enquiry).state == e.ENQUIRY_STATE_OPEN
 
 
-@pytest.mark.usefixtures("abroad")
+@pytest.mark.usefixtures("clinic_in_costa_rica")
 def test_an_enquiry_of_another_line_continues_when_a_file_has_no_consent_left(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    call, sent, operator = referred_caller(asking.story)
-    clinic = operator_of(asking.story, "clinic")
-    second_call = call_again(asking.story, call, "clinic")
-    enquiry = asking.create(client=clinic, contact_id=second_call.contact.id)
+    call, sent, operator = referred_caller(scene.story)
+    clinic = operator_of(scene.story, "clinic")
+    second_call = call_again(scene.story, call, "clinic")
+    enquiry = scene.create(client=clinic, contact_id=second_call.contact.id)
     operator.WithdrawReceipt(id=sent.receipt_id)
-    assert asking.seen(clinic, enquiry).state == e.ENQUIRY_STATE_OPEN
+    assert scene.seen_by(clinic, enquiry).state == e.ENQUIRY_STATE_OPEN
 
 
 def test_an_enquiry_continues_when_the_person_stops_only_one_request_by_her_reference(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    call, sent, operator = referred_caller(asking.story)
-    public = asking.service.public()
-    enquiry = asking.create(client=operator, person_id=sent.person_id)
+    call, sent, operator = referred_caller(scene.story)
+    public = scene.service.public()
+    enquiry = scene.create(client=operator, person_id=sent.person_id)
     [item] = status(public, call).items
     public.WithdrawConsentByReference(**credentials(call), item_key=item.key)
     [item] = status(public, call).items
     assert not item.may_withdraw
-    assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_OPEN
+    assert scene.seen_by(operator, enquiry).state == e.ENQUIRY_STATE_OPEN
 
 
 def test_a_caller_may_stop_an_enquiry_by_her_reference_before_any_consent(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    call, operator = asking.story.contact(), asking.story.operator
-    public = asking.service.public()
+    call, operator = scene.story.contact(), scene.story.operator
+    public = scene.service.public()
     assert not status(public, call).may_withdraw
-    enquiry = asking.create(client=operator, contact_id=call.contact.id)
+    enquiry = scene.create(client=operator, contact_id=call.contact.id)
     assert status(public, call).may_withdraw
     public.WithdrawConsentByReference(**credentials(call))
-    assert asking.seen(operator, enquiry).state == e.ENQUIRY_STATE_CANCELLED
+    assert scene.seen_by(operator, enquiry).state == e.ENQUIRY_STATE_CANCELLED
     assert not status(public, call).may_withdraw

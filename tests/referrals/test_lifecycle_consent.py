@@ -45,7 +45,7 @@ RESCUER = Actor("worker", "rescuer", "sender", manages=True, kin=NONE)
         (OVERRIDE, True, Invalid(("note", "required"))),
     ],
 )
-def test_nothing_is_sent_without_a_plan_a_receipt_and_the_note_of_an_override(
+def test_sending_requires_a_safe_contact_plan_and_a_receipt_and_an_override_also_a_note(
     receipt: Receipt | None, plan_known: bool, error: Refusal
 ) -> None:
     referral = draft()
@@ -55,7 +55,7 @@ def test_nothing_is_sent_without_a_plan_a_receipt_and_the_note_of_an_override(
     assert (str(caught.value), referral) == (str(error), original)
 
 
-def test_an_override_is_no_consent_to_attach() -> None:
+def test_an_override_cannot_be_attached_as_a_consent() -> None:
     referral = in_state(State.SENT)
     original = deepcopy(referral)
     attach = partial(referral.attach_consent, ACTORS[Side.SENDER], NOON, DAYS, OVERRIDE)
@@ -290,7 +290,7 @@ def test_an_override_is_confirmed_only_in_time_and_by_another_person_with_that_r
     assert conflict_of(confirm) == "illegal_transition"
 
 
-def test_an_account_that_may_be_the_senders_cannot_confirm_her_override() -> None:
+def test_an_account_that_may_belong_to_the_sender_cannot_confirm_her_override() -> None:
     for kin in (Kin(), Kin(alone="second_factor"), Kin(frozenset({mark_of(RESCUER.id)}), "")):
         referral, second_account = overridden_referral(), replace(ACTORS[Side.SENDER], kin=kin)
         assert "confirm_override" not in referral.allowed_verbs(second_account, NOON)

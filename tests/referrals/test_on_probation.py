@@ -1,4 +1,4 @@
-"""A member on probation is asked by no enquiry, and can neither ask nor refer to a shelter.
+"""A member on probation receives no enquiry, and can send a shelter no enquiry and no referral.
 
 This holds even for a shelter whose id the member already knows.
 """
@@ -20,7 +20,7 @@ from services.referrals.referrals.domain.enquiry import NO, Content, Enquiry, En
 from services.referrals.referrals.usecases import enquiries as usecase
 from tests.builders import NOON, NOT_FOUND, refusal
 from tests.referrals.conftest import ORG, SERVICE, SERVICE_OWNER, Service, Story, send_request
-from tests.referrals.test_enquiries import CONFLICT, CONTENT, EnquiryScene, contents, new_scene
+from tests.referrals.test_enquiries import CONFLICT, CONTENT, EnquiryScene, enquiry_ids, new_scene
 from tests.referrals.test_lifecycle import DAYS
 from tests.referrals.test_subscriptions import PartnersFacts
 
@@ -57,103 +57,103 @@ def directory(service: Service) -> Iterator[Directory]:
 
 
 @pytest.fixture
-def asking(service: Service, story: Story, directory: Directory) -> Iterator[EnquiryScene]:
+def scene(service: Service, story: Story, directory: Directory) -> Iterator[EnquiryScene]:
     yield from new_scene(service, story)
 
 
 def test_a_member_on_probation_is_not_asked_even_if_its_service_is_named(
-    asking: EnquiryScene, directory: Directory
+    scene: EnquiryScene, directory: Directory
 ) -> None:
     directory.organization("clinic", "PROBATION")
-    assert [offer.organization_id for offer in asking.create().offers] == [ORG["shelter"]]
-    assert refusal(lambda: asking.create(service_ids=[CLINIC])) == (CONFLICT, "service_unknown")
-    assert contents(asking.clinic, e.ENQUIRY_BOX_RECEIVED) == []
-    preview = asking.ngo.PreviewEnquiry(content=CONTENT, service_ids=[CLINIC, SHELTER])
+    assert [offer.organization_id for offer in scene.create().offers] == [ORG["shelter"]]
+    assert refusal(lambda: scene.create(service_ids=[CLINIC])) == (CONFLICT, "service_unknown")
+    assert enquiry_ids(scene.clinic, e.ENQUIRY_BOX_RECEIVED) == []
+    preview = scene.ngo.PreviewEnquiry(content=CONTENT, service_ids=[CLINIC, SHELTER])
     assert preview.service_count == 1
 
 
 def test_enquiries_to_a_member_now_on_probation_are_closed_and_blanked_in_the_database(
-    asking: EnquiryScene, directory: Directory
+    scene: EnquiryScene, directory: Directory
 ) -> None:
-    enquiry = asking.answered(clinic="yes")
+    enquiry = scene.answered(clinic="yes")
     directory.organization("clinic", "PROBATION")
-    assert refusal(lambda: asking.seen(asking.clinic, enquiry)) == NOT_FOUND
-    assert contents(asking.clinic, e.ENQUIRY_BOX_RECEIVED) == []
-    assert refusal(lambda: asking.answer("clinic", enquiry, "maybe")) == NOT_FOUND
-    rows = asking.rows(
+    assert refusal(lambda: scene.seen_by(scene.clinic, enquiry)) == NOT_FOUND
+    assert enquiry_ids(scene.clinic, e.ENQUIRY_BOX_RECEIVED) == []
+    assert refusal(lambda: scene.answer("clinic", enquiry, "maybe")) == NOT_FOUND
+    rows = scene.rows(
         "SELECT need_code, age_band, gender_code, languages, department, urgency"
         " FROM enquiry_offers WHERE service_id = %s",
         CLINIC,
     )
     assert [set(row.values()) for row in rows] == [{None}]
-    assert asking.seen(asking.shelter, enquiry).content.need_code == "HOU.EMG", (
+    assert scene.seen_by(scene.shelter, enquiry).content.need_code == "HOU.EMG", (
         "the other receivers are still asked"
     )
 
 
 def test_the_asker_no_longer_sees_an_offer_of_a_member_on_probation(
-    asking: EnquiryScene, directory: Directory
+    scene: EnquiryScene, directory: Directory
 ) -> None:
-    enquiry = asking.answered(clinic="yes")
+    enquiry = scene.answered(clinic="yes")
     directory.organization("clinic", "PROBATION")
     [clinic_offer] = [
-        offer for offer in asking.seen(asking.ngo, enquiry).offers if offer.service_id == CLINIC
+        offer for offer in scene.seen_by(scene.ngo, enquiry).offers if offer.service_id == CLINIC
     ]
     assert (clinic_offer.answer, clinic_offer.reason_code) == (
         e.OFFER_ANSWER_NO,
         pb.DECLINE_REASON_SERVICE_NOT_OFFERED,
     )
-    assert refusal(lambda: asking.take(enquiry, "clinic")) == (CONFLICT, "offer_gone")
-    assert [verb for verb, _ in asking.facts(enquiry)] == ["opened", "answered", "answered"]
+    assert refusal(lambda: scene.take(enquiry, "clinic")) == (CONFLICT, "offer_gone")
+    assert [verb for verb, _ in scene.facts(enquiry)] == ["opened", "answered", "answered"]
     directory.organization("clinic", "PROBATION")
-    assert len(asking.facts(enquiry)) == 3, "a repeated fact has one effect"
+    assert len(scene.facts(enquiry)) == 3, "a repeated fact has one effect"
 
 
 @pytest.mark.parametrize("status", ["PROBATION", "SUSPENDED", "LEFT"])
-def test_nobody_takes_the_offer_of_a_member_that_is_out_and_other_offers_stay_open(
-    asking: EnquiryScene, directory: Directory, status: str
+def test_no_offer_of_a_member_that_is_no_longer_approved_is_taken_and_other_offers_stay_open(
+    scene: EnquiryScene, directory: Directory, status: str
 ) -> None:
-    enquiry = asking.answered(clinic="yes", shelter="yes")
-    enquiry_to_clinic = asking.create(service_ids=[CLINIC])
+    enquiry = scene.answered(clinic="yes", shelter="yes")
+    enquiry_to_clinic = scene.create(service_ids=[CLINIC])
     directory.organization("clinic", status)
-    assert refusal(lambda: asking.take(enquiry, "clinic")) == (CONFLICT, "offer_gone")
-    assert asking.seen(asking.ngo, enquiry_to_clinic).state == e.ENQUIRY_STATE_EXHAUSTED
+    assert refusal(lambda: scene.take(enquiry, "clinic")) == (CONFLICT, "offer_gone")
+    assert scene.seen_by(scene.ngo, enquiry_to_clinic).state == e.ENQUIRY_STATE_EXHAUSTED
     query = "SELECT FROM enquiry_offers WHERE service_id = %s AND need_code IS NOT NULL"
-    assert asking.rows(query, CLINIC) == []
-    assert asking.take(enquiry, "shelter").state == e.ENQUIRY_STATE_MATCHED
+    assert scene.rows(query, CLINIC) == []
+    assert scene.take(enquiry, "shelter").state == e.ENQUIRY_STATE_MATCHED
 
 
 def test_an_enquiry_of_a_suspended_member_still_reaches_shelters_after_its_return(
-    asking: EnquiryScene, directory: Directory
+    scene: EnquiryScene, directory: Directory
 ) -> None:
-    enquiry = asking.create()
+    enquiry = scene.create()
     directory.organization("ngo", "SUSPENDED")
     directory.organization("ngo", "APPROVED")
-    asking.answer("shelter", enquiry, "yes")
-    assert asking.take(enquiry, "shelter").state == e.ENQUIRY_STATE_MATCHED
+    scene.answer("shelter", enquiry, "yes")
+    assert scene.take(enquiry, "shelter").state == e.ENQUIRY_STATE_MATCHED
 
 
-def test_a_taken_offer_of_a_member_on_probation_is_blanked_but_stays_matched_for_the_asker(
-    asking: EnquiryScene, directory: Directory
+def test_an_offer_taken_from_a_member_now_on_probation_is_blanked_but_its_enquiry_stays_matched(
+    scene: EnquiryScene, directory: Directory
 ) -> None:
-    enquiry = asking.answered(clinic="yes")
-    asking.take(enquiry, "clinic")
+    enquiry = scene.answered(clinic="yes")
+    scene.take(enquiry, "clinic")
     directory.organization("clinic", "PROBATION")
-    assert asking.rows("SELECT need_code FROM enquiry_offers WHERE service_id = %s", CLINIC) == [
+    assert scene.rows("SELECT need_code FROM enquiry_offers WHERE service_id = %s", CLINIC) == [
         {"need_code": None}
     ]
-    assert refusal(lambda: asking.seen(asking.clinic, enquiry)) == NOT_FOUND
-    assert asking.seen(asking.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
+    assert refusal(lambda: scene.seen_by(scene.clinic, enquiry)) == NOT_FOUND
+    assert scene.seen_by(scene.ngo, enquiry).state == e.ENQUIRY_STATE_MATCHED
 
 
 def test_a_member_on_probation_cannot_ask_a_shelter_whose_id_it_already_knows(
-    asking: EnquiryScene, directory: Directory
+    scene: EnquiryScene, directory: Directory
 ) -> None:
-    enquiry = asking.answered(shelter="yes")
+    enquiry = scene.answered(shelter="yes")
     directory.organization("ngo", "PROBATION")
-    assert refusal(lambda: asking.create(service_ids=[SHELTER])) == (CONFLICT, "service_unknown")
-    assert [offer.service_id for offer in asking.create().offers] == [CLINIC]
-    offers = {offer.service_id: offer.answer for offer in asking.seen(asking.ngo, enquiry).offers}
+    assert refusal(lambda: scene.create(service_ids=[SHELTER])) == (CONFLICT, "service_unknown")
+    assert [offer.service_id for offer in scene.create().offers] == [CLINIC]
+    offers = {offer.service_id: offer.answer for offer in scene.seen_by(scene.ngo, enquiry).offers}
     assert offers == {SHELTER: e.OFFER_ANSWER_NO, CLINIC: e.OFFER_ANSWER_UNSPECIFIED}
 
 
@@ -179,7 +179,7 @@ def test_a_shelter_on_probation_can_find_its_own_service(
         assert owner == ORG["shelter"]
 
 
-def test_an_older_fact_does_not_clear_the_mark_of_a_known_shelter(
+def test_a_fact_that_does_not_state_a_services_kind_does_not_unmark_a_known_shelter(
     directory: Directory, service: Service
 ) -> None:
     directory.service("shelter_bed")
@@ -203,14 +203,14 @@ def test_a_service_of_unknown_kind_counts_as_a_shelter_if_its_member_is_one(
 
 
 def test_many_enquiries_are_closed_in_several_transactions(
-    asking: EnquiryScene, service: Service, monkeypatch: pytest.MonkeyPatch
+    scene: EnquiryScene, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
-        asking.create(service_ids=[CLINIC])
+        scene.create(service_ids=[CLINIC])
     monkeypatch.setattr(usecase, "_MAX_STOPPED", 2)
     for unfinished, open_count in ((True, 1), (False, 0)):
         assert service.in_transaction(usecase.stop_asking, NOON, ORG["clinic"]) is unfinished
-        rows = asking.rows("SELECT FROM enquiry_offers WHERE need_code IS NOT NULL")
+        rows = scene.rows("SELECT FROM enquiry_offers WHERE need_code IS NOT NULL")
         assert len(rows) == open_count
 
 

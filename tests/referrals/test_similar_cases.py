@@ -143,16 +143,16 @@ def test_the_noise_hides_a_single_case_and_seldom_claims_cases_where_none_exist(
     rng = random.Random(11)
     digests = [rng.randbytes(32) for _ in range(20_000)]
 
-    def share_not_few(count: int) -> float:
+    def share_shown(count: int) -> float:
         return sum(disclosed_count(count, digest) >= FEW for digest in digests) / len(digests)
 
-    assert share_not_few(0) < 0.02
-    assert share_not_few(12) > 0.95
+    assert share_shown(0) < 0.02
+    assert share_shown(12) > 0.95
     for count in range(20):
-        assert share_not_few(count + 1) <= 2.2 * share_not_few(count) + 0.005, (
+        assert share_shown(count + 1) <= 2.2 * share_shown(count) + 0.005, (
             "no answer proves one more case"
         )
-        assert 1 - share_not_few(count) <= 2.2 * (1 - share_not_few(count + 1)) + 0.005, (
+        assert 1 - share_shown(count) <= 2.2 * (1 - share_shown(count + 1)) + 0.005, (
             "no answer proves one case less"
         )
     assert {disclosed_count(999, digest) for digest in digests} == {MAX_SIMILAR_CASES}
@@ -220,8 +220,8 @@ def share_guessed_right(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
     ) -> float:
         number, threshold, negated = rule
         return sum(
-            ((figures[number] >= threshold) != negated) == has_answer
-            for figures, has_answer in answers
+            ((figures[number] >= threshold) != negated) == case_exists
+            for figures, case_exists in answers
         ) / len(answers)
 
     best = max(rules, key=lambda rule: share_right(rule, answers[:half]))
@@ -250,8 +250,8 @@ def test_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
     results: list[tuple[list[int], bool]] = []
     exact_results: list[tuple[list[int], bool]] = []
     for number in range(NETWORK_COUNT):
-        country, has_answer = f"{number:03}", rng.random() < CHANCE
-        her = Content(
+        country, case_exists = f"{number:03}", rng.random() < CHANCE
+        target = Content(
             "HOU.EMG",
             Urgency.NORMAL,
             "12-17",
@@ -265,23 +265,23 @@ def test_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
         with service.database.transaction(SYSTEM) as tx:
             for _ in range(rng.randrange(60)):
                 open_case(tx, rng.choice(senders), person(rng, country))
-            if has_answer:
-                open_case(tx, rng.choice(senders), her)
-            questions = list(subsets(her))
+            if case_exists:
+                open_case(tx, rng.choice(senders), target)
+            questions = list(subsets(target))
             before = [
                 service.made.enquiries.count_similar(tx, content, SEARCHER)[0]
                 for content in questions
             ]
             for _ in range(4):
                 for sender in (SEARCHER, *FRONTS):
-                    open_case(tx, sender, her)
+                    open_case(tx, sender, target)
             after = [
                 service.made.enquiries.count_similar(tx, content, SEARCHER) for content in questions
             ]
             assert [figure for figure, _ in after] == before, "invented people change no count"
             coarser = [list(Attribute).index(name) + 1 if name else 0 for _, name in after]
-            results.append(([*before, *coarser], has_answer))
+            results.append(([*before, *coarser], case_exists))
             counts = [store.count_alike(tx, content, SEARCHER)[0] for content in questions]
-            exact_results.append((counts, has_answer))
+            exact_results.append((counts, case_exists))
     assert share_guessed_right(exact_results) > 0.9, "an exact count would have revealed the case"
     assert share_guessed_right(results) <= LEAK_BUDGET

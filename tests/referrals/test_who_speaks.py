@@ -167,7 +167,7 @@ def test_a_brothers_reference_shows_neither_her_own_call_nor_when_the_line_calls
     assert [access.count for access in accesses_to(story, brothers_contact)] == [1]
 
 
-@pytest.mark.usefixtures("abroad")
+@pytest.mark.usefixtures("clinic_in_costa_rica")
 def test_what_she_adds_with_her_reference_reaches_no_line_that_only_somebody_else_called(
     story: Story,
 ) -> None:
@@ -178,7 +178,7 @@ def test_what_she_adds_with_her_reference_reaches_no_line_that_only_somebody_els
     assert later_notes(operator_of(story, "clinic"), brothers_call.contact) == []
 
 
-@pytest.mark.usefixtures("abroad")
+@pytest.mark.usefixtures("clinic_in_costa_rica")
 def test_no_other_line_erases_stops_or_moves_with_a_brothers_reference_what_a_line_does_for_her(
     story: Story,
 ) -> None:

@@ -62,10 +62,10 @@ def parameters(operation: dict[str, Any]) -> dict[str, str]:
     examples = {}
     for parameter in operation.get("parameters", []):
         if parameter.get("in") == "query":
-            examples_in_it = {
+            own_examples = {
                 key: parameter[key] for key in ("examples", "example") if key in parameter
             }
-            value = example({**parameter["schema"], **examples_in_it})
+            value = example({**parameter["schema"], **own_examples})
             text = str(value[0] if isinstance(value, list) else value)
             examples[parameter["name"]] = text.replace("True", "true")
     return examples

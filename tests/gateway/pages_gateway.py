@@ -47,7 +47,7 @@ FILLED_TEXT = "ñ"
 """The value of a text in a filled message."""
 
 
-class Patient(Stub):
+class StubWithDeadline(Stub):
     """A stub that also takes a deadline."""
 
     def __getattr__(self, rpc: str) -> Callable[..., Message]:
@@ -83,14 +83,14 @@ class FakePageServices(FakeServices):
         }
         self.answers = copy.deepcopy(full_answers()) | usual_answers | self.answers
         for stub in STUBS:
-            setattr(self, stub, Patient(self))
+            setattr(self, stub, StubWithDeadline(self))
         self.standings = {
             name: Standing(answers=True, ready=True, publishes=True)
             for name in ("partners", "referrals", "notifications")
         }
 
-    def know(self, id: str, name: str, **fields: Any) -> None:
-        """Lets the directory know another organisation by its name."""
+    def add_organization(self, id: str, name: str, **fields: Any) -> None:
+        """Adds another organisation to the directory."""
         self.answers["BatchGet"].organizations.add(id=id, name=name, **fields)  # type: ignore[union-attr]
 
     def standing(self) -> dict[str, Standing]:

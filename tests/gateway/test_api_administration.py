@@ -1,4 +1,4 @@
-"""Partner systems administer keys, members, services and webhooks of a running stack by REST."""
+"""Partner systems administer keys, members, services and webhooks of a running stack over REST."""
 
 import re
 from collections.abc import Iterator
@@ -46,8 +46,8 @@ def test_a_key_that_may_only_write_files_can_correct_part_of_a_file_and_repeat_t
     corrected = correct()
     assert corrected["coarse"] == {"language": "es", "department": "NI-LE"}
     other_patch = {"coarse": {"language": None, "dependants": 2}}
-    other = system.call("PATCH", path, other_patch, If_Match=tag(corrected))
-    assert other["coarse"] == {"department": "NI-LE", "dependants": 2}
+    second_correction = system.call("PATCH", path, other_patch, If_Match=tag(corrected))
+    assert second_correction["coarse"] == {"department": "NI-LE", "dependants": 2}
     assert correct() == corrected
 
 

@@ -1,4 +1,4 @@
-"""Journeys of partner systems that call a running stack by REST: referrals and enquiries."""
+"""Journeys of partner systems that call a running stack over REST: referrals and enquiries."""
 
 import re
 import time
@@ -64,7 +64,7 @@ def purpose(referral: Any, *field_groups: str) -> dict[str, Any]:
     }
 
 
-def test_a_referral_goes_from_draft_to_closed_by_rest(puentes: Partner, luna: Partner) -> None:
+def test_a_referral_goes_from_draft_to_closed_over_rest(puentes: Partner, luna: Partner) -> None:
     referral = send_referral(puentes, luna)
     path, person = f"/referrals/{referral['id']}", f"/people/{referral['person_id']}"
     inbox_referral = luna.get(path)
@@ -269,7 +269,7 @@ def test_a_caller_learns_the_status_of_her_call(stack: LocalStack) -> None:
     )
 
 
-def test_messages_are_counted_and_marked_read_and_do_not_change(
+def test_a_message_counts_as_unread_until_it_is_marked_as_read(
     luna: Partner, puentes: Partner
 ) -> None:
     referral = send_referral(puentes, luna)
@@ -289,7 +289,7 @@ def test_messages_are_counted_and_marked_read_and_do_not_change(
     assert "inbox" in {notice["channel"] for notice in notices}
 
 
-def test_more_readable_resources_are_as_documented(stack: LocalStack, puentes: Partner) -> None:
+def test_further_resources_can_be_read_as_documented(stack: LocalStack, puentes: Partner) -> None:
     visitor, coordinator = Partner(stack.gateway), worker(stack, "coordinacion@coalicion")
     assert len(visitor.get("/taxonomy")["items"]) > 14
     assert "NI" in [line["country"] for line in visitor.get("/hotlines")["items"]]

@@ -78,7 +78,7 @@ def test_a_change_needs_the_etag_it_is_based_on(system: System, fakes: FakeServi
         "/services",
     ],
 )
-def test_the_allowed_methods_of_a_path_are_those_of_the_document(system: System, path: str) -> None:
+def test_a_path_allows_the_methods_that_the_document_lists(system: System, path: str) -> None:
     methods = {method.upper() for address, method in METHODS if address == f"/api/v1{path}"}
     methods |= {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
     for method, status in (("OPTIONS", 200), ("DELETE", 405)):

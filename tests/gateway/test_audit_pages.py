@@ -108,7 +108,7 @@ def test_the_trail_is_searched_by_the_typed_fields_and_an_invalid_id_is_not_requ
     ).text
     request = fakes.last("ListTrail")
     assert (request.object_id, request.action_code, request.refused) == (ID, "open_identity", True)
-    # from five to five in the morning in Managua
+    # a day in Managua, from five in the morning to five in the morning
     assert times(request) == ("2026-03-04T11:00:00Z", "2026-03-05T11:00:00Z")
     texts = ("Abrió datos sellados", "No se le permitió", "page=more", f"object_id={ID}")
     assert missing(page, *texts) == []
@@ -135,7 +135,7 @@ def times(request: a.ListTrailRequest) -> tuple[str, str]:
         ("2026-10-25", "2026-10-25T04:00:00Z", "2026-10-26T04:00:00Z"),
     ],
 )
-def test_a_day_of_the_trail_is_from_five_to_five_even_when_the_clocks_change(
+def test_a_day_of_the_trail_lasts_from_five_to_five_in_the_morning_even_when_the_clocks_change(
     fakes: FakePageServices, day: str, start: str, end: str
 ) -> None:
     session = signed_in(contract_pb2.ROLE_AUDITOR)
@@ -307,7 +307,7 @@ def test_every_refusal_that_an_rpc_declares_has_a_word_on_the_trail() -> None:
 @pytest.mark.parametrize(
     ("organization_id", "start"), [("b" * 32, "2026-03-04T04:00:00Z"), ("", "2026-03-04T11:00:00Z")]
 )
-def test_a_day_of_the_trail_of_an_organisation_is_a_day_of_its_place(
+def test_a_day_of_an_organisations_trail_is_a_day_in_its_time_zone(
     organization_id: str, start: str, fakes: FakePageServices
 ) -> None:
     fakes.answers["BatchGet"] = d.BatchGetResponse(

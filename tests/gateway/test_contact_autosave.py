@@ -151,7 +151,7 @@ def test_the_first_answer_creates_the_contact_and_shows_its_reference(
     expect(page.locator("p.save button")).to_have_text("Guardar")
 
 
-def test_each_further_answer_and_typed_text_is_saved_on_the_previous_version(
+def test_each_further_answer_and_typed_text_is_saved_on_top_of_the_previous_version(
     page: Page, line: Line
 ) -> None:
     answer(page, "danger_now", "yes")
@@ -166,7 +166,7 @@ def test_each_further_answer_and_typed_text_is_saved_on_the_previous_version(
     assert len(line.requests("CreateContact")) == 1
 
 
-def test_answers_are_saved_while_the_code_of_a_poster_is_unknown(page: Page, line: Line) -> None:
+def test_answers_are_saved_although_the_code_of_a_poster_is_wrong(page: Page, line: Line) -> None:
     def update(request: c.UpdateContactRequest) -> c.Contact:
         if request.contact.placement_code:
             raise errors.Invalid(("contact.placement_code", "malformed"))
@@ -407,7 +407,7 @@ def test_text_typed_a_moment_before_the_page_is_left_is_saved(page: Page, line: 
     assert line.contact.note == "llama desde la terminal"
 
 
-def test_the_key_for_no_stores_the_reassuring_answer_even_of_an_inverted_question(
+def test_the_no_key_stores_the_answer_that_means_no_danger_even_if_the_question_is_inverted(
     page: Page, line: Line
 ) -> None:
     question = page.locator("[data-question=safe_place_tonight]")

@@ -1,4 +1,4 @@
-"""Deprecations are announced at least a year before the end.
+"""Deprecations are announced at least a year before an operation ends.
 
 The headers of every answer of a deprecated operation, and the OpenAPI document, state both dates.
 """

@@ -80,7 +80,9 @@ def change(field: str, old_value: str, new_value: str, time: str) -> pb.FieldCha
     )
 
 
-def test_no_link_of_the_entry_promises_the_view_of_others(client: FlaskClient) -> None:
+def test_the_link_from_an_entry_to_the_directory_does_not_promise_what_others_see(
+    client: FlaskClient,
+) -> None:
     text = client.get("/entry").text
     link = rf'<a[^>]*href="/directory/organizations/{ID}">\s*Verla en el directorio\s*</a>'
     assert re.search(link, text), "there, the organisation also sees what it hides from others"
@@ -166,7 +168,7 @@ def test_a_new_service_is_made_and_offered_at_the_places_that_were_ticked(
     )
 
 
-def test_an_open_place_of_a_confidential_service_is_refused_before_anything_is_saved(
+def test_a_public_place_for_a_confidential_service_is_refused_before_anything_is_saved(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     places = [pb.Location(id=ID, name="Oficina"), pb.Location(id=OTHER_ID, confidential=True)]
@@ -181,7 +183,7 @@ def test_an_open_place_of_a_confidential_service_is_refused_before_anything_is_s
         service_at_locations=[offer]
     )
     status, _ = save(client, f"/entry/services/{ID}", **fields, location_ids=[ID])
-    assert status == 303, "the service was open when it was offered there"
+    assert status == 303, "the service was still public when it was offered there"
 
 
 @pytest.mark.parametrize("typed", ["18 años", "-1", "12.5", "1_8", "١٨"])
@@ -195,7 +197,7 @@ def test_an_age_that_cannot_be_read_removes_no_limit(
     assert save(client, path, **fields, minimum_age="")[0] == 303
 
 
-def test_an_age_that_cannot_be_read_costs_no_row_of_the_hours(client: FlaskClient) -> None:
+def test_an_age_that_cannot_be_read_loses_no_row_of_the_opening_hours(client: FlaskClient) -> None:
     hours: dict[str, object] = {f"opens__{n}": f"{8 + n:02}:00" for n in range(6)}
     _status, page = save(client, f"/entry/services/{ID}", minimum_age="18 años", **hours)
     assert re.findall(r'name="opens-\d" [^>]*value="(\d\d:00)"', page) == [*hours.values()]
@@ -346,7 +348,7 @@ def open_address(client: FlaskClient) -> tuple[int, str]:
         ),
     ],
 )
-def test_a_service_without_a_recent_statement_of_room_leads_to_the_page_that_takes_one(
+def test_a_service_that_has_not_recently_said_whether_it_has_room_links_to_its_capacity_page(
     capacity: d.Capacity, sentence: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["SearchServices"] = d.SearchServicesResponse(
@@ -379,7 +381,7 @@ def test_the_sender_opens_the_address_and_it_is_in_that_answer_alone(
     assert "Portón inventado" not in client.get(f"/referrals/{ID}").text
 
 
-def test_an_address_that_was_opened_before_or_is_missing_is_reported_in_its_place(
+def test_the_page_says_that_an_address_was_opened_before_or_is_missing(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     show_referral(fakes)

@@ -1,4 +1,4 @@
-"""No value of a form or of an address causes a server error.
+"""No value in a form or in the query of a URL causes a server error.
 
 The values are times of the year 9999, numbers, emoji, right-to-left text and 100 kB of text.
 """
@@ -58,7 +58,7 @@ READ_FIELD = re.compile(
 
 @cache
 def fields_read_in_code() -> frozenset[str]:
-    """Returns every field that the code of a page reads from a form or an address."""
+    """Returns every field that the code of a page reads from a form or a query."""
     return frozenset(
         name
         for file in Path(ROOT / "services" / "gateway").rglob("*.py")
@@ -138,7 +138,7 @@ def test_no_mixture_of_values_in_a_form_causes_a_server_error(
 
 
 @pytest.mark.parametrize("path", GETS)
-def test_no_query_of_an_address_causes_a_server_error(client: FlaskClient, path: str) -> None:
+def test_no_value_in_a_query_causes_a_server_error(client: FlaskClient, path: str) -> None:
     names = sorted(fields_read_in_code())
     statuses = {
         value[:40]: client.get(path, query_string=dict.fromkeys(names, value)).status_code

@@ -34,7 +34,7 @@ def send(client: FlaskClient, step: str, content: bytes = b"Nombre\n") -> tuple[
     return answer.status_code, answer.location
 
 
-def report(fakes: FakePageServices, **fields: object) -> None:
+def set_report(fakes: FakePageServices, **fields: object) -> None:
     """Answers with a finished import that has this report."""
     fakes.answers["GetImport"] = o.Import(
         id=JOB,
@@ -97,7 +97,9 @@ def test_a_file_that_was_refused_is_not_listed_as_imported(
 def test_each_wrong_cell_is_named(fakes: FakePageServices, client: FlaskClient) -> None:
     created_line = o.ImportLine(row=2, outcome=o.IMPORT_OUTCOME_CREATED)
     refused_line = refused_row("E", "schedules", "ambiguous")
-    report(fakes, created=1, refused=1, lines=[created_line, refused_line], ignored_columns=["G"])
+    set_report(
+        fakes, created=1, refused=1, lines=[created_line, refused_line], ignored_columns=["G"]
+    )
     page = page_at(client, PAGE)
     assert "<b>E3</b> Cuándo recibe gente: se puede leer de dos maneras" in page
     assert page.index("Rechazada") < page.index("Nueva</span>")
@@ -106,7 +108,7 @@ def test_each_wrong_cell_is_named(fakes: FakePageServices, client: FlaskClient) 
 def test_an_unknown_word_in_a_file_is_reported_as_none_of_the_options(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    report(fakes, refused=1, lines=[refused_row("G", "languages", "unknown_code")])
+    set_report(fakes, refused=1, lines=[refused_row("G", "languages", "unknown_code")])
     sentence = "Idiomas: no es una de las opciones; escríbala como en «Agregar un servicio»"
     assert sentence in page_at(client, PAGE)
 
@@ -118,7 +120,7 @@ def test_a_row_without_an_id_leads_to_a_question_and_the_answer_is_sent_for_the_
         o.ImportLine(row=row, outcome=o.IMPORT_OUTCOME_ASKED, candidate_ids=[TWIN])
         for row in (4, 5)
     ]
-    report(fakes, asked=2, lines=lines)
+    set_report(fakes, asked=2, lines=lines)
     fakes.answers["BatchGet"] = d.BatchGetResponse(
         services=[d.Service(id=TWIN, name="Consejería", phone="+50523410000")]
     )
@@ -134,7 +136,7 @@ def test_a_row_without_an_id_leads_to_a_question_and_the_answer_is_sent_for_the_
 def test_a_guessed_encoding_is_shown_with_sample_words_and_can_be_changed(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    report(
+    set_report(
         fakes,
         created=1,
         encoding=o.IMPORT_ENCODING_MACINTOSH,

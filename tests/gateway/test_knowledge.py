@@ -270,7 +270,7 @@ def test_the_sheet_is_printed_in_the_persons_language_and_never_names_her(
         ({"giver_code": p.GIVER_PERSON}, ""),
     ],
 )
-def test_a_consent_for_a_child_is_shown_to_end_at_the_latest_at_a_certain_age(
+def test_the_pages_state_the_age_at_which_a_consent_for_a_child_ends_at_the_latest(
     fakes: FakePageServices, fields: dict[str, object], expected: str
 ) -> None:
     consent = receipt(**fields)

@@ -103,7 +103,7 @@ def test_an_error_page_has_the_number_for_visitors_and_for_workers(
         assert (answer.status_code, DIAL in answer.text) == (status, True)
 
 
-def test_the_page_of_her_status_has_every_number_even_when_the_status_is_unavailable(
+def test_the_status_page_of_a_reference_has_every_number_even_if_the_status_is_unavailable(
     fakes: FakePageServices,
 ) -> None:
     client = pages(fakes).test_client()

@@ -119,7 +119,7 @@ def test_focus_stays_on_the_row_that_moved(today: Page, desk: Desk) -> None:
     assert links.nth(1).get_attribute("href") == href
 
 
-def test_an_open_fold_stays_with_its_own_row(desk: Desk, context: BrowserContext) -> None:
+def test_an_opened_form_stays_with_its_own_row(desk: Desk, context: BrowserContext) -> None:
     calls = [c.Callback(id=f"{n:032x}", contact_id=f"{n:032x}", etag="1") for n in (1, 2)]
     for call in calls:
         call.clocks.add(kind=r.CLOCK_KIND_CALLBACK).due_time.GetCurrentTime()
@@ -220,7 +220,7 @@ def test_the_page_reports_an_ended_session_and_makes_no_further_requests(
     expect(today.locator(".row")).to_have_count(1)
 
 
-def test_the_sign_in_after_an_ended_session_opens_beside_a_page_with_typed_text(
+def test_the_sign_in_after_an_ended_session_opens_in_a_new_tab_if_text_was_typed(
     today: Page, desk: Desk
 ) -> None:
     today.goto(today.url.replace("/today", "/people/new"))

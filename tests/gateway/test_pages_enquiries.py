@@ -370,7 +370,7 @@ def test_she_can_name_an_organisation_that_does_not_give_this_help(
         assert (status, fakes.last("SearchServices").words) == (200, "san josé")
         assert f'name="excluded_organization_ids" value="{"f" * 32}"' in page
     assert fakes.requests("CreateEnquiry") == []
-    fakes.know("f" * 32, "Clínica San José")
+    fakes.add_organization("f" * 32, "Clínica San José")
     _, page, _ = post(client, **ENQUIRY_FORM, excluded_organization_ids="f" * 32)
     assert (sent_fields(page)["excluded_organization_ids"], "Clínica San José" in page) == (
         "f" * 32,

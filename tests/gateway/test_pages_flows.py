@@ -1,6 +1,6 @@
 """The calls of filled-in pages to the services, and the pages that show a refusal.
 
-The pages are the first page, and those of sign-in, capacity, inbox, webhooks and invitations.
+The pages are the home page, and the pages of sign-in, capacity, inbox, webhooks and invitations.
 """
 
 import re
@@ -36,7 +36,7 @@ def test_a_wrong_password_keeps_the_email_and_says_what_to_do(
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(300, "5 minutos"), (5 * 3600, "5 horas")])
-def test_too_many_attempts_say_how_long_to_wait(
+def test_a_refusal_after_too_many_attempts_says_how_long_to_wait(
     seconds: int, expected: str, fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     fakes.answers["SignIn"] = errors.Exhausted("too_many_attempts", seconds)
@@ -76,7 +76,7 @@ def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
 
 
 @pytest.mark.parametrize(
-    ("way", "rpc"),
+    ("entry_path", "rpc"),
     [
         ("/sign-in/code", "FinishSignIn"),
         ("/sign-in/return?state=s&code=c", "FinishProviderSignIn"),
@@ -84,14 +84,19 @@ def test_a_device_is_remembered_only_after_a_correct_sign_in_or_lookup(
     ],
 )
 def test_each_sign_in_and_each_accepted_invitation_states_the_device_and_keeps_its_cookie(
-    fakes: FakePageServices, visitor: FlaskClient, way: str, rpc: str
+    fakes: FakePageServices, visitor: FlaskClient, entry_path: str, rpc: str
 ) -> None:
-    def use() -> str:
-        """Uses the way on this device; returns the secret of the device that the service gets."""
+    def enter() -> str:
+        """Enters by `entry_path` on this device; returns the device secret that was sent."""
         answer = (
-            visitor.get(way)
-            if "?" in way
-            else send(visitor, way if way == "/invitation" else "/sign-in", way, **ACCEPTANCE)
+            visitor.get(entry_path)
+            if "?" in entry_path
+            else send(
+                visitor,
+                entry_path if entry_path == "/invitation" else "/sign-in",
+                entry_path,
+                **ACCEPTANCE,
+            )
         )
         assert answer.status_code == 303
         call, _request, caller = fakes.calls[-1]
@@ -100,12 +105,12 @@ def test_each_sign_in_and_each_accepted_invitation_states_the_device_and_keeps_i
 
     if rpc != "AcceptInvitation":
         fakes.answers[rpc] = m.SignInResponse(session_secret=SECRET, worker=m.Worker(id="w"))
-    first = use()
+    first = enter()
     cookie = visitor.get_cookie("d")
     assert cookie is not None
     assert (len(first), cookie.value) == (43, first)
     visitor.delete_cookie("s")
-    assert use() == first, "an account that is used here later is known to be used on this device"
+    assert enter() == first, "an account that is used here later is known to be used on this device"
 
 
 def test_a_device_with_an_invalid_cookie_is_a_new_device(visitor: FlaskClient) -> None:
@@ -124,7 +129,7 @@ def test_signing_out_ends_the_session_everywhere(
     assert client.get("/today").status_code == 302
 
 
-def test_search_words_are_in_no_address(fakes: FakePageServices, client: FlaskClient) -> None:
+def test_search_words_appear_in_no_url(fakes: FakePageServices, client: FlaskClient) -> None:
     answer = send(client, "/directory", words="albergue con niños", has_room="1", age="19")
     assert answer.status_code == 200
     request = fakes.last("SearchServices")
@@ -280,7 +285,7 @@ def test_the_first_page_opens_when_the_directory_is_down(
     )
 
 
-def test_the_numbers_can_be_dialled_and_that_of_the_visitors_country_comes_first(
+def test_the_numbers_can_be_dialled_and_the_number_of_the_visitors_country_comes_first(
     fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     lines = [
@@ -308,7 +313,7 @@ def test_calls_to_services_are_made_in_the_workers_name_and_language(
     assert caller.request_id
 
 
-def member(fakes: FakePageServices) -> d.Organization:
+def make_member(fakes: FakePageServices) -> d.Organization:
     """Makes the organisation of the page an approved member without a manager; returns it."""
     organization = fakes.answers["GetOrganization"]
     assert isinstance(organization, d.Organization)
@@ -320,7 +325,7 @@ def member(fakes: FakePageServices) -> d.Organization:
 def test_a_coordinator_invites_the_first_manager_of_a_member_that_has_none(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    organization = member(fakes)
+    organization = make_member(fakes)
     page = f"/directory/organizations/{OTHER_ID}"
     answer = send(
         client, page, f"{page}/invite", email=" directora@casa.example ", invited_language="fr"
@@ -357,7 +362,7 @@ def test_a_coordinator_invites_the_first_manager_of_a_member_that_has_none(
 def test_without_email_the_page_offers_paper_and_shows_the_link_once(
     fakes: FakePageServices, client: FlaskClient, page: str, action: str
 ) -> None:
-    member(fakes)
+    make_member(fakes)
     form = {
         "email": "nueva@casa.example",
         "language": "es",

@@ -217,15 +217,15 @@ def test_a_session_that_ends_loses_no_answer(fakes: FakePageServices, client: Fl
 
     fakes.answers["IssueToken"] = end_session
     client.application.extensions["exchange"].forget(SECRET)
-    entrance = answer(client, about, age="19", department="NI-CI")
-    assert (entrance.status_code, "HOU.EMG" in entrance.text) == (401, False)
-    sealed_form = re.search(r'name="kept" value="([^"]*)"', entrance.text)
+    sign_in_page = answer(client, about, age="19", department="NI-CI")
+    assert (sign_in_page.status_code, "HOU.EMG" in sign_in_page.text) == (401, False)
+    sealed_form = re.search(r'name="kept" value="([^"]*)"', sign_in_page.text)
     assert sealed_form
     fakes.answers["SignIn"] = m.SignInResponse(session_secret="fresh", worker=m.Worker(id=ID))
     data = {
         "email": "a@b.demo",
         "password": "p",
-        "form_token": token_of(entrance.text),
+        "form_token": token_of(sign_in_page.text),
         "kept": html.unescape(sealed_form[1]),
     }
     offer = client.post("/sign-in", data=data)
@@ -414,7 +414,7 @@ def test_for_a_person_with_a_file_the_questions_about_her_are_left_out(
     assert (fakes.requests("CreatePerson"), fakes.last("CreateReferral").person_id) == ([], ID)
 
 
-def test_nothing_about_her_is_in_an_address(client: FlaskClient) -> None:
+def test_nothing_about_the_person_is_in_a_url(client: FlaskClient) -> None:
     page = up_to_services(client)
     target = answer(client, page, service_id=ID).headers["Location"]
     addresses = " ".join([*re.findall(r'(?:href|action)="([^"]*)"', page.text), target])

@@ -41,7 +41,7 @@ def status(*items: c.ReferenceItem) -> c.ReferenceStatus:
     return c.ReferenceStatus(contact_time_band=c.TIME_BAND_TODAY, items=items)
 
 
-def test_reference_and_pin_are_never_in_an_address(
+def test_reference_and_pin_are_never_in_a_url(
     fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     item = c.ReferenceItem(
@@ -60,7 +60,7 @@ def test_reference_and_pin_are_never_in_an_address(
     )
 
 
-def test_her_addition_is_sent_by_a_form_and_errors_are_shown_there(
+def test_a_caller_adds_a_note_to_her_reference_in_a_form_that_shows_its_errors(
     fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     data = {"form_token": token_of(look_up(visitor)), "request_id": "1" * 32, **REFERENCE}
@@ -93,7 +93,7 @@ def test_her_addition_is_sent_by_a_form_and_errors_are_shown_there(
         )
 
 
-def test_she_withdraws_one_request_and_the_page_says_whether_it_was_stopped(
+def test_a_caller_withdraws_one_request_and_the_page_says_whether_it_was_stopped(
     fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     item, other_item = (
@@ -167,7 +167,7 @@ def test_a_caller_to_whom_only_the_call_is_shown_is_not_told_that_nobody_opened_
     ) == ["sus datos"]
 
 
-def test_a_call_is_offered_only_if_her_plan_allows_it_and_is_requested_by_day_and_hours(
+def test_a_call_back_is_offered_only_if_her_plan_allows_it_and_is_requested_for_a_day_and_hours(
     fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     for may_ask in (False, True):
@@ -203,7 +203,7 @@ def deletion_due(time: Timestamp | None) -> dict[str, Any]:
             {"may_ask_for_call": True, "local_date": "2026-11-29"},
             ["hoy (domingo)", "mañana (lunes)"],
             [],
-            id="the days for a call have their weekday",
+            id="each day that is offered for a call has its weekday",
         ),
         pytest.param(
             {"call_from_time": stamp(-30), "call_until_time": stamp(1000)},
@@ -231,9 +231,9 @@ def deletion_due(time: Timestamp | None) -> dict[str, Any]:
             {"contact_time_band": c.TIME_BAND_EARLIER},
             ["Le dieron esta referencia hace más de una semana."],
             ["Usted nos habló"],
-            id="the time is that of the first call, although she may have called again since",
+            id="the page states the time of the first call, although she may have called again",
         ),
-        pytest.param({}, [NOTHING_ASKED], [], id="nothing is asked for her"),
+        pytest.param({}, [NOTHING_ASKED], [], id="nothing has been requested for her"),
         pytest.param(
             {"organizations_asked": 1},
             ["Preguntamos quién puede ayudarle", "1 organización tiene una pregunta sobre usted"],
@@ -263,7 +263,7 @@ def deletion_due(time: Timestamp | None) -> dict[str, Any]:
             {"organizations_with_access": 1},
             ["puede abrir datos suyos"],
             ["autorizó"],
-            id="she is not said to have authorised the access to her data",
+            id="the page does not claim that she authorised the access to her data",
         ),
         pytest.param(
             {"organizations_with_access": 1, "file_count": 1},
@@ -327,7 +327,7 @@ def test_a_wrong_pin_and_an_unknown_reference_get_the_same_answer(
 
 
 @pytest.mark.parametrize(("minutes", "expected"), [(-360, "4 mar 2026"), (-300, "5 mar 2026")])
-def test_the_dates_of_a_reference_are_days_of_the_callers_place(
+def test_the_dates_on_the_page_of_a_reference_are_in_the_callers_time_zone(
     minutes: int, expected: str, fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     time = timestamp(datetime(2026, 3, 5, 5, 30, tzinfo=UTC))
@@ -343,7 +343,7 @@ def test_the_dates_of_a_reference_are_days_of_the_callers_place(
     assert look_up(visitor).count(expected) == 2
 
 
-def test_an_addition_after_too_many_attempts_can_be_sent_again_later(
+def test_a_note_that_is_refused_after_too_many_attempts_can_be_sent_again_later(
     fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     data = {"form_token": token_of(look_up(visitor)), "request_id": "1" * 32, **REFERENCE}

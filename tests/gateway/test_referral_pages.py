@@ -55,7 +55,7 @@ def test_a_member_whose_standing_changed_is_named_to_either_side(
     fakes: FakePageServices, client: FlaskClient, side: r.Side.ValueType, verb: str, expected: str
 ) -> None:
     other_id = "c" * 32
-    fakes.know(other_id, "Luna Nueva")
+    fakes.add_organization(other_id, "Luna Nueva")
     events = [
         r.ReferralEvent(
             version=2,

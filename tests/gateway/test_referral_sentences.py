@@ -53,7 +53,7 @@ def test_a_receiver_that_no_longer_waits_reads_whom_to_tell_if_the_person_still_
     state: r.State.ValueType, may_arrive: bool, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     line_id = "c" * 32
-    fakes.know(line_id, "Llama y Vive", phone="+50500000133")
+    fakes.add_organization(line_id, "Llama y Vive", phone="+50500000133")
     fakes.answers["GetReferral"] = r.Referral(
         id=ID, side=r.SIDE_RECEIVER, state=state, sender_organization_id=line_id
     )
@@ -72,7 +72,7 @@ def test_a_receiver_that_no_longer_waits_reads_whom_to_tell_if_the_person_still_
         (r.SIDE_NETWORK, r.TURN_RECEIVER, "no contesta."),
     ],
 )
-def test_the_page_does_not_advise_to_wait_for_an_organisation_that_is_suspended_or_has_left(
+def test_the_page_does_not_advise_waiting_for_an_organisation_that_is_suspended_or_has_left(
     status: d.OrganizationStatus.ValueType,
     side: r.Side.ValueType,
     turn: r.Turn.ValueType,
@@ -81,7 +81,7 @@ def test_the_page_does_not_advise_to_wait_for_an_organisation_that_is_suspended_
     client: FlaskClient,
 ) -> None:
     other_id = "c" * 32
-    fakes.know(other_id, "Luna Nueva", status=status)
+    fakes.add_organization(other_id, "Luna Nueva", status=status)
     fakes.answers["BatchGet"].services[0].confidential = True  # type: ignore[union-attr]
     fakes.answers["GetReferral"] = r.Referral(
         id=ID,

@@ -77,7 +77,7 @@ def test_a_link_leads_to_the_provider_whose_answer_opens_a_session_in_this_brows
     assert visitor.get_cookie("p") is None
 
 
-def test_a_code_that_the_account_needs_is_asked_for_after_the_provider(
+def test_an_account_that_needs_a_code_is_asked_for_it_after_signing_in_at_the_provider(
     fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     fakes.answers["FinishProviderSignIn"] = m.SignInResponse(
@@ -272,12 +272,20 @@ def test_nobody_is_told_to_confirm_again_a_proposal_that_was_objected_to(
         "step": "confirm",
     }
     fakes.answers["ConfirmSignInProvider"] = errors.Stale()
-    changed = coordinator.post(PAGE, data=data)
-    assert (changed.status_code, again in changed.text, too_late in changed.text) == (
+    answer_if_changed = coordinator.post(PAGE, data=data)
+    assert (
+        answer_if_changed.status_code,
+        again in answer_if_changed.text,
+        too_late in answer_if_changed.text,
+    ) == (
         409,
         True,
         False,
     ), "another proposal waits, and can be confirmed"
     fakes.answers["GetSignInProvider"] = m.SignInProvider(etag="v2")
-    gone = coordinator.post(PAGE, data=data)
-    assert (gone.status_code, again in gone.text, too_late in gone.text) == (409, False, True)
+    answer_if_gone = coordinator.post(PAGE, data=data)
+    assert (
+        answer_if_gone.status_code,
+        again in answer_if_gone.text,
+        too_late in answer_if_gone.text,
+    ) == (409, False, True)

@@ -95,7 +95,7 @@ def test_requests_that_are_too_large_or_broken_are_refused_before_they_are_read(
     chunks = b"ffff\r\n%b\r\n" % (b"x" * 0xFFFF) * 3
     header = b"x" * server_module.HEADER_BYTES
     for request, status, text in (
-        # the refusal is a problem of the API
+        # the API refuses with problem+json
         (post + b"Content-Length: 10000000\r\n\r\n", "HTTP/1.1 413", "body_too_large"),
         (post + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, "HTTP/1.1 413", ""),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n" % header, "HTTP/1.0 431", ""),

@@ -105,7 +105,9 @@ def test_the_page_states_the_effects_of_a_suspension_beforehand(
     assert "Suspender</button>" not in organization, "no click suspends"
 
 
-def test_without_a_reason_the_form_comes_back(fakes: FakePageServices, client: FlaskClient) -> None:
+def test_a_suspension_without_a_reason_is_refused_and_the_form_is_shown_again(
+    fakes: FakePageServices, client: FlaskClient
+) -> None:
     fakes.answers["SuspendOrganization"] = errors.Invalid(("reason", "required"))
     answer = send(client, PAGE)
     assert (answer.status_code, 'id="reason-error"' in answer.text) == (422, True)
@@ -200,7 +202,7 @@ def test_a_proposed_suspension_is_on_the_page_of_the_member(
     assert "Proponen suspenderla" in client.get(f"/directory/organizations/{OTHER_ID}").text
 
 
-def test_a_member_is_reinstated_in_the_version_that_was_seen(
+def test_a_reinstatement_sends_the_version_that_the_coordinator_saw(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["GetOrganization"] = member(
@@ -244,7 +246,7 @@ def test_a_member_can_be_held_though_a_service_is_down(
     ) == (200, [])
 
 
-def test_proposals_that_wait_for_a_second_coordinator_come_first_on_her_page(
+def test_proposals_that_wait_for_a_second_coordinator_come_first_on_the_page_of_members(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["ListOrganizations"] = d.ListOrganizationsResponse(
@@ -263,10 +265,10 @@ def test_a_worker_is_suspended_for_a_reason_and_the_effects_are_shown_beforehand
     )
     client = signed_in_as(fakes, contract_pb2.ROLE_MANAGER)
     assert "las claves que están a su nombre dejan de servir" in client.get("/members").text
-    suspend = f"/members/workers/{OTHER_ID}/suspend"
-    answer = send(client, "/members", suspend)
+    suspend_path = f"/members/workers/{OTHER_ID}/suspend"
+    answer = send(client, "/members", suspend_path)
     assert (answer.status_code, 'id="reason-error"' in answer.text) == (422, True)
-    assert send(client, "/members", suspend, reason="left").status_code == 303
+    assert send(client, "/members", suspend_path, reason="left").status_code == 303
     assert fakes.last("SuspendWorker").reason == m.WORKER_SUSPENSION_REASON_LEFT
 
 
@@ -277,7 +279,7 @@ def test_a_worker_is_suspended_for_a_reason_and_the_effects_are_shown_beforehand
         ("fr", "renvoyez-le si le vôtre doit rester", "ou ce n’est plus possible"),
     ],
 )
-def test_the_page_advises_to_send_a_confirmation_again_only_if_it_is_still_possible(
+def test_the_page_advises_sending_a_confirmation_again_only_if_it_is_still_possible(
     language: str, advice: str, too_late: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     client.get(f"/people?lang={language}")

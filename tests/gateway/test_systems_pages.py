@@ -1,6 +1,6 @@
-"""The pages of systems.
+"""The pages about a member's systems: its webhooks and its keys.
 
-They show the results of the last day, a delivery as it was sent, a secret that is replaced, and in
+They show the deliveries of the last day, each delivery as it was sent, a new secret once, and in
 words what each key may do.
 """
 
@@ -138,7 +138,7 @@ def test_a_delivery_of_others_is_not_found(fakes: FakePageServices, client: Flas
     assert client.get(f"/webhooks/{ID}/deliveries/{OTHER_ID}").status_code == 404
 
 
-def test_the_line_for_curl_repeats_the_request_and_runs_nothing_else() -> None:
+def test_the_curl_command_of_a_delivery_repeats_its_request_and_runs_nothing_else() -> None:
     receiver = Receiver()
     try:
         content = n.DeliveryContent(body="""{"a":"it's $(touch x) `y` "}""", attempts=[attempt()])
@@ -156,7 +156,9 @@ def test_the_line_for_curl_repeats_the_request_and_runs_nothing_else() -> None:
     }
 
 
-def test_a_secret_is_exchanged_and_shown_once(fakes: FakePageServices, client: FlaskClient) -> None:
+def test_a_secret_is_replaced_and_the_new_one_is_shown_once(
+    fakes: FakePageServices, client: FlaskClient
+) -> None:
     hook = n.Webhook(id=ID, url="https://one.example/", enabled=True)
     expire_time = timestamp(i18n.now() + timedelta(hours=24))
     fakes.answers["GetWebhook"] = hook
@@ -196,7 +198,7 @@ def test_a_saved_form_is_empty_again_and_a_refused_form_keeps_its_value(
     assert field_value.findall(send(client, page, **{field: value}).text) == [value]
 
 
-def test_a_second_exchange_of_a_secret_is_refused_with_an_explanation(
+def test_a_second_replacement_of_a_secret_is_refused_with_an_explanation(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["RotateWebhookSecret"] = errors.Conflict("secret_rotating")

@@ -92,7 +92,7 @@ def test_she_can_name_an_organisation_that_does_not_give_this_help(
         "MatchServices": d.MatchServicesResponse(),
         "SearchServices": d.SearchServicesResponse(services=[police(), police()]),
     }
-    fakes.know(POLICE, "Policía de Chinandega")
+    fakes.add_organization(POLICE, "Policía de Chinandega")
     unsafe = answer(client, up_to_services(client), back="1")
     assert "Policía de Chinandega" not in unsafe.text
     # with the button, or by going on with a typed name that was not searched for

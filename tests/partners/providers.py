@@ -67,7 +67,7 @@ def begin(scene: Scene, organization: Organization) -> m.BeginProviderSignInResp
     return scene.nobody.BeginProviderSignIn(provider_id=id)  # type: ignore[no-any-return]
 
 
-def sign_in_there(
+def sign_in_at_provider(
     scene: Scene, organization: Organization, provider: Provider, user: str = "ana"
 ) -> tuple[str, dict[str, str]]:
     """Signs in at the provider; returns the challenge, and the parameters of the callback."""
@@ -87,4 +87,4 @@ def finish(scene: Scene, challenge: str, callback: dict[str, str]) -> m.SignInRe
 def sign_in_through(
     scene: Scene, organization: Organization, provider: Provider, user: str = "ana"
 ) -> m.SignInResponse:
-    return finish(scene, *sign_in_there(scene, organization, provider, user))
+    return finish(scene, *sign_in_at_provider(scene, organization, provider, user))

@@ -145,9 +145,9 @@ class Scene:
 
     def __init__(self, postgres: Postgres, folder: Path) -> None:
         self._postgres = postgres
-        self._place = postgres.database("partners", MIGRATIONS)
+        self._test_database = postgres.database("partners", MIGRATIONS)
         self.clock = SettableClock(NOON)
-        self.database = Database(self._place.url, max_size=12)
+        self.database = Database(self._test_database.url, max_size=12)
         self.database.open()
         self.sealing_key = key_folder.secret(folder, "sealing.partners")
         self.keyring = Keyring(self.sealing_key)
@@ -174,7 +174,7 @@ class Scene:
         self._channel = grpc.insecure_channel(f"127.0.0.1:{self._server.port}")
         self.gateway = AddressSigner(key_folder.signing(folder, "calls.gateway"), self.clock)
         self.nobody = Stubs(self._channel, origin=self.origin)
-        self.owner = Database(self._place.migration_url, max_size=2)
+        self.owner = Database(self._test_database.migration_url, max_size=2)
         self.owner.open()
 
     def _servicers(self, index: DirectoryIndex, **settings: Any) -> Any:
@@ -194,7 +194,7 @@ class Scene:
     @property
     def url(self) -> str:
         """Returns the URL of the database, as the service uses it."""
-        return self._place.url
+        return self._test_database.url
 
     @property
     def channel(self) -> grpc.Channel:
@@ -242,7 +242,7 @@ class Scene:
         self._server.stop(0)
         self.database.close()
         self.owner.close()
-        self._postgres.drop(self._place)
+        self._postgres.drop(self._test_database)
 
     def organization(
         self,
@@ -400,7 +400,7 @@ class Scene:
         )
 
     def with_token_of(self, token: Callable[[], str]) -> Stubs:
-        """Returns stubs that call with the token that this function returns at each call."""
+        """Returns stubs that call `token` for each rpc, and send the token that it returns."""
         return Stubs(self._channel, token, self.origin)
 
     def signed_in(self, email: str, password: str = PASSWORD, device: str = "") -> Stubs:

@@ -45,11 +45,11 @@ LATER = NOON + HOUR
 
 # Invitations
 
-INVITED = InvitationEntry("ana@luz.test", (Role.WORKER,))
-OF_THE_NETWORK = InvitationEntry("ana@luz.test", (Role.COORDINATOR,))
+WORKER_INVITATION = InvitationEntry("ana@luz.test", (Role.WORKER,))
+COORDINATOR_INVITATION = InvitationEntry("ana@luz.test", (Role.COORDINATOR,))
 
 
-def invitation(entry: InvitationEntry = INVITED, recent: int = 0) -> Invitation:
+def invitation(entry: InvitationEntry = WORKER_INVITATION, recent: int = 0) -> Invitation:
     return Invitation.create(
         "invitation",
         "ngo",
@@ -69,7 +69,7 @@ def test_a_new_invitation_is_open_for_three_days() -> None:
         update_time=NOON,
         version=1,
         organization_id="ngo",
-        entry=INVITED,
+        entry=WORKER_INVITATION,
         first_manager=False,
         invited_by_worker_id="first",
         expire_time=NOON + 72 * HOUR,
@@ -86,7 +86,7 @@ def test_an_organisation_may_have_at_most_twenty_invitations_at_a_time() -> None
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
 def test_an_invitation_to_a_network_role_waits_for_a_second_coordinator(role: Role) -> None:
-    created = invitation(replace(INVITED, roles=(Role.WORKER, role)))
+    created = invitation(replace(WORKER_INVITATION, roles=(Role.WORKER, role)))
     assert (created.status, created.facts, created.is_open(NOON)) == (
         InvitationStatus.WAITING,
         [],
@@ -117,11 +117,11 @@ def test_an_invitation_to_a_network_role_waits_for_a_second_coordinator(role: Ro
 def test_an_invitation_cannot_be_confirmed_by_its_maker_or_her_kin_or_a_colleague_or_too_late(
     second: Person, organization: str, time: Any, reason: str, names: tuple[str, ...]
 ) -> None:
-    created = invitation(OF_THE_NETWORK)
+    created = invitation(COORDINATOR_INVITATION)
     with pytest.raises(Conflict, match=f"^{reason}$") as refused:
         created.confirm(second, organization, time)
     assert refused.value.about == names
-    assert created == invitation(OF_THE_NETWORK)
+    assert created == invitation(COORDINATOR_INVITATION)
 
 
 def test_an_invitation_that_waits_for_nobody_cannot_be_confirmed() -> None:
@@ -139,7 +139,7 @@ ENDS: dict[str, tuple[Callable[[Invitation], None], InvitationStatus]] = {
 @pytest.mark.parametrize("fact", ENDS)
 def test_an_invitation_ends_once_and_its_end_is_published_if_its_creation_was(fact: str) -> None:
     end, status = ENDS[fact]
-    published, silent = invitation(), invitation(OF_THE_NETWORK)
+    published, silent = invitation(), invitation(COORDINATOR_INVITATION)
     end(published)
     assert (published.status, published.facts, published.update_time) == (
         status,
@@ -172,7 +172,7 @@ def test_an_invitation_ends_once_and_its_end_is_published_if_its_creation_was(fa
 def test_the_givers_own_roles_decide_which_roles_an_invitation_may_give(
     roles: str, by: str, is_own_organization: bool, is_allowed: bool
 ) -> None:
-    entry = replace(INVITED, roles=tuple(Role(role) for role in roles.split()))
+    entry = replace(WORKER_INVITATION, roles=tuple(Role(role) for role in roles.split()))
     with nullcontext() if is_allowed else pytest.raises(NotAllowed, match=r"^right_missing$"):
         entry.check_given_by(frozenset(by.split()), for_own_organization=is_own_organization)
 
@@ -190,7 +190,7 @@ def test_an_invitation_goes_on_paper_if_and_only_if_there_is_no_email(
     on_paper: bool, by_email: bool, reason: str
 ) -> None:
     with pytest.raises(Conflict, match=f"^{reason}$") if reason else nullcontext():
-        replace(INVITED, on_paper=on_paper).check_delivery(by_email=by_email)
+        replace(WORKER_INVITATION, on_paper=on_paper).check_delivery(by_email=by_email)
 
 
 @pytest.mark.parametrize("kind", [InvitationEntry, WorkerEntry])
@@ -324,8 +324,8 @@ def test_a_session_ends_when_it_is_idle_or_old(
 SCOPES = ("directory.read", "referrals.write")
 KEY = ApiKeyEntry("our system", SCOPES, NOON + 365 * DAY)
 MANAGER = Manager("first", NONE, frozenset({*SCOPES, "referrals.read"}))
-LESSER = replace(MANAGER, scopes=frozenset({"directory.read"}))
-OTHER = Manager("second", NONE, frozenset(SCOPES))
+LESSER_MANAGER = replace(MANAGER, scopes=frozenset({"directory.read"}))
+OTHER_MANAGER = Manager("second", NONE, frozenset(SCOPES))
 
 
 def key(maker: Manager | None = MANAGER, live: int = 0) -> ApiKey:
@@ -350,8 +350,12 @@ def test_a_new_key_records_who_made_it() -> None:
         True,
         False,
     )
-    founded = key(None)
-    assert (founded.worker_id, founded.made_by_worker_id, founded.in_force) == ("", "", True)
+    founding_key = key(None)
+    assert (founding_key.worker_id, founding_key.made_by_worker_id, founding_key.in_force) == (
+        "",
+        "",
+        True,
+    )
 
 
 def test_an_organisation_may_have_at_most_two_keys() -> None:
@@ -380,17 +384,17 @@ def test_a_key_lives_two_years_at_most() -> None:
 
 
 def test_a_key_that_may_do_more_than_its_manager_waits_for_a_second_manager() -> None:
-    created = key(LESSER)
+    created = key(LESSER_MANAGER)
     assert (created.unconfirmed, created.in_force, created.is_live(NOON)) == (True, False, False)
     assert conflict_of(lambda: created.confirm(MANAGER, LATER)) == "second_person_required"
-    created.confirm(OTHER, LATER)
+    created.confirm(OTHER_MANAGER, LATER)
     assert (created.unconfirmed, created.confirmed_by_worker_id) == (False, "second")
     assert (created.is_live(NOON), created.facts) == (True, ["created", "confirmed"])
-    assert conflict_of(lambda: created.confirm(OTHER, LATER)) == "nothing_to_confirm"
+    assert conflict_of(lambda: created.confirm(OTHER_MANAGER, LATER)) == "nothing_to_confirm"
 
 
 def test_a_revoked_key_cannot_be_confirmed_or_taken_over_and_stays_revoked() -> None:
-    created = key(LESSER)
+    created = key(LESSER_MANAGER)
     created.revoke(LATER)
     created.revoke(LATER + HOUR)
     assert (created.revoke_time, created.facts, created.in_force) == (
@@ -399,8 +403,8 @@ def test_a_revoked_key_cannot_be_confirmed_or_taken_over_and_stays_revoked() -> 
         False,
     )
     before = deepcopy(created)
-    assert conflict_of(lambda: created.confirm(OTHER, LATER)) == "nothing_to_confirm"
-    assert conflict_of(lambda: created.transfer(OTHER, LATER)) == "illegal_transition"
+    assert conflict_of(lambda: created.confirm(OTHER_MANAGER, LATER)) == "nothing_to_confirm"
+    assert conflict_of(lambda: created.transfer(OTHER_MANAGER, LATER)) == "illegal_transition"
     assert created == before
     confirmed = key()
     confirmed.revoke(LATER)
@@ -411,13 +415,13 @@ def test_a_manager_who_takes_over_a_key_with_more_rights_than_hers_needs_a_secon
     created = key()
     created.transfer(MANAGER, LATER)
     assert created == key()  # the key was hers already
-    created.transfer(OTHER, LATER)
+    created.transfer(OTHER_MANAGER, LATER)
     assert (created.worker_id, created.unconfirmed, created.made_by_worker_id) == (
         "second",
         False,
         "first",
     )
-    created.transfer(replace(LESSER, id="third"), LATER)
+    created.transfer(replace(LESSER_MANAGER, id="third"), LATER)
     assert (created.worker_id, created.unconfirmed, created.facts, created.update_time) == (
         "third",
         True,
@@ -438,9 +442,9 @@ def test_a_manager_who_takes_over_a_key_with_more_rights_than_hers_needs_a_secon
 def test_the_manager_who_confirmed_a_key_may_be_the_second_person_for_its_next_manager_too(
     confirmed_by: str, kin: Kin, unconfirmed: bool
 ) -> None:
-    created = key(LESSER)
+    created = key(LESSER_MANAGER)
     created.confirmed_by_worker_id = confirmed_by
-    created.transfer(Manager("third", kin, LESSER.scopes), LATER)
+    created.transfer(Manager("third", kin, LESSER_MANAGER.scopes), LATER)
     assert created.unconfirmed is unconfirmed
 
 

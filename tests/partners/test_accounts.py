@@ -91,7 +91,7 @@ def test_an_unacceptable_password_is_refused_and_the_old_one_stays(
 def test_no_password_and_no_secret_is_stored_or_published(network: Scene) -> None:
     me, secret = session_of(network)
     change(me, secret, request_id="one")
-    # a repeated request has its one effect, although the password has changed by now
+    # a repeated request takes effect once, although the password has changed by now
     change(me, secret, request_id="one")
     stored = str(
         [

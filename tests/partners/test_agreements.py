@@ -75,9 +75,9 @@ def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_
 ) -> None:
     approved = scene.approve(new_member.id, until=date(2026, 4, 1))
     scene.sweep()
-    warned = scene.coordinator.GetOrganization(id=new_member.id)
-    renewed = record_evidence(scene, warned, pb.EVIDENCE_KIND_AGREEMENT, "2026-09-01")
-    assert (approved.status, renewed.status) == (APPROVED, APPROVED)
+    warned_member = scene.coordinator.GetOrganization(id=new_member.id)
+    renewed_member = record_evidence(scene, warned_member, pb.EVIDENCE_KIND_AGREEMENT, "2026-09-01")
+    assert (approved.status, renewed_member.status) == (APPROVED, APPROVED)
     scene.clock.set(NOON.replace(month=8, day=1))
     scene.sweep()
     assert days_of_warnings(scene, new_member.id) == [18, 31], (
@@ -86,8 +86,8 @@ def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_
     scene.clock.set(NOON.replace(month=9, day=2))
     scene.sweep()
     before_renewal = scene.coordinator.GetOrganization(id=new_member.id)
-    after = record_evidence(scene, before_renewal, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
-    assert (before_renewal.status, after.status) == (PROBATION, PROBATION)
+    after_renewal = record_evidence(scene, before_renewal, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
+    assert (before_renewal.status, after_renewal.status) == (PROBATION, PROBATION)
     assert scene.approve(new_member.id, until=date(2027, 9, 1)).status == APPROVED
 
 

@@ -13,7 +13,7 @@ from services.gateway.edge.clients import Caller, Clients, current_caller
 from tests.builders import refusal
 from tests.partners.scene import SIGN_IN_FAILED, TOO_MANY_ATTEMPTS, Scene
 
-AT_ONCE = 50  # wrong passwords from one address
+BURST = 50  # wrong passwords from one address
 
 
 def sign_in(
@@ -27,11 +27,11 @@ def sign_in(
 def test_a_made_up_address_evades_no_budget(scene: Scene) -> None:
     refusals = [
         sign_in(scene, number, (("client-address", f"203.0.113.{number}"),))
-        for number in range(AT_ONCE + 5)
+        for number in range(BURST + 5)
     ]
-    assert refusals == [SIGN_IN_FAILED] * AT_ONCE + [TOO_MANY_ATTEMPTS] * 5
+    assert refusals == [SIGN_IN_FAILED] * BURST + [TOO_MANY_ATTEMPTS] * 5
     assert sign_in(scene, 90) == TOO_MANY_ATTEMPTS, (
-        "the budget is that of the connection's own address"
+        "the budget belongs to the connection's own address"
     )
     assert sign_in(scene, 91, scene.origin("203.0.113.1")) == SIGN_IN_FAILED, (
         "a client of the gateway at that address has lost none of its budget"
@@ -60,9 +60,9 @@ def test_each_client_of_the_gateway_has_a_budget_of_its_own(scene: Scene, gatewa
             return str(getattr(error, "reason", error))
         return "signed in"
 
-    assert [reason_for("192.0.2.9", number) for number in range(AT_ONCE + 1)] == [
+    assert [reason_for("192.0.2.9", number) for number in range(BURST + 1)] == [
         SIGN_IN_FAILED[1]
-    ] * AT_ONCE + [TOO_MANY_ATTEMPTS[1]]
+    ] * BURST + [TOO_MANY_ATTEMPTS[1]]
     assert reason_for("192.0.2.10", 99) == SIGN_IN_FAILED[1]
     assert sign_in(scene, 100) == SIGN_IN_FAILED, (
         "the client does not use up the gateway's own budget"

@@ -39,21 +39,21 @@ def sign_in(
     )
 
 
-def guesses(scene: Scene, times: int, **options: Any) -> None:
+def guess(scene: Scene, times: int, **options: Any) -> None:
     """Enters a wrong password several times; each attempt is checked."""
     for _ in range(times):
         assert refusal(lambda: sign_in(scene, **options)) == SIGN_IN_FAILED
 
 
 def guess_a_hundred_times(scene: Scene) -> None:
-    """Enters a wrong password a hundred times, as often as each attempt is allowed."""
-    guesses(scene, 10)
+    """Enters a wrong password a hundred times, each time as soon as an attempt is allowed."""
+    guess(scene, 10)
     for _ in range(90):
         scene.advance(minutes=5)
-        guesses(scene, 1)
+        guess(scene, 1)
 
 
-def waits(scene: Scene, **options: Any) -> float:
+def wait_seconds(scene: Scene, **options: Any) -> float:
     """Returns the number of seconds for which an attempt to sign in is refused."""
     code, reason, delay = refusal_with_delay(lambda: sign_in(scene, **options))
     assert (code, reason) == TOO_MANY_ATTEMPTS
@@ -63,32 +63,32 @@ def waits(scene: Scene, **options: Any) -> float:
 def test_after_ten_wrong_passwords_there_is_a_wait_before_each_further_attempt(
     network: Scene,
 ) -> None:
-    guesses(network, 10)
-    assert waits(network, password=PASSWORD) == 300
+    guess(network, 10)
+    assert wait_seconds(network, password=PASSWORD) == 300
     network.advance(seconds=299)
-    assert waits(network, email=EMAIL.upper()) == 1  # the same e-mail address
+    assert wait_seconds(network, email=EMAIL.upper()) == 1  # the same e-mail address
     network.advance(seconds=1)
-    guesses(network, 1)
-    assert waits(network) == 300
+    guess(network, 1)
+    assert wait_seconds(network) == 300
 
 
 def test_after_a_hundred_wrong_passwords_there_is_one_attempt_an_hour(network: Scene) -> None:
     guess_a_hundred_times(network)
     network.advance(minutes=5)
-    assert waits(network) == 45 * 60
+    assert wait_seconds(network) == 45 * 60
     network.advance(hours=20)
-    guesses(network, 1)
-    assert waits(network) == 3600, "unused attempts do not add up"
+    guess(network, 1)
+    assert wait_seconds(network) == 3600, "unused attempts do not add up"
 
 
 def test_strangers_guesses_do_not_keep_out_a_worker_who_signs_in_from_a_known_device(
     network: Scene,
 ) -> None:
     sign_in(network, PASSWORD, address="192.0.2.7", device=PHONE)
-    guesses(network, 10, address="192.0.2.66")
-    assert waits(network, address="192.0.2.67")
+    guess(network, 10, address="192.0.2.66")
+    assert wait_seconds(network, address="192.0.2.67")
     sign_in(network, PASSWORD, address="192.0.2.68", device=PHONE)
-    assert waits(network, password=PASSWORD, device="q" * 43), "another device"
+    assert wait_seconds(network, password=PASSWORD, device="q" * 43), "another device"
 
 
 def test_a_known_device_has_its_own_count_and_is_known_for_its_own_account_only(
@@ -96,28 +96,28 @@ def test_a_known_device_has_its_own_count_and_is_known_for_its_own_account_only(
 ) -> None:
     network.worker(network.coalition, email="otra@ejemplo.org")
     sign_in(network, PASSWORD, device=PHONE)
-    guesses(network, 10, device=PHONE)
-    assert waits(network, device=PHONE)
+    guess(network, 10, device=PHONE)
+    assert wait_seconds(network, device=PHONE)
     sign_in(network, PASSWORD)  # on any other device
-    guesses(network, 10, email="otra@ejemplo.org", device=PHONE)
-    assert waits(network, email="otra@ejemplo.org")
+    guess(network, 10, email="otra@ejemplo.org", device=PHONE)
+    assert wait_seconds(network, email="otra@ejemplo.org")
 
 
 def test_a_device_is_forgotten_after_half_a_year(network: Scene) -> None:
     sign_in(network, PASSWORD, device=PHONE)
     network.advance(days=179)
-    guesses(network, 10)
+    guess(network, 10)
     sign_in(network, PASSWORD, device=PHONE)
     network.advance(days=181)
-    guesses(network, 10)
-    assert waits(network, password=PASSWORD, device=PHONE)
+    guess(network, 10)
+    assert wait_seconds(network, password=PASSWORD, device=PHONE)
 
 
 def test_one_address_may_not_try_a_password_on_everybody(network: Scene) -> None:
     for number in range(50):
-        guesses(network, 1, email=f"x{number}@ejemplo.org", address="192.0.2.66")
-    assert waits(network, email="y@ejemplo.org", address="192.0.2.66") == 60
-    assert waits(network, password=PASSWORD, address="192.0.2.66") == 60, (
+        guess(network, 1, email=f"x{number}@ejemplo.org", address="192.0.2.66")
+    assert wait_seconds(network, email="y@ejemplo.org", address="192.0.2.66") == 60
+    assert wait_seconds(network, password=PASSWORD, address="192.0.2.66") == 60, (
         "even a right password reveals nothing"
     )
     sign_in(network, PASSWORD, address="192.0.2.7")
@@ -129,22 +129,22 @@ def test_an_office_that_signs_in_correctly_all_day_is_never_delayed(network: Sce
 
 
 def test_the_guesses_of_others_stay_counted_when_the_worker_signs_in(network: Scene) -> None:
-    guesses(network, 9)
+    guess(network, 9)
     sign_in(network, PASSWORD)
-    guesses(network, 1)
-    assert waits(network)
+    guess(network, 1)
+    assert wait_seconds(network)
 
 
 @pytest.mark.parametrize("email", [EMAIL, "nadie@puentes.org", "x\x00"])
 def test_guesses_for_an_email_without_an_account_are_counted_like_any_others(
     network: Scene, email: str
 ) -> None:
-    guesses(network, 10, email=email)
-    assert waits(network, email=email) == 300
+    guess(network, 10, email=email)
+    assert wait_seconds(network, email=email) == 300
 
 
 def test_neither_email_nor_address_nor_device_is_stored_in_clear(network: Scene) -> None:
-    guesses(network, 1, email="nadie@puentes.org", address="192.0.2.66", device=PHONE)
+    guess(network, 1, email="nadie@puentes.org", address="192.0.2.66", device=PHONE)
     sign_in(network, PASSWORD, address="192.0.2.66", device=PHONE)
     stored = str([bytes(row["mark"]) for row in network.rows("SELECT mark FROM guesses")])
     assert len(stored) > 100
@@ -163,7 +163,7 @@ def test_many_guesses_at_once_do_not_evade_the_limit(network: Scene) -> None:
 
 
 def test_expired_guesses_addresses_and_devices_are_deleted(network: Scene) -> None:
-    guesses(network, 3, address="192.0.2.66")
+    guess(network, 3, address="192.0.2.66")
     sign_in(network, PASSWORD, device=PHONE)
     for days, rows in ((1, 2), (30, 1), (150, 0)):  # the address is deleted soon
         network.sweep(days=days)
@@ -173,8 +173,8 @@ def test_expired_guesses_addresses_and_devices_are_deleted(network: Scene) -> No
 def test_expired_guesses_no_longer_count_even_before_they_are_swept(network: Scene) -> None:
     guess_a_hundred_times(network)
     network.advance(days=40)
-    guesses(network, 10)
-    assert waits(network) == 300
+    guess(network, 10)
+    assert wait_seconds(network) == 300
 
 
 def test_a_right_password_whose_call_ran_out_of_time_does_not_count_as_a_guess(
@@ -188,8 +188,8 @@ def test_a_right_password_whose_call_ran_out_of_time_does_not_count_as_a_guess(
                     sign_in(network, PASSWORD, timeout=0.2)
         network.advance(seconds=20)  # every earlier call must have ended by now
     sign_in(network, PASSWORD)
-    guesses(network, 10)
-    assert waits(network) == 300
+    guess(network, 10)
+    assert wait_seconds(network) == 300
 
 
 def test_a_call_under_way_counts_as_a_guess_for_as_long_as_it_can_last(network: Scene) -> None:
@@ -200,31 +200,33 @@ def test_a_call_under_way_counts_as_a_guess_for_as_long_as_it_can_last(network: 
         while tx.execute(reserved).fetchall()[0]["n"] < 10:
             with pytest.raises(grpc.RpcError, match="DEADLINE_EXCEEDED"):
                 sign_in(network, timeout=0.2)
-        assert waits(network) == 15
+        assert wait_seconds(network) == 15
         # on a slow machine a call may still wait here, and would check its password after all
         waiting_calls = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'workers'::regclass"
         until(lambda: not tx.execute(waiting_calls).fetchall())
     network.advance(seconds=15)
-    guesses(network, 10)
+    guess(network, 10)
 
 
 def test_a_wrong_password_counts_even_if_its_call_ran_out_of_time(network: Scene) -> None:
-    counted = Guesses(
+    counter = Guesses(
         network.database, Keyring(network.sealing_key), "password", ACCOUNT_BUDGET, ADDRESS_BUDGET
     )
     for _ in range(10):
-        guess = counted.begin(EMAIL, Origin(), network.clock.now())
+        attempt = counter.begin(EMAIL, Origin(), network.clock.now())
         with deadline.until(time.monotonic() - 1):
-            counted.settle(guess, False, network.clock.now())
-    assert waits(network, password=PASSWORD) == 300
+            counter.settle(attempt, False, network.clock.now())
+    assert wait_seconds(network, password=PASSWORD) == 300
 
 
 def test_a_clock_that_was_ahead_keeps_nobody_out_once_it_is_right(network: Scene) -> None:
     network.advance(days=1)
-    guesses(network, 5, address="192.0.2.7")
+    guess(network, 5, address="192.0.2.7")
     sign_in(network, PASSWORD, address="192.0.2.7")
     network.advance(days=-1)
-    guesses(network, 5, address="192.0.2.7")
-    assert waits(network, address="192.0.2.7") == 300, "guesses that were counted stay counted"
+    guess(network, 5, address="192.0.2.7")
+    assert wait_seconds(network, address="192.0.2.7") == 300, (
+        "guesses that were counted stay counted"
+    )
     colleague = network.worker(network.coalition)
     sign_in(network, PASSWORD, email=colleague.entry.email, address="192.0.2.7")

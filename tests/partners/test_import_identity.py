@@ -91,14 +91,17 @@ def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(
     content = without_ids("Uno;PSS;León;2341-0002", "Dos;PSS;León;2341-0003")
     trial = scene.run_import(manager, content, dry_run=True)
     assert outcomes(trial.report) == [ASKED, ASKED]
-    partly = scene.run_import(
+    partial_import = scene.run_import(
         manager,
         source_import_id=trial.id,
         answers=[pb.ImportAnswer(row=2, subject_id=first_service.id)],
     )
-    assert (partly.report.written, outcomes(partly.report)) == (False, [CHANGED, ASKED])
+    assert (partial_import.report.written, outcomes(partial_import.report)) == (
+        False,
+        [CHANGED, ASKED],
+    )
     complete = scene.import_report(
-        manager, source_import_id=partly.id, answers=[pb.ImportAnswer(row=3)]
+        manager, source_import_id=partial_import.id, answers=[pb.ImportAnswer(row=3)]
     )
     assert (complete.written, outcomes(complete)) == (True, [CHANGED, CREATED])
     assert phones(scene) == {

@@ -314,7 +314,9 @@ def test_the_import_of_another_organisation_is_not_found(
 def test_a_file_is_imported_again_only_for_the_organisation_of_its_first_import(
     scene: Scene, job: pb.Import
 ) -> None:
-    """In her own organisation a person could open the confidential addresses in a member's file."""
+    """Otherwise a coordinator could import a member's file for her own organisation, and open the
+    confidential addresses in it.
+    """
     job_for_each_row = create(scene.coordinator)
     colleague = scene.by(scene.coalition, Role.MANAGER)
     for by, source, organization_id in (

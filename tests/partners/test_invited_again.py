@@ -34,7 +34,7 @@ from tests.partners.test_invitations import (
 )
 
 
-def test_people_of_an_organisation_that_left_and_came_back_keep_their_addresses(
+def test_people_of_an_organisation_that_left_and_came_back_keep_their_email_addresses(
     scene: Scene,
 ) -> None:
     former = scene.organization("Casa")
@@ -56,7 +56,7 @@ def test_a_worker_who_forgot_her_password_or_was_suspended_keeps_her_account_whe
     suspended: bool, scene: Scene, member: Organization
 ) -> None:
     manager, worker = scene.by(member, Role.MANAGER), scene.worker(member, Role.WORKER, email=EMAIL)
-    before = scene.nobody.SignIn(email=EMAIL, password=PASSWORD).session_secret
+    old_secret = scene.nobody.SignIn(email=EMAIL, password=PASSWORD).session_secret
     if suspended:
         manager.SuspendWorker(id=worker.id)
         scene.advance(seconds=1)
@@ -69,7 +69,7 @@ def test_a_worker_who_forgot_her_password_or_was_suspended_keeps_her_account_whe
         pb.WORKER_STATUS_ACTIVE,
     )
     assert scene.facts(worker.id)[-1][1] == "enlace.worker.renewed.v1"
-    assert refusal(lambda: scene.nobody.IssueToken(session_secret=before)) == SESSION_ENDED
+    assert refusal(lambda: scene.nobody.IssueToken(session_secret=old_secret)) == SESSION_ENDED
     assert refusal(lambda: scene.nobody.SignIn(email=EMAIL, password=PASSWORD)) == SIGN_IN_FAILED
 
 
@@ -96,7 +96,7 @@ def test_a_manager_who_is_invited_again_to_another_role_loses_her_keys(
     assert (key.id, key.HasField("revoke_time")) == (created.api_key.id, True)
 
 
-def test_the_open_invitations_of_a_worker_end_with_the_role_that_they_need(
+def test_the_open_invitations_that_a_worker_made_end_when_she_loses_the_role_for_them(
     scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     former = scene.as_worker(scene.worker(member, Role.MANAGER, email=EMAIL))
@@ -154,8 +154,10 @@ def test_a_key_that_its_confirming_manager_took_over_waits_once_she_has_fewer_ri
     other = scene.as_worker(scene.worker(member, Role.MANAGER, Role.WORKER, email=EMAIL))
     key = maker.CreateApiKey(label="Sistema", scopes=[contract_pb2.SCOPE_PEOPLE_OPEN])
     other.ConfirmApiKey(id=key.api_key.id)
-    taken = other.TransferApiKey(id=key.api_key.id)
-    assert (taken.unconfirmed, taken.confirmed_by_worker_id) == (False, ""), "within her rights"
+    taken_key = other.TransferApiKey(id=key.api_key.id)
+    assert (taken_key.unconfirmed, taken_key.confirmed_by_worker_id) == (False, ""), (
+        "within her rights"
+    )
     accept(scene, invite(manager))
     assert refusal(lambda: scene.nobody.IssueToken(api_key=key.secret)) == KEY_INVALID
 
@@ -219,7 +221,9 @@ def test_the_invitation_of_a_first_manager_is_refused_once_there_is_a_manager(
     assert refusal(lambda: accept(scene, created)) == MANAGER_EXISTS
 
 
-def test_one_address_invited_by_several_organisations_becomes_one_account(scene: Scene) -> None:
+def test_one_email_address_invited_by_several_organisations_becomes_one_account(
+    scene: Scene,
+) -> None:
     created = [invite(scene.coordinator, scene.organization(f"Casa {n}")) for n in range(3)]
     with ThreadPoolExecutor(3) as pool:
         answers = list(

@@ -50,7 +50,7 @@ def worker(scene: Scene, member: Organization) -> Worker:
     return worker_with_second_factor(scene, member)
 
 
-def test_her_manager_lets_her_sign_in_with_only_her_password_again(
+def test_a_manager_lets_a_worker_sign_in_with_only_her_password_again(
     scene: Scene, member: Organization, worker: Worker
 ) -> None:
     challenge = sign_in(scene).challenge
@@ -65,8 +65,8 @@ def test_her_manager_lets_her_sign_in_with_only_her_password_again(
     assert not has_second_factor(scene)
     assert scene.rows("SELECT FROM sessions") == [], "all her sessions were ended"
     assert refusal(lambda: finish(scene, challenge, "123456")) == SIGN_IN_FAILED
-    entered = sign_in(scene)
-    assert token_of(scene, entered.session_secret).worker.id == worker.id, (
+    session = sign_in(scene)
+    assert token_of(scene, session.session_secret).worker.id == worker.id, (
         "she signs in with her own password, which nobody else has"
     )
     [(fact, letter)] = facts_with_letters(scene, "second_factor_removed")
@@ -119,7 +119,7 @@ def test_a_worker_of_another_organisation_is_not_found(
     assert has_second_factor(scene)
 
 
-def test_the_coordination_removes_the_second_factor_of_an_only_manager_and_of_nobody_else_there(
+def test_the_coordination_removes_the_second_factor_of_a_members_only_manager_and_nobody_elses(
     scene: Scene, member: Organization
 ) -> None:
     manager = worker_with_second_factor(scene, member, Role.MANAGER, Role.WORKER)
@@ -207,7 +207,7 @@ def test_a_worker_sets_up_a_new_second_factor_if_one_is_required(
     assert len(strict.FinishSignIn(challenge=begun.challenge, code=code).recovery_codes) == 10
 
 
-def test_a_repeated_request_has_its_one_effect(scene: Scene, member: Organization) -> None:
+def test_a_repeated_removal_takes_effect_once(scene: Scene, member: Organization) -> None:
     worker, manager = worker_with_second_factor(scene, member), scene.by(member, Role.MANAGER)
     for _ in range(2):
         remove_second_factor(manager, worker, request_id="one")

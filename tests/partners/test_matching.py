@@ -31,9 +31,9 @@ SHELTER = Candidate(
 )
 
 
-def reasons(question: Question = WOMAN, **differs: object) -> dict[str, tuple[Verdict, str]]:
+def reasons(question: Question = WOMAN, **changes: object) -> dict[str, tuple[Verdict, str]]:
     """Returns the verdict and the code of each reason, by criterion."""
-    matched = match(question, [replace(SHELTER, **differs)], NOW)[0]  # type: ignore[arg-type]
+    matched = match(question, [replace(SHELTER, **changes)], NOW)[0]  # type: ignore[arg-type]
     return {reason.criterion: (reason.verdict, reason.code) for reason in matched.reasons}
 
 
@@ -215,7 +215,7 @@ def test_services_are_ordered_by_verdict_room_freshness_area_language_and_name()
 
 
 @pytest.mark.parametrize(
-    "differs",
+    "changes",
     [
         {"eligibility": replace(SHELTER.eligibility, minimum_age=None)},
         {"eligibility": replace(SHELTER.eligibility, maximum_age=None)},
@@ -227,16 +227,16 @@ def test_services_are_ordered_by_verdict_room_freshness_area_language_and_name()
     ids=["minimum age", "maximum age", "genders", "intake", "free beds", "time of the figure"],
 )
 def test_a_service_that_leaves_one_statement_out_does_not_fit_but_has_to_be_asked(
-    differs: dict[str, Any],
+    changes: dict[str, Any],
 ) -> None:
-    assert match(WOMAN, [replace(SHELTER, **differs)], NOW)[0].verdict is ASK
+    assert match(WOMAN, [replace(SHELTER, **changes)], NOW)[0].verdict is ASK
 
 
 def test_no_service_fits_a_question_that_does_not_state_the_dependants() -> None:
     assert match(replace(WOMAN, dependants=None), [SHELTER], NOW)[0].verdict is ASK
 
 
-def test_the_verdict_is_that_of_the_worst_reason() -> None:
+def test_the_verdict_is_the_worst_verdict_of_its_reasons() -> None:
     full_shelter = replace(SHELTER, languages=(), capacity=figure(Intake.OPEN, 0))
     matched = match(WOMAN, [full_shelter], NOW)[0]
     assert {reason.verdict for reason in matched.reasons} == {FITS, ASK, NO}

@@ -457,14 +457,20 @@ def test_a_warning_is_given_once_each_sixty_thirty_and_seven_days_before_the_end
 
 
 def test_an_expired_agreement_leads_back_to_probation_but_a_missing_agreement_does_not() -> None:
-    ended = member(evidence=agreement(-1))
-    ended.warn_or_restart_probation(LATER, TODAY)
-    assert (ended.status, ended.facts) == (S.PROBATION, ["agreement_expired"])
-    without = member(evidence=ALL_EVIDENCE[:1])
-    without.warn_or_restart_probation(LATER, TODAY)
-    assert (without.status, without.facts) == (S.APPROVED, [])
-    assert (without.agreement_expire_date, without.agreement_days(TODAY)) == (None, None)
-    assert ended.agreement_expire_date == TODAY - DAY
+    with_expired_agreement = member(evidence=agreement(-1))
+    with_expired_agreement.warn_or_restart_probation(LATER, TODAY)
+    assert (with_expired_agreement.status, with_expired_agreement.facts) == (
+        S.PROBATION,
+        ["agreement_expired"],
+    )
+    without_agreement = member(evidence=ALL_EVIDENCE[:1])
+    without_agreement.warn_or_restart_probation(LATER, TODAY)
+    assert (without_agreement.status, without_agreement.facts) == (S.APPROVED, [])
+    assert (without_agreement.agreement_expire_date, without_agreement.agreement_days(TODAY)) == (
+        None,
+        None,
+    )
+    assert with_expired_agreement.agreement_expire_date == TODAY - DAY
 
 
 @pytest.mark.parametrize("status", [status for status in S if status is not S.APPROVED])

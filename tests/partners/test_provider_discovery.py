@@ -20,7 +20,7 @@ from tests.partners.providers import (
     finish,
     running_provider,
     set_up,
-    sign_in_there,
+    sign_in_at_provider,
     sign_in_through,
 )
 from tests.partners.scene import SIGN_IN_FAILED, UNAVAILABLE, Scene
@@ -105,7 +105,7 @@ def test_a_providers_address_inside_our_network_is_never_called(
     scene: Scene, ministry: Organization, provider: Provider, name: str
 ) -> None:
     provider.discovery = {name: "https://10.0.0.1/x"}
-    signed_in = sign_in_there(scene, ministry, provider)
+    signed_in = sign_in_at_provider(scene, ministry, provider)
     with capture_logs() as lines:
         assert refusal(lambda: finish(scene, *signed_in)) == UNAVAILABLE
     stored = scene.coordinator.GetSignInProvider(organization_id=ministry.id)
@@ -128,7 +128,7 @@ def test_a_provider_that_declares_that_it_returns_its_issuer_has_to_return_it(
 ) -> None:
     provider.discovery = {"authorization_response_iss_parameter_supported": True}
     assert refusal(lambda: sign_in_through(scene, ministry, provider)) == SIGN_IN_FAILED
-    challenge, callback = sign_in_there(scene, ministry, provider)
+    challenge, callback = sign_in_at_provider(scene, ministry, provider)
     assert finish(scene, challenge, callback | {"iss": provider.issuer}).session_secret
 
 

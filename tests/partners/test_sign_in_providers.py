@@ -36,7 +36,7 @@ from tests.partners.providers import (
     propose,
     propose_long_ago,
     set_up,
-    sign_in_there,
+    sign_in_at_provider,
     sign_in_through,
 )
 from tests.partners.scene import (
@@ -120,7 +120,7 @@ def test_a_worker_who_is_suspended_here_is_not_signed_in_by_her_ministry(
     scene.rows(f"UPDATE workers SET status = 'SUSPENDED' {of_official}", OFFICIAL)
     fails(scene, ministry, provider)
     scene.rows(f"UPDATE workers SET status = 'ACTIVE' {of_official}", OFFICIAL)
-    signed_in = sign_in_there(scene, ministry, provider)
+    signed_in = sign_in_at_provider(scene, ministry, provider)
     scene.rows(
         "UPDATE organizations SET status = 'SUSPENDED' WHERE id = %s RETURNING id", ministry.id
     )
@@ -131,10 +131,10 @@ def test_a_worker_who_is_suspended_here_is_not_signed_in_by_her_ministry(
 def test_a_state_is_used_up_even_by_a_wrong_answer(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    challenge, callback = sign_in_there(scene, ministry, provider)
+    challenge, callback = sign_in_at_provider(scene, ministry, provider)
     assert refusal(lambda: finish(scene, challenge, callback | {"code": "otro"})) == SIGN_IN_FAILED
     assert refusal(lambda: finish(scene, challenge, callback)) == SIGN_IN_FAILED
-    signed_in = sign_in_there(scene, ministry, provider)
+    signed_in = sign_in_at_provider(scene, ministry, provider)
     finish(scene, *signed_in)
     assert refusal(lambda: finish(scene, *signed_in)) == SIGN_IN_FAILED
 
@@ -142,7 +142,7 @@ def test_a_state_is_used_up_even_by_a_wrong_answer(
 def test_a_sign_in_that_the_provider_refused_fails(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    challenge, callback = sign_in_there(scene, ministry, provider)
+    challenge, callback = sign_in_at_provider(scene, ministry, provider)
     refused_callback = {"state": callback["state"], "error": "access_denied"}
     assert refusal(lambda: finish(scene, challenge, refused_callback)) == SIGN_IN_FAILED
 
@@ -150,7 +150,7 @@ def test_a_sign_in_that_the_provider_refused_fails(
 def test_a_callback_is_accepted_only_with_the_challenge_of_its_own_sign_in(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    challenge, callback = sign_in_there(scene, ministry, provider)
+    challenge, callback = sign_in_at_provider(scene, ministry, provider)
     other_challenge = begin(scene, ministry).challenge
     for state in (callback["state"], "", "0" * 64, "ñ"):
         assert (
@@ -163,8 +163,8 @@ def test_a_callback_is_accepted_only_with_the_challenge_of_its_own_sign_in(
 def test_a_code_of_another_sign_in_is_refused(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    challenge, callback = sign_in_there(scene, ministry, provider)
-    _, other_callback = sign_in_there(scene, ministry, provider)
+    challenge, callback = sign_in_at_provider(scene, ministry, provider)
+    _, other_callback = sign_in_at_provider(scene, ministry, provider)
     # the provider asks for its verifier
     assert (
         refusal(lambda: finish(scene, challenge, callback | {"code": other_callback["code"]}))
@@ -175,7 +175,7 @@ def test_a_code_of_another_sign_in_is_refused(
 def test_a_sign_in_has_to_be_finished_within_ten_minutes_and_is_then_deleted(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    signed_in = sign_in_there(scene, ministry, provider)
+    signed_in = sign_in_at_provider(scene, ministry, provider)
     scene.advance(minutes=10)
     assert refusal(lambda: finish(scene, *signed_in)) == SIGN_IN_FAILED
     begin(scene, ministry)
@@ -266,17 +266,17 @@ def test_a_token_that_proves_no_identity_opens_no_session(
 def test_the_answer_of_another_issuer_is_refused(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    challenge, callback = sign_in_there(scene, ministry, provider)
+    challenge, callback = sign_in_at_provider(scene, ministry, provider)
     other = callback | {"iss": "https://other.example"}
     assert refusal(lambda: finish(scene, challenge, other)) == SIGN_IN_FAILED
-    challenge, callback = sign_in_there(scene, ministry, provider)
+    challenge, callback = sign_in_at_provider(scene, ministry, provider)
     assert finish(scene, challenge, callback | {"iss": provider.issuer}).session_secret
 
 
 def test_a_provider_that_hangs_delays_nobody_for_long(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    signed_in = sign_in_there(scene, ministry, provider)
+    signed_in = sign_in_at_provider(scene, ministry, provider)
     provider.hangs.set()
     started = time.monotonic()
     assert refusal(lambda: finish(scene, *signed_in)) == UNAVAILABLE
@@ -322,7 +322,7 @@ def test_a_provider_works_until_a_new_one_is_confirmed_and_the_new_one_knows_nob
     sign_in_through(scene, ministry, provider)
     proposed = propose_long_ago(scene, ministry, "https://new.example")
     assert sign_in_through(scene, ministry, provider).session_secret
-    signed_in = sign_in_there(scene, ministry, provider)
+    signed_in = sign_in_at_provider(scene, ministry, provider)
     scene.advance(seconds=1)
     confirmed = confirm(scene.by(scene.coalition, Role.COORDINATOR), proposed)
     assert confirmed.provider_id == proposed.provider_id
@@ -348,7 +348,7 @@ def test_officials_sign_in_after_their_ministry_registered_enlace_anew_at_its_pr
 def test_an_ended_provider_signs_nobody_in(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    signed_in = sign_in_there(scene, ministry, provider)
+    signed_in = sign_in_at_provider(scene, ministry, provider)
     stored = scene.coordinator.GetSignInProvider(organization_id=ministry.id)
     ended = scene.coordinator.EndSignInProvider(organization_id=ministry.id, etag=stored.etag)
     assert (ended.issuer, ended.provider_id) == ("", stored.provider_id)
@@ -414,7 +414,7 @@ def test_two_coordinators_who_confirm_at_once_confirm_only_once(
 def test_a_return_that_is_sent_twice_at_once_opens_one_session(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    call = partial(finish, scene, *sign_in_there(scene, ministry, provider))
+    call = partial(finish, scene, *sign_in_at_provider(scene, ministry, provider))
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(answer, [call] * 3)).count("OK") == 1
     assert len(scene.rows("SELECT FROM sessions")) == 1
@@ -427,7 +427,7 @@ def test_providers_that_hang_do_not_take_all_the_threads(
 
     The other threads keep answering, and further sign-ins are refused at once.
     """
-    sign_ins = [sign_in_there(scene, ministry, provider) for _ in range(5)]
+    sign_ins = [sign_in_at_provider(scene, ministry, provider) for _ in range(5)]
     provider.hangs.set()
 
     def duration(signed_in: tuple[str, dict[str, str]]) -> float:

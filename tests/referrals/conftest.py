@@ -186,14 +186,14 @@ def service(
     postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     """Runs one service for each module; each test makes its own people and referrals."""
-    place = postgres.database("referrals", MIGRATIONS)
+    test_database = postgres.database("referrals", MIGRATIONS)
     folder = tmp_path_factory.mktemp("keys")
     # Hashing a PIN is deliberately slow; tests of other things need not wait for it.
     slow_hasher = usecases.HASHER
     usecases.HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     key_folder.create(folder, ["referrals"])
     clock = SettableClock(NOON)
-    database = Database(place.url, view_of=view_of)
+    database = Database(test_database.url, view_of=view_of)
     database.open()
     components = make(
         database,
@@ -214,8 +214,8 @@ def service(
         running = Service(
             clock,
             database,
-            place.url,
-            place.migration_url,
+            test_database.url,
+            test_database.migration_url,
             folder,
             components,
             Issuer(key_folder.signing(folder, "tokens"), clock),

@@ -14,14 +14,14 @@ from tests.gateway.pages_gateway import ID, FakePageServices, missing, send, tok
 
 
 def owe_call(fakes: FakePageServices, **fields: object) -> None:
-    """Sets the calls that the line owes to one call with these fields."""
+    """Makes a call with these fields the only call that the line owes."""
     values = {"id": ID, "contact_id": ID, "clocks": [r.Clock()], **fields}
     callback = c.Callback(**values)  # type: ignore[arg-type]
     fakes.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[callback])
 
 
 @pytest.mark.parametrize("of_this_contact", [True, False])
-def test_a_contact_shows_its_call_to_be_settled_or_replaced_by_another_hour(
+def test_the_page_of_a_contact_shows_only_the_call_that_is_owed_to_this_contact(
     of_this_contact: bool, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     owe_call(
@@ -87,7 +87,7 @@ def test_the_line_sees_the_calls_that_it_owes_without_their_numbers(
         ("2026-10-24T22:30", "ES", ">mañana (lunes)</option>"),
     ],
 )
-def test_the_days_for_a_call_have_their_weekday_at_the_place_of_the_caller(
+def test_each_day_offered_for_a_call_has_its_weekday_in_the_callers_time_zone(
     now: str,
     country: str,
     expected: str,
@@ -101,7 +101,7 @@ def test_the_days_for_a_call_have_their_weekday_at_the_place_of_the_caller(
     assert expected in client.get(f"/line/{ID}").text
 
 
-def test_the_days_for_another_try_have_their_weekday_at_the_place_of_the_caller(
+def test_each_day_offered_for_another_try_has_its_weekday_in_the_callers_time_zone(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     owe_call(fakes, local_date="2026-11-29")
@@ -158,7 +158,7 @@ def test_hours_that_are_over_are_refused_in_the_list_where_other_hours_can_be_ch
 
 
 @pytest.mark.parametrize("path", ["/line", "/today", "/line/shift", f"/line/{ID}"])
-def test_two_calls_owed_to_one_file_warn_that_she_may_be_called_twice(
+def test_two_calls_owed_to_one_person_warn_that_she_may_be_called_twice(
     path: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     hints, other_file = {"1": "7K", "2": "M4"}, c.Callback(id="3" * 32, person_id="f" * 32)

@@ -87,7 +87,7 @@ def test_a_draft_continues_where_something_is_missing(
     assert client.get(f"{DRAFT}/draft").location == f"{DRAFT}/{page}"
 
 
-def test_the_address_of_a_draft_leads_to_the_referral_once_it_is_sent(
+def test_the_url_of_a_draft_leads_to_the_referral_once_it_is_sent(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["GetReferral"] = r.Referral(id=ID, state=r.STATE_SENT)

@@ -58,9 +58,9 @@ def test_an_upload_is_accepted_even_if_no_file_can_be_written(
     command = ["sh", "-c", f"ulimit -f 0; {SERVE}"]
     with Gateway(tmp_path, all_at(service), command) as gateway, requests.Session() as browser:
         browser.cookies["s"] = SECRET
-        address = f"{gateway.url}/directory/import"
-        form = {"form_token": token_of(browser.get(address, timeout=15).text), "step": "try"}
+        url = f"{gateway.url}/directory/import"
+        form = {"form_token": token_of(browser.get(url, timeout=15).text), "step": "try"}
         files = {"content": ("x.csv", b"a" * 600_000)}
-        answer = browser.post(address, form, files=files, timeout=15, allow_redirects=False)
+        answer = browser.post(url, form, files=files, timeout=15, allow_redirects=False)
         assert answer.status_code == 303, answer.text
         assert "CreateImport" in service.calls

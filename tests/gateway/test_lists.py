@@ -30,7 +30,7 @@ def ids(start: int = 0, count: int = ID_COUNT) -> list[str]:
     return [f"{number:032x}" for number in range(start, start + count)]
 
 
-def page_through(fakes: FakePageServices, rpc: str, field: str, rows: Sequence[Message]) -> None:
+def answer_in_pages(fakes: FakePageServices, rpc: str, field: str, rows: Sequence[Message]) -> None:
     """Answers an rpc in pages of at most 200 rows, as the services do."""
 
     def answer(request: Any) -> Message:
@@ -107,7 +107,7 @@ def test_a_page_of_referrals_among_hundreds_of_members_is_shown_without_an_error
         )
         for sender, receiver, service in zip(ids(0), ids(1000), ids(2000), strict=True)
     ]
-    page_through(fakes, "ListReferrals", "referrals", rows)
+    answer_in_pages(fakes, "ListReferrals", "referrals", rows)
     page = page_text(fakes, path)
     assert f"O {ids(1000)[0]}" in page
     if path == "/line/shift":
@@ -157,7 +157,7 @@ def test_a_page_of_referrals_among_hundreds_of_members_is_shown_without_an_error
 def test_a_long_list_is_shown_completely(
     fakes: FakePageServices, rpc: str, field: str, rows: list[Message], path: str, mention: str
 ) -> None:
-    page_through(fakes, rpc, field, rows)
+    answer_in_pages(fakes, rpc, field, rows)
     assert missing(page_text(fakes, path), *map(mention.format, ids())) == []
 
 
@@ -167,8 +167,8 @@ def test_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
 ) -> None:
     monkeypatch.setattr(lists, "MOST", maximum)
     enquiries = [e.Enquiry(id=id_, side=r.SIDE_SENDER) for id_ in ids()]
-    page_through(fakes, "ListEnquiries", "enquiries", enquiries)
-    page_through(fakes, "ListReferrals", "referrals", [referral(id=id_) for id_ in ids(1000)])
+    answer_in_pages(fakes, "ListEnquiries", "enquiries", enquiries)
+    answer_in_pages(fakes, "ListReferrals", "referrals", [referral(id=id_) for id_ in ids(1000)])
     page = page_text(fakes, f"/line/{ID}")
     links = [
         f'href="/{kind}/{id_}"'
@@ -183,7 +183,7 @@ def test_every_sheet_that_an_account_exported_is_listed_on_its_page(
     fakes: FakePageServices, monkeypatch: pytest.MonkeyPatch, maximum: int, has_more: bool
 ) -> None:
     monkeypatch.setattr(lists, "MOST", maximum)
-    page_through(fakes, "ListOwnExports", "exports", [p.Export(person_id=id_) for id_ in ids()])
+    answer_in_pages(fakes, "ListOwnExports", "exports", [p.Export(person_id=id_) for id_ in ids()])
     page = page_text(fakes, "/account/made")
     assert (page.count('href="/people/'), "Hay más: aquí caben 400." in page) == (
         min(maximum, ID_COUNT),
@@ -195,5 +195,5 @@ def test_a_list_without_room_for_all_rows_says_that_there_are_more(
     fakes: FakePageServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lists, "MOST", 400)
-    page_through(fakes, "ListCallbacks", "callbacks", [callback(id_) for id_ in ids()])
+    answer_in_pages(fakes, "ListCallbacks", "callbacks", [callback(id_) for id_ in ids()])
     assert "Hay más: aquí caben 400." in page_text(fakes, "/line")

@@ -14,7 +14,10 @@ OFFICIAL = "oficial@ministerio.example"
 
 @contextmanager
 def running_provider(scene: Scene, *, spread: bool = False) -> Iterator[Provider]:
-    """Runs a provider that knows Ana, with the address OFFICIAL, and Eva."""
+    """Runs a provider that knows Ana, with the address OFFICIAL, and Eva.
+
+    With `spread`, its endpoints are on several hosts.
+    """
     people = {"ana": Person("ana-1", OFFICIAL), "eva": Person("eva-9", "eva@ministerio.example")}
     provider = Provider(
         f"{SITE}/sign-in/return",

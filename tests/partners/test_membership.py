@@ -398,9 +398,12 @@ def test_one_of_two_coordinators_who_approve_at_once_has_to_read_the_entry_again
         except grpc.RpcError as error:
             return str(error.code().name)
 
-    two = [scene.by(scene.coalition, Role.COORDINATOR) for _ in range(2)]
+    coordinators = [scene.by(scene.coalition, Role.COORDINATOR) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
-        assert sorted(pool.map(approve, two)) == ["ABORTED", "ORGANIZATION_STATUS_PROBATION"]
+        assert sorted(pool.map(approve, coordinators)) == [
+            "ABORTED",
+            "ORGANIZATION_STATUS_PROBATION",
+        ]
 
 
 def test_one_reference_or_the_same_reference_twice_is_not_enough(scene: Scene) -> None:
@@ -487,7 +490,7 @@ def test_sessions_and_invitations_end_with_the_membership(scene: Scene) -> None:
     assert refusal(lambda: accept(scene, invitation)) == INVALID
 
 
-def test_the_coordinating_organisation_cannot_leave_whoever_requests_it(scene: Scene) -> None:
+def test_the_coordinating_organisation_cannot_leave_no_matter_who_requests_it(scene: Scene) -> None:
     for caller in (scene.coordinator, scene.by(scene.coalition, Role.MANAGER)):
         request = pb.LeaveOrganizationRequest(id=scene.coalition.id, etag=etag_of(scene.coalition))
         assert refusal(partial(caller.LeaveOrganization, request)) == ILLEGAL

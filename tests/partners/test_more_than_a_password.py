@@ -42,13 +42,13 @@ def test_a_worker_who_needs_a_second_factor_sets_up_a_code_before_there_is_a_ses
     fails(lambda: finish(strict, begun.challenge, app.wrong_code()))
     assert scene.rows("SELECT * FROM sessions") == []
     code = app.code()
-    entered = finish(strict, begun.challenge, code)
-    assert (entered.worker.email, len(entered.recovery_codes)) == (EMAIL, 10)
+    session = finish(strict, begun.challenge, code)
+    assert (session.worker.email, len(session.recovery_codes)) == (EMAIL, 10)
     fails(lambda: finish(strict, begun.challenge, app.code(30)))
-    again = sign_in(strict)
-    assert (again.asks_code, again.set_up_secret) == (True, "")
-    fails(lambda: finish(strict, again.challenge, code))
-    response = finish(strict, again.challenge, entered.recovery_codes[0])
+    second_sign_in = sign_in(strict)
+    assert (second_sign_in.asks_code, second_sign_in.set_up_secret) == (True, "")
+    fails(lambda: finish(strict, second_sign_in.challenge, code))
+    response = finish(strict, second_sign_in.challenge, session.recovery_codes[0])
     assert (bool(response.session_secret), list(response.recovery_codes)) == (True, [])
 
 

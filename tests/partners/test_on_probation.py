@@ -107,7 +107,9 @@ def test_an_approved_member_sees_a_shelter_and_one_back_on_probation_does_not(
     assert "Luna" not in str(answers(worker, shelter))
 
 
-def test_open_places_of_a_shelter_are_hidden_too(scene: Scene, newcomer: Stubs) -> None:
+def test_places_of_a_shelter_are_hidden_even_if_they_are_not_confidential(
+    scene: Scene, newcomer: Stubs
+) -> None:
     shelter = shelter_with_more_services(scene)
     place = locations_pb2.Location(
         name="Oficina de la Luna", country="NI", department="NI-JI", address="Calle Luna 1"
@@ -195,7 +197,7 @@ def published_shelter_flags(scene: Scene, service_id: str) -> list[bool]:
     return [facts_pb2.ServiceFact.FromString(row["payload"]).shelter for row in rows]
 
 
-def test_a_figure_saved_while_its_organisation_becomes_a_shelter_is_published_as_a_shelters(
+def test_a_figure_saved_while_its_organisation_becomes_a_shelter_is_published_with_that_mark(
     scene: Scene,
 ) -> None:
     organization = scene.organization("Luna")

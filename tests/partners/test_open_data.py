@@ -238,7 +238,7 @@ HIDDEN_CHANGES = [
     add_contact,
     add_evidence_and_proposals,
 ]
-"""Changes of data that the public does not see, by functions."""
+"""Functions that change data which the public does not see."""
 
 
 @pytest.mark.parametrize("hide", HIDDEN_CHANGES, ids=lambda hide: hide.__name__)
@@ -331,10 +331,10 @@ def test_a_page_token_of_another_query_is_refused(scene: Scene, member: Organiza
     for name in ("Asesoría", "Escuela", "Consulta"):
         scene.service(member, name, "LEG", public=True)
     token = list_public(scene, by_name=True, page_size=1).next_page_token
-    signed_in = scene.by(member).SearchServices(page_size=1).next_page_token
+    members_token = scene.by(member).SearchServices(page_size=1).next_page_token
     for fields in (
         {"words": "asesoria", "page_token": token},
-        {"page_token": signed_in},
+        {"page_token": members_token},
         {"page_token": token[:-2] + "xx"},
         {"page_token": "x"},
     ):

@@ -88,7 +88,9 @@ def test_a_member_without_a_public_service_looks_like_one_that_does_not_exist(
     assert len({answer.text.replace(id, "") for answer, id in zip(answers, ids, strict=True)}) == 1
 
 
-def test_words_for_people_exclude_no_public_service(scene: Scene, client: FlaskClient) -> None:
+def test_search_words_about_people_exclude_no_public_service(
+    scene: Scene, client: FlaskClient
+) -> None:
     scene.service(scene.coalition, "Comedor", "MAT.FOD", public=True)
     token = re.search(r'name="form_token" value="([^"]+)"', client.get("/services").text)
     assert token

@@ -51,7 +51,7 @@ def add_passkey(me: Stubs, device: Authenticator | None = None) -> Authenticator
     return device
 
 
-def herself(scene: Scene) -> Stubs:
+def stubs_of_worker(scene: Scene) -> Stubs:
     """Returns a worker's stubs, which get a fresh token for each call."""
     [row] = scene.rows("SELECT id, organization_id FROM workers WHERE email = %s", EMAIL)
     return scene.with_token(
@@ -61,7 +61,7 @@ def herself(scene: Scene) -> Stubs:
 
 def with_passkey(scene: Scene, *, counts: bool = True) -> tuple[Stubs, Authenticator]:
     """Returns a signed-in worker, and the device whose passkey her account has."""
-    me = herself(scene)
+    me = stubs_of_worker(scene)
     return me, add_passkey(me, Authenticator(SITE, counts=counts))
 
 
@@ -312,7 +312,7 @@ def test_a_passkey_is_created_although_browsers_omit_the_usual_port_of_the_publi
 def test_a_site_that_supports_no_passkeys_refuses_them_with_that_reason(
     network: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    me = herself(network)
+    me = stubs_of_worker(network)
     monkeypatch.setattr(Site, "supports_passkeys", False)
     for call in (lambda: begin(me), lambda: begin_without_password(network)):
         assert refusal(call) == ("FAILED_PRECONDITION", "passkeys_unavailable")

@@ -29,7 +29,7 @@ from tests.partners.providers import OFFICIAL, sign_in_through
 from tests.partners.scene import EMAIL, PASSWORD, SESSION_ENDED, SIGN_IN_FAILED, Scene
 from tests.partners.test_accounts import change, session_of
 from tests.partners.test_invitations import accept, answer, invite
-from tests.partners.test_passkeys import add_passkey, herself
+from tests.partners.test_passkeys import add_passkey, stubs_of_worker
 from tests.partners.test_second_factors import finish, turn_on_code
 from tests.partners.test_sessions import sign_in, token_of
 from tests.parts.loops import NEVER, OFTEN, eventually, running
@@ -39,7 +39,7 @@ NEW_PASSWORD = "cuatro palabras que no van"
 INVALID = ("UNAUTHENTICATED", "reset_not_valid")
 
 
-def ask(
+def request_link(
     scene: Scene, email: str = EMAIL, address: str = "", **fields: str
 ) -> pb.RequestPasswordResetResponse:
     return accounts_pb2_grpc.AccountsStub(scene.channel).RequestPasswordReset(
@@ -74,7 +74,7 @@ def facts_with_letters(
 
 def link(scene: Scene, email: str = EMAIL) -> str:
     """Requests a link, and reads it in the mailbox."""
-    ask(scene, email)
+    request_link(scene, email)
     run_loop(scene)
     return facts_with_letters(scene)[-1][1].token
 
@@ -100,25 +100,25 @@ def test_the_loop_sends_a_link_for_each_request_even_if_its_announcement_is_lost
 ) -> None:
     if not announced:
         monkeypatch.setattr(password_resets, "announce", lambda *_: None)
-    ask(network)  # before the loop starts
+    request_link(network)  # before the loop starts
     keys = Keyring(network.sealing_key)
     with running(
         sending_links(network.database, keys, network.mail, network.clock, read_again=read_again)
     ):
         assert eventually(lambda: len(facts_with_letters(network)) == 1)
-        ask(network)
+        request_link(network)
         assert eventually(lambda: len(facts_with_letters(network)) == 2)
 
 
 def test_a_worker_who_forgot_her_password_chooses_another_by_the_link_in_her_mailbox(
     network: Scene,
 ) -> None:
-    before = sign_in(network).session_secret
+    old_secret = sign_in(network).session_secret
     token = link(network)
     assert re.fullmatch(r"[\w-]{43}", token), "the token has 256 random bits"
     assert sign_in(network).session_secret, "the request alone changes nothing"
     reset(network, token)
-    assert refusal(lambda: token_of(network, before)) == SESSION_ENDED
+    assert refusal(lambda: token_of(network, old_secret)) == SESSION_ENDED
     assert refusal(lambda: sign_in(network)) == SIGN_IN_FAILED
     assert sign_in(network, password=NEW_PASSWORD).worker.email == EMAIL
     assert network.rows("SELECT FROM password_resets") == []
@@ -199,7 +199,7 @@ def test_one_link_used_many_times_at_once_changes_one_password(network: Scene, t
 
 def test_requests_for_one_account_at_once_leave_one_link(network: Scene) -> None:
     for _ in range(3):
-        ask(network)
+        request_link(network)
     with ThreadPoolExecutor(3) as pool:
         sent_counts = list(pool.map(lambda _n: run_loop(network), range(3)))
     assert sum(sent_counts) == 3
@@ -211,7 +211,7 @@ def test_requests_for_one_account_at_once_leave_one_link(network: Scene) -> None
 
 def test_a_new_password_does_not_replace_the_code_or_passkey(network: Scene) -> None:
     app, spare = turn_on_code(network)
-    add_passkey(herself(network))
+    add_passkey(stubs_of_worker(network))
     reset(network, link(network))
     begun = sign_in(network, password=NEW_PASSWORD)
     assert (begun.session_secret, begun.asks_code, bool(begun.passkey_options)) == ("", True, True)
@@ -275,7 +275,7 @@ def test_a_sign_in_cannot_be_finished_after_the_worker_changed_her_password_hers
 ) -> None:
     app, _spare = turn_on_code(network)
     challenge = sign_in(network).challenge
-    change(herself(network))
+    change(stubs_of_worker(network))
     assert refusal(lambda: finish(network, challenge, app.code())) == SIGN_IN_FAILED
     [(fact, letter)] = facts_with_letters(network, "password_changed")
     assert (fact.worker_id, letter.email) == (worker_of(network), EMAIL), (
@@ -301,7 +301,7 @@ def test_a_suspended_worker_or_member_gets_no_reset_link_and_cannot_use_one(
     id = worker.id if table == "workers" else worker.organization_id
     # the links stay stored: the status alone makes them invalid
     network.rows(f"UPDATE {table} SET status = 'SUSPENDED' WHERE id = %s RETURNING id", id)
-    ask(network)
+    request_link(network)
     assert run_loop(network) == 1
     assert len(facts_with_letters(network)) == (when == "between")
     if token:
@@ -326,7 +326,7 @@ def test_a_worker_who_signs_in_through_her_ministry_cannot_reset_a_password_by_e
     token = link(scene, OFFICIAL)
     assert sign_in_through(scene, ministry, provider).session_secret
     assert refusal(lambda: reset(scene, token)) == INVALID
-    ask(scene, OFFICIAL)
+    request_link(scene, OFFICIAL)
     run_loop(scene)
     assert len(facts_with_letters(scene)) == 1
 
@@ -335,7 +335,7 @@ def test_an_invited_person_without_an_account_gets_no_reset_link(scene: Scene) -
     invite(
         scene.by(scene.organization(), Role.MANAGER), None, contract_pb2.ROLE_WORKER, email=EMAIL
     )
-    ask(scene)
+    request_link(scene)
     assert (run_loop(scene), facts_with_letters(scene)) == (1, [])
 
 
@@ -349,7 +349,7 @@ def test_a_request_does_the_same_whatever_the_email_is(scene: Scene, member: Org
     scene.by(member, Role.MANAGER).SuspendWorker(id=suspended.id)
     published_before = len(scene.rows("SELECT FROM outbox"))
     addresses = ("activa@ejemplo.org", "se-fue@ejemplo.org", "nunca@ejemplo.org")
-    assert {ask(scene, email).SerializeToString() for email in addresses} == {b""}
+    assert {request_link(scene, email).SerializeToString() for email in addresses} == {b""}
     rows = scene.rows("SELECT * FROM password_reset_requests")
     assert sorted(len(row["email"]) for row in rows) == sorted(
         len(email) + len(rows[0]["email"]) - len(addresses[0]) for email in addresses
@@ -365,16 +365,19 @@ def test_a_request_does_the_same_whatever_the_email_is(scene: Scene, member: Org
     "email", ["x\x00y@ejemplo.org", "ñandú", "'; DROP TABLE workers; --", "a" * 254]
 )
 def test_an_invalid_email_delays_nobody(network: Scene, email: str) -> None:
-    ask(network, email)
+    request_link(network, email)
     assert link(network)
-    assert refusal(lambda: ask(network, "")) == ("INVALID_ARGUMENT", "invalid_fields")
-    assert refusal(lambda: ask(network, "a" * 255)) == ("INVALID_ARGUMENT", "invalid_fields")
+    assert refusal(lambda: request_link(network, "")) == ("INVALID_ARGUMENT", "invalid_fields")
+    assert refusal(lambda: request_link(network, "a" * 255)) == (
+        "INVALID_ARGUMENT",
+        "invalid_fields",
+    )
 
 
 def test_a_damaged_request_delays_nobody(network: Scene) -> None:
-    ask(network, "otra@ejemplo.org")
+    request_link(network, "otra@ejemplo.org")
     network.rows("UPDATE password_reset_requests SET email = decode('00ff', 'hex') RETURNING id")
-    ask(network)
+    request_link(network)
     run_loop(network)
     assert [letter.email for _, letter in facts_with_letters(network)] == [EMAIL]
 
@@ -383,7 +386,7 @@ def test_a_mailbox_gets_three_emails_at_once_then_one_an_hour_and_the_answer_is_
     network: Scene,
 ) -> None:
     answers = {
-        ask(network, email).SerializeToString()
+        request_link(network, email).SerializeToString()
         for email in (EMAIL, EMAIL.upper(), f" {EMAIL}", EMAIL, EMAIL)
     }
     assert answers == {b""}
@@ -398,23 +401,23 @@ def test_a_mailbox_gets_three_emails_at_once_then_one_an_hour_and_the_answer_is_
 
 def test_one_address_may_request_thirty_links_and_then_one_every_two_minutes(scene: Scene) -> None:
     for number in range(35):
-        ask(scene, f"persona{number}@ejemplo.org", "192.0.2.7")
+        request_link(scene, f"persona{number}@ejemplo.org", "192.0.2.7")
     assert len(scene.rows("SELECT FROM password_reset_requests")) == 30
-    ask(scene, "otra@ejemplo.org", "192.0.2.8")
+    request_link(scene, "otra@ejemplo.org", "192.0.2.8")
     scene.advance(minutes=2)
-    ask(scene, "una-mas@ejemplo.org", "192.0.2.7")
+    request_link(scene, "una-mas@ejemplo.org", "192.0.2.7")
     assert len(scene.rows("SELECT FROM password_reset_requests")) == 32
 
 
 def test_requesting_a_link_uses_up_no_guesses_of_the_sign_in(network: Scene) -> None:
     for _ in range(20):
-        ask(network)
+        request_link(network)
     assert sign_in(network).session_secret
 
 
-def test_a_repeated_request_has_its_one_effect(network: Scene) -> None:
-    ask(network, request_id="one")
-    ask(network, request_id="one")
+def test_a_repeated_request_and_a_repeated_reset_take_effect_once(network: Scene) -> None:
+    request_link(network, request_id="one")
+    request_link(network, request_id="one")
     assert run_loop(network) == 1
     token = facts_with_letters(network)[0][1].token
     reset(network, token, request_id="two")
@@ -427,8 +430,8 @@ def test_the_link_and_the_address_are_nowhere_but_in_the_sealed_letter(
 ) -> None:
     email = "nadie-lo-sabe@ejemplo.org"
     network.worker(network.coalition, Role.WORKER, email=email)
-    ask(network, email, "192.0.2.7", request_id="one")
-    ask(network, "tampoco-esta@ejemplo.org", request_id="two")
+    request_link(network, email, "192.0.2.7", request_id="one")
+    request_link(network, "tampoco-esta@ejemplo.org", request_id="two")
     assert network.tables_with(email) == {"workers"}
     assert network.tables_with("tampoco-esta") == set()
     run_loop(network)
@@ -445,7 +448,7 @@ def test_the_link_and_the_address_are_nowhere_but_in_the_sealed_letter(
 def test_the_request_and_the_change_are_on_the_trail_by_ids_alone(
     network: Scene, token: str
 ) -> None:
-    ask(network, "nadie@ejemplo.org")
+    request_link(network, "nadie@ejemplo.org")
     run_loop(network)
     reset(network, token)
     assert refusal(lambda: reset(network, token)) == INVALID
@@ -463,25 +466,25 @@ def test_the_request_and_the_change_are_on_the_trail_by_ids_alone(
 
 def test_expired_reset_links_and_requests_are_deleted(network: Scene) -> None:
     link(network)
-    ask(network)
+    request_link(network)
     network.sweep(hours=1)
     for table in ("password_resets", "password_reset_requests"):
         assert network.rows(f"SELECT FROM {table}") == []
 
 
 def test_nobody_gets_an_email_for_a_request_made_long_ago(network: Scene) -> None:
-    ask(network)
+    request_link(network)
     network.advance(hours=1)
     assert (run_loop(network), facts_with_letters(network)) == (1, [])
 
 
 def test_the_email_in_a_request_is_rewrapped_with_a_new_key(network: Scene) -> None:
-    ask(network)
-    both = Keyring(
+    request_link(network)
+    both_keys = Keyring(
         network.sealing_key, lambda: {0: AESGCM(network.sealing_key), 1: AESGCM(b"1" * 32)}
     )
-    assert rewrap(network.database, both, SEALED) == (1, 0)
+    assert rewrap(network.database, both_keys, SEALED) == (1, 0)
     with network.database.transaction(SYSTEM) as tx:
-        assert count_older(tx, both, SEALED) == 0
-        assert send_links(tx, both, network.mail, network.clock.now()) == 1
+        assert count_older(tx, both_keys, SEALED) == 0
+        assert send_links(tx, both_keys, network.mail, network.clock.now()) == 1
     assert len(facts_with_letters(network)) == 1

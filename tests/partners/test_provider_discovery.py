@@ -105,9 +105,9 @@ def test_a_providers_address_inside_our_network_is_never_called(
     scene: Scene, ministry: Organization, provider: Provider, name: str
 ) -> None:
     provider.discovery = {name: "https://10.0.0.1/x"}
-    signed_in = sign_in_at_provider(scene, ministry, provider)
+    challenge_and_callback = sign_in_at_provider(scene, ministry, provider)
     with capture_logs() as lines:
-        assert refusal(lambda: finish(scene, *signed_in)) == UNAVAILABLE
+        assert refusal(lambda: finish(scene, *challenge_and_callback)) == UNAVAILABLE
     stored = scene.coordinator.GetSignInProvider(organization_id=ministry.id)
     assert unusable(lines) == [("refused_address", stored.provider_id)]
 

@@ -93,7 +93,7 @@ def one_by_one(
 ) -> list[str]:
     """Returns the order of candidates when the pure function judges each by itself."""
 
-    def may(candidate: Candidate) -> bool:
+    def is_eligible(candidate: Candidate) -> bool:
         group = question.need_code.partition(".")[0]
         meets = {question.need_code, group} & set(candidate.need_codes) or (
             question.need_code == group
@@ -110,7 +110,8 @@ def one_by_one(
         )
 
     return [
-        matched.candidate.service_id for matched in match(question, filter(may, candidates), now)
+        matched.candidate.service_id
+        for matched in match(question, filter(is_eligible, candidates), now)
     ]
 
 
@@ -142,11 +143,12 @@ def test_the_ranking_always_matches_judging_each_candidate_separately(seed: int)
 
 def test_a_figure_is_fresh_to_its_last_moment_and_stale_after_it() -> None:
     ranking, question = Ranking(), Question("MED.PRI")
-    stated = Chance(1).candidate("")
+    any_candidate = Chance(1).candidate("")
     for id, stated_time in (("a", NOW), ("b", NOW + timedelta(microseconds=1))):
         room = Capacity(Intake.OPEN, 3, None, "places", stated_time)
         ranking.put(
-            [Candidate(id, id, ("MED.PRI",), "", ("es",), stated.eligibility, room, NOW)], NOW
+            [Candidate(id, id, ("MED.PRI",), "", ("es",), any_candidate.eligibility, room, NOW)],
+            NOW,
         )
     for later, order in (
         (timedelta(days=7), ["a", "b"]),

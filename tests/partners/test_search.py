@@ -111,7 +111,7 @@ def test_a_search_by_language_finds_services_that_state_it(scene: Scene) -> None
     assert names(scene, language="x-lsn") == ["Señas"]
 
 
-def test_a_search_by_language_finds_services_with_an_open_place_where_it_is_spoken(
+def test_a_search_by_language_finds_services_with_a_public_place_where_it_is_spoken(
     scene: Scene, manager: Stubs, member: Organization
 ) -> None:
     for name, place in (("Abierto", OFFICE), ("Escondido", HOUSE)):
@@ -220,9 +220,9 @@ def test_an_inactive_service_is_found_only_by_its_own_organisation_and_the_coord
     scene.service(member, "Abierto")
     manager, stranger = scene.by(member, Role.MANAGER), scene.by(scene.organization("Ajena"))
     request = pb.SearchServicesRequest(organization_id=member.id)
-    for caller, seen in ((manager, 2), (scene.coordinator, 2), (stranger, 1)):
+    for caller, count in ((manager, 2), (scene.coordinator, 2), (stranger, 1)):
         page = caller.SearchServices(request)
-        assert (len(page.services), page.total_size) == (seen, seen)
+        assert (len(page.services), page.total_size) == (count, count)
         assert caller.SearchServices().total_size == 1
     assert stranger.SearchServices(organization_id="nobody").total_size == 0
 
@@ -295,7 +295,7 @@ def test_a_service_is_found_by_the_words_of_its_places_unless_it_or_the_place_is
     assert names(scene, words="guasaule") == []
 
 
-def test_the_migration_stores_the_words_and_languages_of_the_places_that_are_there(
+def test_the_migration_stores_the_words_and_languages_of_the_places_that_already_exist(
     scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     for name, place, confidential in (

@@ -142,7 +142,7 @@ def change(scene: Scene, rng: random.Random, service: Service) -> Service:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_pages_order_and_total_equal_those_of_checking_each_service(
+def test_pages_order_and_total_are_the_same_as_if_each_service_were_checked_alone(
     scene: Scene, seed: int
 ) -> None:
     rng = random.Random(seed)

@@ -97,7 +97,7 @@ def page_by_page(
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_hits_and_their_order_equal_those_of_checking_each_service(
+def test_hits_and_their_order_are_the_same_as_if_each_service_were_checked_alone(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_index, "_SPARE_SLOTS", 10)
@@ -143,7 +143,7 @@ def test_hits_and_their_order_equal_those_of_checking_each_service(
         )
         for places in slot_sets:
             hits &= BitMap.union(*places)
-        fit = [
+        expected = [
             written
             for written in directory.values()
             if written.country == country
@@ -160,7 +160,7 @@ def test_hits_and_their_order_equal_those_of_checking_each_service(
 
         tests = [[places[number] for places in slot_sets] for number in range(3)]
         assert [id for _, _, id in page_by_page(index, hits, tests, chance.choice([1, 3, 50]))] == [
-            written.id for written in sorted(fit, key=rank)
+            written.id for written in sorted(expected, key=rank)
         ]
         assert index.count("country", index.slots_of(directory)) == {
             code: number

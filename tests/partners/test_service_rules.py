@@ -189,7 +189,7 @@ ROOM = Capacity(Intake.OPEN, 3, 5, "beds", NOON)
 
 
 @pytest.mark.parametrize(
-    ("capacity", "declined", "is_in_doubt"),
+    ("capacity", "decline_time", "is_in_doubt"),
     [
         (ROOM, LATER, True),
         (ROOM, NOON, False),
@@ -199,12 +199,12 @@ ROOM = Capacity(Intake.OPEN, 3, 5, "beds", NOON)
     ],
 )
 def test_a_figure_is_in_doubt_when_somebody_was_declined_after_it_was_stated(
-    capacity: Capacity, declined: datetime, is_in_doubt: bool
+    capacity: Capacity, decline_time: datetime, is_in_doubt: bool
 ) -> None:
     tested_service = registered(capacity=capacity)
-    assert tested_service.doubt_capacity(declined) is is_in_doubt
+    assert tested_service.doubt_capacity(decline_time) is is_in_doubt
     assert tested_service.capacity == (
-        replace(capacity, declined_time=declined) if is_in_doubt else capacity
+        replace(capacity, declined_time=decline_time) if is_in_doubt else capacity
     )
 
 
@@ -263,9 +263,9 @@ def test_only_a_shelters_live_figure_is_hidden_from_other_organisations() -> Non
     assert bed.figure_for(coordinator, LATER).capacity.available == 5
     talk = registered(TALK, capacity=ROOM, figure_before=before)
     assert talk.figure_for(coordinator, LATER) == Figure(ROOM)
-    of_a_shelter = replace(talk, organization_type=OrganizationType.SHELTER)
-    assert of_a_shelter.figure_for(coordinator, LATER).capacity.available == 5
-    public = replace(of_a_shelter, entry=replace(TALK, public=True))
+    shelters_talk = replace(talk, organization_type=OrganizationType.SHELTER)
+    assert shelters_talk.figure_for(coordinator, LATER).capacity.available == 5
+    public = replace(shelters_talk, entry=replace(TALK, public=True))
     assert public.figure_for(coordinator, LATER) == Figure(ROOM)
 
 

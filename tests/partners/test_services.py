@@ -64,13 +64,13 @@ def test_a_service_belongs_to_the_callers_organisation_unless_a_coordinator_stat
     scene: Scene,
 ) -> None:
     organization, other = scene.organization("Propia"), scene.organization("Ajena")
-    of_other, of_nobody = entry(organization_id=other.id), entry(organization_id="0" * 32)
+    others_entry, nobodys_entry = entry(organization_id=other.id), entry(organization_id="0" * 32)
     for caller, service in (
-        (scene.by(organization, Role.MANAGER), of_other),
-        (scene.coordinator, of_nobody),
+        (scene.by(organization, Role.MANAGER), others_entry),
+        (scene.coordinator, nobodys_entry),
     ):
         assert refusal(partial(caller.CreateService, service=service)) == NOT_FOUND
-    assert scene.coordinator.CreateService(service=of_other).organization_name == "Ajena"
+    assert scene.coordinator.CreateService(service=others_entry).organization_name == "Ajena"
     created = scene.by_key(organization, "directory.write").CreateService(service=entry())
     assert created.organization_id == organization.id
 
@@ -161,9 +161,7 @@ def test_a_confidential_service_never_has_a_phone(scene: Scene) -> None:
     assert scene.rows("SELECT phone FROM services WHERE id = %s", created.id) == [{"phone": ""}]
 
 
-def test_fields_are_changed_by_their_mask_and_others_stay(
-    scene: Scene, member: Organization
-) -> None:
+def test_an_update_changes_only_the_fields_in_its_mask(scene: Scene, member: Organization) -> None:
     created = scene.service(member, "Albergue")
     request = change_of(created, name="Casa", eligibility=pb.Eligibility(minimum_age=18))
     changed = scene.by(member, Role.MANAGER).UpdateService(request)

@@ -23,7 +23,7 @@ def test_marked_organisations_are_those_that_no_override_and_no_enquiry_reaches(
 
 
 @pytest.mark.parametrize("type", MARKED)
-def test_services_of_marked_organisations_are_marked_wherever_found_and_no_member_hides_it(
+def test_services_of_marked_organisations_are_marked_everywhere_and_no_member_hides_the_mark(
     type: OrganizationType, scene: Scene
 ) -> None:
     organization = scene.organization("Comisaría", type=type)

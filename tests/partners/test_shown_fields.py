@@ -104,7 +104,7 @@ def test_every_field_of_a_message_that_is_shown_by_tiers_has_a_tier() -> None:
         tiers(pb.Area.DESCRIPTOR)
 
 
-def test_the_public_sees_no_room_and_nothing_of_what_the_coordination_decides() -> None:
+def test_the_public_sees_no_room_and_no_data_about_decisions_of_the_coordination() -> None:
     service = visible_part(
         d.Service(
             id="s", name="Consulta", capacity=d.Capacity(available=3), etag="v1", active=True

@@ -23,7 +23,7 @@ from tests.parts.local_stack import LocalStack
 
 @pytest.fixture(autouse=True, scope="session")
 def text_as_a_browser_reads_it() -> Iterator[None]:
-    """Makes `text` of a page's answer the HTML without whitespace that a browser ignores."""
+    """Makes `answer.text` return the HTML without the whitespace that a browser ignores."""
 
     def text(answer: TestResponse) -> str:
         content = answer.get_data(as_text=True)

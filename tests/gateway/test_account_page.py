@@ -151,8 +151,8 @@ def test_after_the_password_a_code_is_required_before_the_session_opens(
         [],
     )
     fakes.answers["FinishSignIn"] = SIGNED_IN
-    entered = submit(client, "/sign-in/code", page.text, **code)
-    assert (entered.status_code, entered.location) == (303, "/inbox")
+    sign_in_answer = submit(client, "/sign-in/code", page.text, **code)
+    assert (sign_in_answer.status_code, sign_in_answer.location) == (303, "/inbox")
     assert fakes.last("FinishSignIn").code == "123456"
 
 
@@ -170,8 +170,8 @@ def test_a_passkey_is_offered_beside_a_code_and_its_signature_is_passed_on(
     assert missing(page, 'data-passkey="get"', 'name="code"', "Este navegador no puede") == [
         'name="code"'
     ]
-    without_email = submit(client, "/sign-in/passkey", page, to="/inbox").text
-    assert missing(without_email, 'value="of-anybody"', 'value="/inbox"') == []
+    page_without_email = submit(client, "/sign-in/passkey", page, to="/inbox").text
+    assert missing(page_without_email, 'value="of-anybody"', 'value="/inbox"') == []
     fakes.answers["BeginPasskeySignIn"] = errors.Conflict("passkeys_unavailable")
     refusal = submit(client, "/sign-in/passkey", page)
     assert (refusal.status_code, missing(refusal.text, "por un número", 'id="password"')) == (
@@ -191,9 +191,9 @@ def test_a_passkey_is_offered_beside_a_code_and_its_signature_is_passed_on(
         missing(answer.text, "Esa llave no sirve", 'value="of-anybody"'),
     ) == (401, [])
     fakes.answers["FinishSignIn"] = SIGNED_IN
-    entered = submit(client, "/sign-in/code", page, **signature)
+    sign_in_answer = submit(client, "/sign-in/code", page, **signature)
     request = fakes.last("FinishSignIn")
-    assert (entered.location, request.passkey, request.code) == ("/inbox", "{}", "")
+    assert (sign_in_answer.location, request.passkey, request.code) == ("/inbox", "{}", "")
 
 
 def test_passkeys_are_added_and_removed_with_the_password(
@@ -243,6 +243,9 @@ def test_a_worker_who_needs_a_code_sets_it_up_at_sign_in_and_sees_the_spare_code
         session_secret=SECRET, worker=m.Worker(id="w"), recovery_codes=["7qk2a-9xwmb"]
     )
     code = {"challenge": "c", "asks_code": "1", "code": "123456", "to": "/inbox"}
-    entered = submit(client, "/sign-in/code", page, **code)
-    assert (entered.status_code, missing(entered.text, "7qk2a-9xwmb", 'href="/inbox"')) == (200, [])
-    assert session_cookies(entered)
+    sign_in_answer = submit(client, "/sign-in/code", page, **code)
+    assert (
+        sign_in_answer.status_code,
+        missing(sign_in_answer.text, "7qk2a-9xwmb", 'href="/inbox"'),
+    ) == (200, [])
+    assert session_cookies(sign_in_answer)

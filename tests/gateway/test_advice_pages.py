@@ -110,7 +110,7 @@ def test_a_card_states_in_words_when_it_opens_and_is_shown_in_each_language(
     assert missing(client.get("/advice/still_held").text, *texts) == []
 
 
-def test_a_card_names_the_answer_that_opens_it_as_the_question_is_worded(
+def test_a_card_names_the_answer_that_opens_it_in_the_words_of_the_question(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     shelter_card = card(opened_by=c.Triage(safe_place_tonight=c.ANSWER_NO))

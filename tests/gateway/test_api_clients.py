@@ -1,8 +1,8 @@
 """The OpenAPI document as its readers' tools see it.
 
 Two linters find no error, and the TypeScript client and the Python client that are generated from
-it work. The npm packages are those of tests/clients/package-lock.json. They are installed below
-build/ again whenever that file changes.
+it work. tests/clients/package-lock.json lists the npm packages, which are installed below build/
+again whenever that file changes.
 """
 
 import hashlib
@@ -112,7 +112,7 @@ print(found.items[0].organization_name)
 """
 
 
-def test_no_address_of_a_registry_is_in_the_lock_file() -> None:
+def test_the_lock_file_contains_no_url_of_a_registry() -> None:
     """npm takes the packages from any configured registry; the hashes decide what it accepts."""
     text = (HERE / "package-lock.json").read_text()
     assert '"resolved"' not in text

@@ -81,7 +81,7 @@ def test_every_page_links_to_every_other_and_to_the_reference(system: System) ->
 
 
 @pytest.mark.parametrize("file", [page.file for page in guide.PAGES.values()] + ["README.md"])
-def test_the_same_links_lead_somewhere_in_the_repository(file: str) -> None:
+def test_every_link_of_a_guide_page_leads_somewhere_in_the_repository_too(file: str) -> None:
     text = re.sub(r"```.*?```", "", (ROOT / file).read_text(), flags=re.DOTALL)
     for link in re.findall(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)", text):
         if "://" in link:

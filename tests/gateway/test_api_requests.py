@@ -85,7 +85,9 @@ def test_a_caller_token_is_passed_through(api: Flask, fakes: FakeServices) -> No
     assert fakes.calls[0][2].tokens["enlace.referrals"] == JWT
 
 
-def test_a_session_secret_is_exchanged_as_a_key_is(api: Flask, fakes: FakeServices) -> None:
+def test_a_session_secret_is_exchanged_for_a_token_like_a_key(
+    api: Flask, fakes: FakeServices
+) -> None:
     assert System(api.test_client(), "s" * 43).get("/referrals").status_code == 200
     assert fakes.last("IssueToken").session_secret == "s" * 43
 
@@ -148,12 +150,12 @@ def test_a_fault_reveals_nothing(
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/referrals/with space", "//referrals"])
-def test_an_unknown_path_is_answered_with_a_problem(system: System, path: str) -> None:
+def test_an_unknown_path_is_answered_with_problem_json(system: System, path: str) -> None:
     answer = system.get(path)
     assert (answer.status_code, answer.json["reason"]) == (404, "not_found")
 
 
-def test_an_unknown_method_is_answered_with_a_problem(system: System) -> None:
+def test_an_unknown_method_is_answered_with_problem_json(system: System) -> None:
     answer = system.call("DELETE", "/referrals")
     assert (answer.status_code, answer.json["reason"]) == (405, "method_not_allowed")
     assert set(answer.headers["Allow"].split(", ")) >= {"GET", "POST"}

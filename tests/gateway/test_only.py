@@ -58,7 +58,7 @@ def test_a_process_with_only_the_api_answers_systems_and_probes(api: Gateway) ->
 
 
 @pytest.mark.parametrize("path", [*SITE_PATHS, "/quick-exit", "/live"])
-def test_the_api_answers_the_path_of_a_page_with_a_problem(api: Gateway, path: str) -> None:
+def test_the_api_answers_the_path_of_a_page_with_problem_json(api: Gateway, path: str) -> None:
     answer = get(api, path)
     assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
     assert answer.json()["reason"] == "not_found"

@@ -237,7 +237,7 @@ def test_every_post_without_a_token_changes_nothing(
     fakes.calls.clear()
     for endpoint, path in routes(client.application, "POST"):
         assert client.post(path, data={}).status_code == 403, endpoint
-    # numbers of lines that are half a minute old are read again
+    # hotline numbers that are half a minute old are read again
     assert {rpc for rpc, _, _ in fakes.calls} <= {"IssueToken", "CountUnread", "ListHotlines"}
 
 
@@ -292,7 +292,7 @@ def test_an_ended_session_leads_to_the_sign_in_and_back_to_the_page(
     assert submit(client, "/sign-in", sign_in, **sent_fields(sign_in)).location == page
 
 
-def test_the_link_of_an_open_page_to_the_sign_in_leads_back_to_the_page(
+def test_the_sign_in_link_of_an_open_page_leads_back_to_that_page(
     client: FlaskClient,
 ) -> None:
     links = [
@@ -389,7 +389,7 @@ def test_the_log_contains_the_route_and_no_more(
     assert [secret for secret in secrets if secret in text] == []
 
 
-def test_readiness_is_about_this_process_and_the_status_page_about_the_whole(
+def test_readiness_is_about_this_process_and_the_status_page_about_every_service(
     fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
     assert "Todas las partes responden." in visitor.get("/status").text

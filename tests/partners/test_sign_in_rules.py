@@ -21,7 +21,7 @@ from tests.builders import NOON, Person, conflict_of, violations_of
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LATER = NOON + HOUR
 ENTRY = ProviderEntry("https://id.luz.test/realms/luz", "enlace")
-OTHER = ProviderEntry("https://id.sol.test", "enlace")
+OTHER_ENTRY = ProviderEntry("https://id.sol.test", "enlace")
 
 
 def wrong_fields(
@@ -59,7 +59,7 @@ def wrong_fields(
         ("https://login.microsoftonline.com/consumers", "shared_issuer"),
     ],
 )
-def test_an_address_that_cannot_be_a_provider_is_refused(issuer: str, reason: str) -> None:
+def test_a_url_that_cannot_be_a_provider_is_refused(issuer: str, reason: str) -> None:
     assert wrong_fields(issuer) == [("issuer", reason)]
 
 
@@ -77,7 +77,7 @@ def test_an_address_that_cannot_be_a_provider_is_refused(issuer: str, reason: st
         ("http://[::1]:8080", True),
     ],
 )
-def test_an_address_that_can_be_a_provider_is_accepted(issuer: str, development: bool) -> None:
+def test_a_url_that_can_be_a_provider_is_accepted(issuer: str, development: bool) -> None:
     ProviderEntry(issuer, "enlace").check("a secret with spaces", development=development)
 
 
@@ -121,9 +121,9 @@ def test_a_proposed_provider_takes_effect_when_a_second_person_has_agreed() -> N
 
 def test_a_newer_proposal_replaces_an_older_one_and_the_provider_in_use_stays() -> None:
     provider = SignInProvider("provider", "ngo", 2, ENTRY, NOON)
-    provider.propose(OTHER, "first", LATER)
-    provider.propose(OTHER, "third", LATER + HOUR)
-    assert provider.proposal == ProposedProvider(OTHER, "third", LATER + HOUR)
+    provider.propose(OTHER_ENTRY, "first", LATER)
+    provider.propose(OTHER_ENTRY, "third", LATER + HOUR)
+    assert provider.proposal == ProposedProvider(OTHER_ENTRY, "third", LATER + HOUR)
     assert (provider.entry, provider.version) == (ENTRY, 4)
     provider.object()
     assert provider == SignInProvider("provider", "ngo", 5, ENTRY, NOON)
@@ -134,7 +134,9 @@ def test_a_newer_proposal_replaces_an_older_one_and_the_provider_in_use_stays() 
     "provider",
     [
         SignInProvider("provider", "ngo", 4, ENTRY, NOON),
-        SignInProvider("provider", "ngo", 4, None, None, ProposedProvider(OTHER, "first", NOON)),
+        SignInProvider(
+            "provider", "ngo", 4, None, None, ProposedProvider(OTHER_ENTRY, "first", NOON)
+        ),
     ],
 )
 def test_a_provider_ends_only_once_and_its_proposal_ends_with_it(

@@ -58,7 +58,7 @@ def manager(scene: Scene, member: Organization) -> Worker:
     return scene.worker(member, Role.MANAGER, email=EMAIL)
 
 
-def of_session(scene: Scene, secret: str) -> Stubs:
+def stubs_of_session(scene: Scene, secret: str) -> Stubs:
     """Returns stubs with this session's tokens."""
     return scene.with_token_of(lambda: token_of(scene, secret).tokens["enlace.partners"])
 
@@ -89,7 +89,7 @@ def eleven_minutes_after_sign_in(scene: Scene, secret: str = "") -> tuple[Stubs,
     """Returns the stubs and the secret of a session whose proof is no longer valid."""
     secret = secret or sign_in(scene).session_secret
     scene.advance(minutes=11)
-    return of_session(scene, secret), secret
+    return stubs_of_session(scene, secret), secret
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def app(scene: Scene, manager: Worker) -> App:
 
 
 @pytest.fixture
-def coded_session(scene: Scene, app: App) -> tuple[Stubs, str]:
+def session_with_code(scene: Scene, app: App) -> tuple[Stubs, str]:
     """The stubs and the secret of a session with a code, eleven minutes after its sign-in."""
     signed_in = finish(scene, sign_in(scene).challenge, app.code())
     return eleven_minutes_after_sign_in(scene, signed_in.session_secret)
@@ -140,7 +140,7 @@ def test_each_rpc_with_lasting_effect_sends_a_notice_or_is_listed_as_silent() ->
 
 
 @pytest.mark.parametrize("rpc", sorted(RPCS_WITH_STEP_UP))
-def test_each_of_these_rpcs_refuses_an_old_proof_and_a_token_without_a_time_of_proof(
+def test_each_rpc_with_lasting_effect_refuses_an_old_proof_and_a_token_without_a_time_of_proof(
     scene: Scene, member: Organization, rpc: str
 ) -> None:
     service, method = RPCS_WITH_STEP_UP[rpc]
@@ -170,7 +170,7 @@ def test_a_proof_is_valid_for_ten_minutes_by_the_clock_and_not_a_second_longer(
     scene: Scene, manager: Worker
 ) -> None:
     secret = sign_in(scene).session_secret
-    by = of_session(scene, secret)
+    by = stubs_of_session(scene, secret)
     scene.advance(minutes=10)
     make_key(by)
     scene.advance(seconds=1)
@@ -196,7 +196,7 @@ def test_a_session_without_a_time_of_proof_counts_as_proved_when_it_began(
 ) -> None:
     secret = sign_in(scene).session_secret
     scene.rows("UPDATE sessions SET prove_time = NULL RETURNING worker_id")
-    make_key(of_session(scene, secret))
+    make_key(stubs_of_session(scene, secret))
 
 
 def test_a_refused_call_has_no_effect_and_is_on_record(scene: Scene, manager: Worker) -> None:
@@ -212,9 +212,9 @@ def test_a_refused_call_has_no_effect_and_is_on_record(scene: Scene, manager: Wo
 
 
 def test_a_worker_with_a_code_proves_herself_with_the_code_and_not_with_the_password(
-    scene: Scene, app: App, coded_session: tuple[Stubs, str]
+    scene: Scene, app: App, session_with_code: tuple[Stubs, str]
 ) -> None:
-    by, secret = coded_session
+    by, secret = session_with_code
     begun = by.BeginProof()
     assert (
         begun.asks_code,
@@ -248,13 +248,13 @@ def test_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_alone
         challenge=begun.challenge,
         passkey=stranger.sign(begun.passkey_options),
     )
-    to_sign_in = sign_in(scene)
+    sign_in_response = sign_in(scene)
     fails_to_prove(
         by,
         secret,
         "challenge",
-        challenge=to_sign_in.challenge,
-        passkey=phone.sign(to_sign_in.passkey_options),
+        challenge=sign_in_response.challenge,
+        passkey=phone.sign(sign_in_response.passkey_options),
     )
     signature = phone.sign(begun.passkey_options)
     prove(by, secret, challenge=begun.challenge, passkey=signature)
@@ -262,7 +262,7 @@ def test_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_alone
     fails_to_prove(by, secret, "challenge", challenge=begun.challenge, passkey=signature)
 
 
-def proof_there(by: Stubs, provider: Provider, user: str = "ana") -> dict[str, Any]:
+def proof_at_provider(by: Stubs, provider: Provider, user: str = "ana") -> dict[str, Any]:
     """Signs in at the provider for a proof; returns the fields of the proof."""
     begun = by.BeginProof()
     callback = provider.signs_in(begun.authorization_url, user)
@@ -281,9 +281,9 @@ def test_a_worker_who_signs_in_through_her_ministry_proves_herself_there(
     begun = by.BeginProof()
     assert (begun.asks_password, "max_age=0" in begun.authorization_url) == (False, True)
     fails_to_prove(by, secret, "challenge", "wrong", password=PASSWORD)
-    fails_to_prove(by, secret, "challenge", **proof_there(by, provider, "eva"))
+    fails_to_prove(by, secret, "challenge", **proof_at_provider(by, provider, "eva"))
     assert refusal(lambda: make_key(by)) == STEP_UP
-    prove(by, secret, **proof_there(by, provider))
+    prove(by, secret, **proof_at_provider(by, provider))
     make_key(by)
 
 
@@ -294,7 +294,7 @@ def test_a_sign_in_at_the_ministry_is_a_proof_from_the_time_when_she_proved_hers
         {**claims, "auth_time": claims["auth_time"] - 11 * 60}
     )
     signed_in = sign_in_through(scene, ministry, provider)
-    assert refusal(lambda: make_key(of_session(scene, signed_in.session_secret))) == STEP_UP
+    assert refusal(lambda: make_key(stubs_of_session(scene, signed_in.session_secret))) == STEP_UP
 
 
 def test_while_the_workers_ministry_does_not_answer_nothing_is_proved_and_the_reason_is_given(
@@ -302,7 +302,7 @@ def test_while_the_workers_ministry_does_not_answer_nothing_is_proved_and_the_re
 ) -> None:
     signed_in = sign_in_through(scene, ministry, provider)
     by, secret = eleven_minutes_after_sign_in(scene, signed_in.session_secret)
-    proof = proof_there(by, provider)
+    proof = proof_at_provider(by, provider)
     provider.hangs.set()
     assert refusal(lambda: prove(by, secret, **proof)) == UNAVAILABLE
     assert refusal(lambda: make_key(by)) == STEP_UP
@@ -311,10 +311,10 @@ def test_while_the_workers_ministry_does_not_answer_nothing_is_proved_and_the_re
     assert refusal(by.BeginProof) == UNAVAILABLE
 
 
-def test_wrong_proofs_have_a_budget_like_that_of_the_sign_in_and_keep_nobody_from_signing_in(
-    scene: Scene, app: App, coded_session: tuple[Stubs, str]
+def test_wrong_proofs_are_limited_like_wrong_sign_ins_and_keep_nobody_from_signing_in(
+    scene: Scene, app: App, session_with_code: tuple[Stubs, str]
 ) -> None:
-    by, secret = coded_session
+    by, secret = session_with_code
     for _ in range(10):
         fails_to_prove(by, secret, "code", code=app.wrong_code())
     assert refusal_with_delay(lambda: prove(by, secret, code=app.code())) == (
@@ -327,7 +327,7 @@ def test_wrong_proofs_have_a_budget_like_that_of_the_sign_in_and_keep_nobody_fro
 
 def test_guesses_of_the_password_are_counted_too(scene: Scene, manager: Worker) -> None:
     secret = sign_in(scene).session_secret
-    by = of_session(scene, secret)
+    by = stubs_of_session(scene, secret)
     for _ in range(10):
         fails_to_prove(by, secret, "password", password="una que no es")
     assert refusal(lambda: prove(by, secret, password=PASSWORD)) == TOO_MANY_ATTEMPTS
@@ -338,9 +338,9 @@ def test_the_proof_of_one_session_does_not_count_for_another(
 ) -> None:
     own_secret, stolen_secret = sign_in(scene).session_secret, sign_in(scene).session_secret
     scene.advance(minutes=11)
-    prove(of_session(scene, own_secret), own_secret, password=PASSWORD)
-    make_key(of_session(scene, own_secret))
-    assert refusal(lambda: make_key(of_session(scene, stolen_secret))) == STEP_UP
+    prove(stubs_of_session(scene, own_secret), own_secret, password=PASSWORD)
+    make_key(stubs_of_session(scene, own_secret))
+    assert refusal(lambda: make_key(stubs_of_session(scene, stolen_secret))) == STEP_UP
     colleague = scene.as_worker(scene.worker(member, Role.MANAGER))
     fails_to_prove(colleague, stolen_secret, "session_secret", password=PASSWORD)
     scene.advance(minutes=16)
@@ -358,9 +358,9 @@ def test_a_key_proves_nothing(scene: Scene, member: Organization, manager: Worke
 
 
 def test_a_stolen_manager_session_makes_nothing_that_outlasts_it(
-    scene: Scene, app: App, coded_session: tuple[Stubs, str], member: Organization
+    scene: Scene, app: App, session_with_code: tuple[Stubs, str], member: Organization
 ) -> None:
-    thief, secret = coded_session
+    thief, secret = session_with_code
     for call in (
         lambda: make_key(thief),
         lambda: invite(thief, "ladron@correo.example"),
@@ -371,7 +371,7 @@ def test_a_stolen_manager_session_makes_nothing_that_outlasts_it(
     fails_to_prove(thief, secret, "code", "required", password=PASSWORD)
     assert (scene.rows("SELECT FROM api_keys"), scene.rows("SELECT FROM invitations")) == ([], [])
     other_secret = finish(scene, sign_in(scene).challenge, app.code(30)).session_secret
-    change(of_session(scene, other_secret), other_secret)
+    change(stubs_of_session(scene, other_secret), other_secret)
     assert refusal(lambda: token_of(scene, secret)) == SESSION_ENDED
 
 
@@ -447,8 +447,8 @@ def test_changing_the_password_proves_the_continued_session_where_the_password_i
 
 
 def test_changing_the_password_proves_nothing_where_a_code_is_asked_for(
-    coded_session: tuple[Stubs, str],
+    session_with_code: tuple[Stubs, str],
 ) -> None:
-    by, secret = coded_session
+    by, secret = session_with_code
     change(by, secret)
     assert refusal(lambda: make_key(by)) == STEP_UP

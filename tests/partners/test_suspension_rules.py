@@ -68,8 +68,8 @@ def test_a_proposal_cannot_be_confirmed_by_its_maker_or_a_colleague(
 
 def test_a_suspension_needs_a_reason_and_cannot_be_proposed_where_nobody_could_agree() -> None:
     assert violations_of(lambda: member().suspend(FIRST, None, LATER)) == [("reason", "required")]
-    alone = partial(member().suspend, ALONE, SuspensionReason.HARM, LATER)
-    assert conflict_of(alone) == "no_second_coordinator"
+    propose_alone = partial(member().suspend, ALONE, SuspensionReason.HARM, LATER)
+    assert conflict_of(propose_alone) == "no_second_coordinator"
 
 
 def test_agreeing_to_an_expired_proposal_makes_a_new_proposal(organization: Organization) -> None:
@@ -162,8 +162,8 @@ def test_two_coordinators_reinstate_a_member(organization: Organization) -> None
         S.SUSPENDED,
         FirstCoordinator("first", "coalition", LATER),
     )
-    colleague = partial(organization.reinstate, COLLEAGUE, LATER, TODAY)
-    assert conflict_of(colleague) == "not_independent"
+    reinstate_as_colleague = partial(organization.reinstate, COLLEAGUE, LATER, TODAY)
+    assert conflict_of(reinstate_as_colleague) == "not_independent"
     organization.reinstate(SECOND, LATER, TODAY)
     assert (
         organization.status,

@@ -54,19 +54,23 @@ def test_every_kind_of_organisation_has_synonyms_in_each_language() -> None:
 
 
 def test_no_synonym_names_two_unrelated_needs_unless_on_purpose() -> None:
-    meant: dict[str, set[str]] = defaultdict(set)
+    needs_by_word: dict[str, set[str]] = defaultdict(set)
     for code, term in taxonomy().terms.items():
         for words in term.synonyms.values():
             for word in words:
-                meant[fold(word)].add(code)
+                needs_by_word[fold(word)].add(code)
     groups = {
-        word: {taxonomy().parent(code) or code for code in codes} for word, codes in meant.items()
+        word: {taxonomy().parent(code) or code for code in codes}
+        for word, codes in needs_by_word.items()
     }
     assert {
         word for word, groups_of_word in groups.items() if len(groups_of_word) > 1
     } == ON_PURPOSE
     repeated = [
-        word for word, codes in meant.items() for code in codes if taxonomy().parent(code) in codes
+        word
+        for word, codes in needs_by_word.items()
+        for code in codes
+        if taxonomy().parent(code) in codes
     ]
     assert repeated == []  # the words of a group already find the needs in it
 
@@ -75,7 +79,7 @@ def test_no_synonym_names_two_unrelated_needs_unless_on_purpose() -> None:
 def full_directory(scene: Scene) -> Scene:
     """A service for each need, with a name that says nothing about the need.
 
-    One service is that of a convent.
+    One service belongs to a convent.
     """
     nuns = scene.organization("Hermandad de la Luz", type=OrganizationType.RELIGIOUS)
     for number, code in enumerate(taxonomy().terms):
@@ -190,7 +194,7 @@ def test_a_service_that_says_it_is_for_women_with_children_comes_first(scene: Sc
         "hébergement pour femme enceinte",
     ],
 )
-def test_words_for_people_exclude_no_shelter(scene: Scene, words: str) -> None:
+def test_words_about_people_exclude_no_shelter(scene: Scene, words: str) -> None:
     scene.service(scene.coalition, "Albergue", "HOU.EMG")
     assert names(scene, words) == ["Albergue"]
 
@@ -198,7 +202,7 @@ def test_words_for_people_exclude_no_shelter(scene: Scene, words: str) -> None:
 @pytest.mark.parametrize(
     "words", ["adolescente embarazada", "ayuda para mis 2 niñas y una embarazada"]
 )
-def test_a_search_with_words_for_people_alone_finds_what_is_for_any_of_them(
+def test_a_search_for_words_about_people_alone_finds_services_for_any_of_them(
     scene: Scene, words: str
 ) -> None:
     for name, description in (
@@ -213,7 +217,7 @@ def test_a_search_with_words_for_people_alone_finds_what_is_for_any_of_them(
     assert [found.service.name for found in public] == ["Consulta", "Escuela", "Taller"]
 
 
-def test_words_for_people_resemble_no_other_words(scene: Scene) -> None:
+def test_words_about_people_resemble_no_other_words(scene: Scene) -> None:
     scene.service(scene.coalition, "Apoyo mental", "HOU.EMG", description="Contra el hambre")
     scene.service(scene.coalition, "Albergue", "HOU.EMG")
     assert names(scene, "albergue hombre") == ["Albergue", "Apoyo mental"]

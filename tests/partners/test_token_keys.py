@@ -105,7 +105,9 @@ def test_a_removed_key_is_invalid_after_a_few_seconds(
     for name in ("tokens.jwk", "tokens.pub.jwk"):
         assert key_folder.is_readable(folder, name), "doctor finds the file that it needs"
     key_folder.create(folder, ["partners"])
-    assert len(key_folder.all_verifying(folder, "tokens")) == 1, "a start makes no second first key"
+    assert len(key_folder.all_verifying(folder, "tokens")) == 1, (
+        "a start does not create the first key again"
+    )
 
 
 @pytest.mark.parametrize("missing", [".jwk", ".pub.jwk"])
@@ -260,7 +262,7 @@ def test_a_rotation_by_command_can_be_resumed_after_it_was_killed(folder: Path) 
 
 
 def test_the_documented_restore_of_the_keys_brings_no_replaced_key_back(tmp_path: Path) -> None:
-    """Checks that keys which sign only what lives for a moment are created anew.
+    """Checks that the keys that sign only short-lived data are created anew.
 
     The copy may be older than the theft and the rotation of such a key.
     """

@@ -1,4 +1,4 @@
-"""The reliability of a service's figure of its room.
+"""The reliability of the figure that a service states for its room.
 
 It depends on the promises that were kept and on the age of the figure.
 """

@@ -13,28 +13,28 @@ from tests.referrals.conftest import ORG, SERVICE, Client, Story, read, send_req
 from tests.referrals.test_policies import next_policy
 from tests.referrals.test_referrals_rpc import declined
 
-Beginning = Callable[[Story], tuple[Client, Any]]
+MakeRequest = Callable[[Story], tuple[Client, Any]]
 
 
 def timestamp(moment: datetime) -> Timestamp:
     return Timestamp(seconds=int(moment.timestamp()))
 
 
-def on(side: str, begin: Callable[[Story], Any], request: Any) -> Beginning:
-    """Returns the beginning of a request that concerns an object made by `begin`.
+def request_on(side: str, make_target: Callable[[Story], Any], request: Any) -> MakeRequest:
+    """Returns a function that makes a caller and a request about an object from `make_target`.
 
     The request gets the id of the object, and its etag if the request has one.
     """
 
-    def beginning(story: Story) -> tuple[Client, Any]:
-        target, valid_request = begin(story), type(request)()
+    def make_request(story: Story) -> tuple[Client, Any]:
+        target, valid_request = make_target(story), type(request)()
         valid_request.CopyFrom(request)
         for name in ("id", "etag"):
             if name in request.DESCRIPTOR.fields_by_name:
                 setattr(valid_request, name, getattr(target, name))
         return getattr(story, side), valid_request
 
-    return beginning
+    return make_request
 
 
 def started(story: Story) -> pb.Referral:
@@ -77,7 +77,7 @@ def with_question(story: Story) -> pb.Referral:
     return referral
 
 
-def referral_beginnings() -> dict[str, Beginning]:
+def referral_requests() -> dict[str, MakeRequest]:
     def update(story: Story) -> tuple[Client, Any]:
         draft = story.draft()
         change = pb.Referral(
@@ -120,7 +120,7 @@ def referral_beginnings() -> dict[str, Beginning]:
             ),
         ),
         "UpdateReferral": update,
-        "GetReferral": on("ngo", Story.sent, pb.GetReferralRequest()),
+        "GetReferral": request_on("ngo", Story.sent, pb.GetReferralRequest()),
         "ListReferrals": lambda s: (
             s.ngo,
             pb.ListReferralsRequest(page_size=2, filter=pb.ReferralFilter(box=pb.BOX_OUTBOX)),
@@ -147,77 +147,81 @@ def referral_beginnings() -> dict[str, Beginning]:
                 s.draft(), override_reason_code=pb.OVERRIDE_REASON_LIFE_AT_RISK, note="in danger"
             ),
         ),
-        "ConfirmOverride": on("coordinator", Story.overridden, pb.ConfirmOverrideRequest()),
+        "ConfirmOverride": request_on("coordinator", Story.overridden, pb.ConfirmOverrideRequest()),
         "AttachConsent": attach,
-        "AcknowledgeReferral": on("shelter", Story.sent, pb.AcknowledgeReferralRequest()),
-        "AskReferral": on(
+        "AcknowledgeReferral": request_on("shelter", Story.sent, pb.AcknowledgeReferralRequest()),
+        "AskReferral": request_on(
             "shelter",
             Story.sent,
             pb.AskReferralRequest(question_code=pb.QUESTION_DATES, note="when?"),
         ),
-        "AnswerReferral": on("ngo", with_question, pb.AnswerReferralRequest(note="tomorrow")),
-        "AcceptReferral": on(
+        "AnswerReferral": request_on(
+            "ngo", with_question, pb.AnswerReferralRequest(note="tomorrow")
+        ),
+        "AcceptReferral": request_on(
             "shelter",
             Story.sent,
             pb.AcceptReferralRequest(planned_first_contact_time=timestamp(NOON)),
         ),
-        "WaitlistReferral": on(
+        "WaitlistReferral": request_on(
             "shelter",
             Story.sent,
             pb.WaitlistReferralRequest(
                 expected_wait_days=3, review_time=timestamp(NOON + timedelta(days=2))
             ),
         ),
-        "DeclineReferral": on(
+        "DeclineReferral": request_on(
             "shelter",
             Story.sent,
             pb.DeclineReferralRequest(reason_code=pb.DECLINE_REASON_NO_CAPACITY),
         ),
-        "StartReferral": on(
+        "StartReferral": request_on(
             "shelter", Story.accepted, pb.StartReferralRequest(first_contact_time=timestamp(NOON))
         ),
-        "ScheduleAppointment": on(
+        "ScheduleAppointment": request_on(
             "shelter", started, pb.ScheduleAppointmentRequest(appointment_time=timestamp(NOON))
         ),
-        "AttendAppointment": on(
+        "AttendAppointment": request_on(
             "shelter", with_appointment, pb.AttendAppointmentRequest(note="with her sister")
         ),
-        "MissAppointment": on(
+        "MissAppointment": request_on(
             "shelter", with_appointment, pb.MissAppointmentRequest(reason_code=pb.MISS_REASON_ILL)
         ),
-        "CancelAppointment": on(
+        "CancelAppointment": request_on(
             "shelter",
             with_appointment,
             pb.CancelAppointmentRequest(reason_code=pb.CANCEL_REASON_BY_PERSON),
         ),
-        "AddNote": on("shelter", started, pb.AddNoteRequest(note="she is well")),
-        "CompleteReferral": on(
+        "AddNote": request_on("shelter", started, pb.AddNoteRequest(note="she is well")),
+        "CompleteReferral": request_on(
             "shelter", started, pb.CompleteReferralRequest(outcome_code=pb.OUTCOME_FULLY_MET)
         ),
-        "NotDeliverReferral": on(
+        "NotDeliverReferral": request_on(
             "shelter",
             Story.accepted,
             pb.NotDeliverReferralRequest(reason_code=pb.NOT_DELIVERED_REASON_CAPACITY_LOST),
         ),
-        "CloseReferral": on(
+        "CloseReferral": request_on(
             "ngo", completed, pb.CloseReferralRequest(help_came_code=pb.HELP_CAME_YES)
         ),
-        "CloseNeed": on(
+        "CloseNeed": request_on(
             "ngo", declined, pb.CloseNeedRequest(reason_code=pb.NEED_CLOSE_REASON_MOVED)
         ),
-        "WithdrawReferral": on(
+        "WithdrawReferral": request_on(
             "ngo", Story.sent, pb.WithdrawReferralRequest(reason_code=pb.WITHDRAW_REASON_MOVED)
         ),
-        "AssignReferral": on("shelter", completed, pb.AssignReferralRequest()),
-        "AmendReferral": on(
+        "AssignReferral": request_on("shelter", completed, pb.AssignReferralRequest()),
+        "AmendReferral": request_on(
             "ngo", Story.sent, pb.AmendReferralRequest(urgency=pb.URGENCY_IMMEDIATE)
         ),
-        "ConfirmDeletion": on("shelter", with_withdrawn_consent, pb.ConfirmDeletionRequest()),
-        "RerouteReferral": on(
+        "ConfirmDeletion": request_on(
+            "shelter", with_withdrawn_consent, pb.ConfirmDeletionRequest()
+        ),
+        "RerouteReferral": request_on(
             "ngo", Story.sent, pb.RerouteReferralRequest(service_id=SERVICE["clinic_visit"])
         ),
-        "RemindReferral": on("coordinator", Story.sent, pb.RemindReferralRequest()),
-        "EnterReferralInError": on(
+        "RemindReferral": request_on("coordinator", Story.sent, pb.RemindReferralRequest()),
+        "EnterReferralInError": request_on(
             "ngo", Story.sent, pb.EnterReferralInErrorRequest(note="a test")
         ),
         "GetPilotFigures": lambda s: (s.ngo, pb.GetPilotFiguresRequest()),

@@ -19,10 +19,10 @@ from services.referrals.plans.usecases.pathways import SHIPPED
 from tests.builders import NOON, NOTHING_UNSAFE
 from tests.referrals.conftest import ORG, SERVICE, SEVEN_POINTS, Client, Story
 from tests.referrals.contact_calls import credentials
-from tests.referrals.honest_referrals import Beginning, on, referral_beginnings, timestamp
+from tests.referrals.honest_referrals import MakeRequest, referral_requests, request_on, timestamp
 
 
-def people_beginnings() -> dict[str, Beginning]:
+def people_requests() -> dict[str, MakeRequest]:
     def open_person(story: Story) -> tuple[Client, Any]:
         sent = story.sent()
         return story.shelter, people_pb2.OpenPersonRequest(
@@ -55,17 +55,17 @@ def people_beginnings() -> dict[str, Beginning]:
                 safe_contact=people_pb2.SafeContact(channel_code=people_pb2.SAFE_CHANNEL_NONE)
             ),
         ),
-        "GetPerson": on("ngo", Story.person, people_pb2.GetPersonRequest()),
+        "GetPerson": request_on("ngo", Story.person, people_pb2.GetPersonRequest()),
         "ListPeople": lambda s: (s.ngo, people_pb2.ListPeopleRequest(page_size=2)),
         "SearchPeople": lambda s: (s.ngo, people_pb2.SearchPeopleRequest(name="Ximena")),
         "UpdatePerson": update_person,
-        "UpdateIdentity": on(
+        "UpdateIdentity": request_on(
             "ngo",
             Story.person,
             people_pb2.UpdateIdentityRequest(identity=people_pb2.Identity(family_name="Rivas")),
         ),
         "OpenPerson": open_person,
-        "SetSafeContact": on(
+        "SetSafeContact": request_on(
             "ngo",
             Story.person,
             people_pb2.SetSafeContactRequest(
@@ -102,8 +102,8 @@ def people_beginnings() -> dict[str, Beginning]:
         ),
         "ListReceipts": list_receipts,
         "ListProposedReceipts": lambda story: (story.ngo, people_pb2.ListProposedReceiptsRequest()),
-        "GetReceipt": on("ngo", receipt, people_pb2.GetReceiptRequest()),
-        "WithdrawReceipt": on("ngo", receipt, people_pb2.WithdrawReceiptRequest()),
+        "GetReceipt": request_on("ngo", receipt, people_pb2.GetReceiptRequest()),
+        "WithdrawReceipt": request_on("ngo", receipt, people_pb2.WithdrawReceiptRequest()),
         "WithdrawAllReceipts": lambda s: (
             s.ngo,
             people_pb2.WithdrawAllReceiptsRequest(id=s.person().id),
@@ -123,19 +123,19 @@ def people_beginnings() -> dict[str, Beginning]:
     }
 
 
-def line_beginnings() -> dict[str, Beginning]:
+def line_requests() -> dict[str, MakeRequest]:
     def operator(story: Story) -> Client:
         return story.service.as_("hotline", "OPERATOR")
 
     def public(story: Story) -> Client:
         return story.service.public()
 
-    def by_reference(make: Callable[..., Any], by: Callable[[Story], Client]) -> Beginning:
-        def beginning(story: Story) -> tuple[Client, Any]:
+    def by_reference(make: Callable[..., Any], by: Callable[[Story], Client]) -> MakeRequest:
+        def make_request(story: Story) -> tuple[Client, Any]:
             call = story.contact()
             return by(story), make(**credentials(call))
 
-        return beginning
+        return make_request
 
     def change(story: Story) -> tuple[Client, Any]:
         contact = story.contact().contact
@@ -200,7 +200,7 @@ def line_beginnings() -> dict[str, Beginning]:
     }
 
 
-def campaign_beginnings() -> dict[str, Beginning]:
+def campaign_requests() -> dict[str, MakeRequest]:
     return {
         "CreateCampaign": lambda s: (
             s.coordinator,
@@ -211,8 +211,10 @@ def campaign_beginnings() -> dict[str, Beginning]:
             ),
         ),
         "ListCampaigns": lambda s: (s.coordinator, campaigns_pb2.ListCampaignsRequest(page_size=2)),
-        "EndCampaign": on("coordinator", Story.campaign, campaigns_pb2.EndCampaignRequest()),
-        "GetCampaignFigures": on(
+        "EndCampaign": request_on(
+            "coordinator", Story.campaign, campaigns_pb2.EndCampaignRequest()
+        ),
+        "GetCampaignFigures": request_on(
             "coordinator", Story.campaign, campaigns_pb2.GetCampaignFiguresRequest()
         ),
         "GetPlacement": lambda s: (
@@ -222,7 +224,7 @@ def campaign_beginnings() -> dict[str, Beginning]:
     }
 
 
-def plan_beginnings() -> dict[str, Beginning]:
+def plan_requests() -> dict[str, MakeRequest]:
     def plan(story: Story) -> plans_pb2.Plan:
         new_plan: plans_pb2.Plan = story.ngo.CreatePlan(
             person_id=story.child().id, pathway_id="child"
@@ -256,15 +258,15 @@ def plan_beginnings() -> dict[str, Beginning]:
                 person_id=s.child().id, pathway_id="child", start_time=timestamp(NOON)
             ),
         ),
-        "GetPlan": on("ngo", plan, plans_pb2.GetPlanRequest()),
+        "GetPlan": request_on("ngo", plan, plans_pb2.GetPlanRequest()),
         "ListPlans": lambda s: (s.ngo, plans_pb2.ListPlansRequest(person_id=plan(s).person_id)),
-        "UpdatePlanStep": on(
+        "UpdatePlanStep": request_on(
             "ngo",
             plan,
             plans_pb2.UpdatePlanStepRequest(step_key="care", state=plans_pb2.PLAN_STEP_STATE_MET),
         ),
         "MovePlan": move,
-        "ClosePlan": on(
+        "ClosePlan": request_on(
             "ngo",
             plan,
             plans_pb2.ClosePlanRequest(reason_code=plans_pb2.PLAN_CLOSE_REASON_CONTACT_LOST),
@@ -274,7 +276,7 @@ def plan_beginnings() -> dict[str, Beginning]:
     }
 
 
-def enquiry_beginnings() -> dict[str, Beginning]:
+def enquiry_requests() -> dict[str, MakeRequest]:
     content = e.EnquiryContent(
         need_code="HOU.EMG",
         urgency=pb.URGENCY_URGENT,
@@ -283,7 +285,7 @@ def enquiry_beginnings() -> dict[str, Beginning]:
         country="NI",
         department="NI-CI",
     )
-    to: dict[str, Any] = {
+    enquiry_fields: dict[str, Any] = {
         "content": content,
         "service_ids": [SERVICE["shelter_bed"], SERVICE["clinic_visit"]],
     }
@@ -291,17 +293,17 @@ def enquiry_beginnings() -> dict[str, Beginning]:
     def enquiry(story: Story) -> e.Enquiry:
         for table in ("enquiry_offers", "enquiries"):  # at most twenty enquiries may be open
             story.service.as_owner(f"DELETE FROM {table}")
-        return cast(e.Enquiry, story.ngo.CreateEnquiry(**NOTHING_UNSAFE, **to))
+        return cast(e.Enquiry, story.ngo.CreateEnquiry(**NOTHING_UNSAFE, **enquiry_fields))
 
     def preview(story: Story) -> tuple[Client, Any]:
         """Returns a new caller each time, because a caller may make only sixty previews."""
         caller = Caller(new_id(), "worker", ORG["ngo"], frozenset({"WORKER"}), kin=NONE)
-        return replace(story.ngo, caller=caller), e.PreviewEnquiryRequest(**to)
+        return replace(story.ngo, caller=caller), e.PreviewEnquiryRequest(**enquiry_fields)
 
     def create(story: Story) -> tuple[Client, Any]:
         enquiry(story)
         return story.ngo, e.CreateEnquiryRequest(
-            **NOTHING_UNSAFE, **to, person_id=story.person().id
+            **NOTHING_UNSAFE, **enquiry_fields, person_id=story.person().id
         )
 
     def answer(story: Story) -> tuple[Client, Any]:
@@ -323,23 +325,23 @@ def enquiry_beginnings() -> dict[str, Beginning]:
     return {
         "PreviewEnquiry": preview,
         "CreateEnquiry": create,
-        "GetEnquiry": on("shelter", enquiry, e.GetEnquiryRequest()),
+        "GetEnquiry": request_on("shelter", enquiry, e.GetEnquiryRequest()),
         "ListEnquiries": lambda s: (
             s.ngo,
             e.ListEnquiriesRequest(box=e.ENQUIRY_BOX_ASKED, page_size=2),
         ),
         "AnswerEnquiry": answer,
         "TakeOffer": take,
-        "CancelEnquiry": on("ngo", enquiry, e.CancelEnquiryRequest()),
+        "CancelEnquiry": request_on("ngo", enquiry, e.CancelEnquiryRequest()),
         "ListUnmetNeeds": lambda s: (s.coordinator, e.ListUnmetNeedsRequest()),
     }
 
 
-BEGINNINGS = (
-    referral_beginnings()
-    | people_beginnings()
-    | line_beginnings()
-    | campaign_beginnings()
-    | plan_beginnings()
-    | enquiry_beginnings()
+REQUESTS = (
+    referral_requests()
+    | people_requests()
+    | line_requests()
+    | campaign_requests()
+    | plan_requests()
+    | enquiry_requests()
 )

@@ -97,14 +97,18 @@ def test_reading_notes_is_recorded_for_sender_and_receiver_but_withholding_them_
     story: Story,
 ) -> None:
     sent = story.sent(note=NOTE, field_groups=[G.FIELD_GROUP_NOTES])
-    withheld = story.sent(note=NOTE, field_groups=[G.FIELD_GROUP_IDENTITY])
-    for client, referral in ((story.ngo, sent), (story.shelter, sent), (story.shelter, withheld)):
+    referral_without_notes = story.sent(note=NOTE, field_groups=[G.FIELD_GROUP_IDENTITY])
+    for client, referral in (
+        (story.ngo, sent),
+        (story.shelter, sent),
+        (story.shelter, referral_without_notes),
+    ):
         readable_notes(client, referral)
     assert accesses_to(story, sent.person_id) == [
         (ORG["shelter"], [G.FIELD_GROUP_NOTES]),
         (ORG["ngo"], [G.FIELD_GROUP_NOTES]),
     ]
-    assert accesses_to(story, withheld.person_id) == []
+    assert accesses_to(story, referral_without_notes.person_id) == []
 
 
 def accesses_to(story: Story, person_id: str) -> list[tuple[str, list[int]]]:

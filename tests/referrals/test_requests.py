@@ -22,9 +22,9 @@ from chassis.shape import TIME
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.builders import refusal, wrong_fields
 from tests.referrals.conftest import Client, Story
-from tests.referrals.honest_referrals import Beginning
+from tests.referrals.honest_referrals import MakeRequest
 from tests.referrals.honest_referrals import started as started
-from tests.referrals.honest_requests import BEGINNINGS
+from tests.referrals.honest_requests import REQUESTS
 
 DECLARED_CODES = {
     "UNAUTHENTICATED",
@@ -197,29 +197,29 @@ def answer_of(client: Client, rpc: str, request: Any) -> tuple[str, str]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", BEGINNINGS)
+@pytest.mark.parametrize("name", REQUESTS)
 def test_no_spoiled_field_of_a_request_causes_a_fault(name: str, story: Story) -> None:
-    spoil_each_field(name.split(" ")[0], BEGINNINGS[name], story)
+    spoil_each_field(name.split(" ")[0], REQUESTS[name], story)
 
 
-def spoil_each_field(rpc: str, begin: Beginning, story: Story) -> None:
+def spoil_each_field(rpc: str, make_request: MakeRequest, story: Story) -> None:
     """Sends a request once for each wrong value of each of its fields, and then as it is.
 
     Every wrong value has to be accepted, or refused with a reason.
     """
-    client, honest = begin(story)
+    client, valid_request = make_request(story)
     faults: list[tuple[str, str, str]] = []
-    # the honest request can be sent again after a spoiled copy of it has succeeded
+    # the valid request can be sent again after a spoiled copy of it has succeeded
     reusable = rpc != "GetReferenceStatus" and rpc.startswith(
         ("Get", "List", "Count", "Create", "Open", "Verify")
     )
     fresh = True
-    for spoil in mutations(honest):
+    for spoil in mutations(valid_request):
         if not fresh:
-            client, honest = begin(story)
+            client, valid_request = make_request(story)
             fresh = True
-        request = type(honest)()
-        request.CopyFrom(honest)
+        request = type(valid_request)()
+        request.CopyFrom(valid_request)
         spoil(request)
         code, reason = answer_of(client, rpc, request)
         if code != "OK" and (code not in DECLARED_CODES or not reason):
@@ -231,10 +231,10 @@ def spoil_each_field(rpc: str, begin: Beginning, story: Story) -> None:
             "ConfirmHelp",
         ):
             fresh = reusable
-    client, honest = begin(story)
-    code, reason = answer_of(client, rpc, honest)
+    client, valid_request = make_request(story)
+    code, reason = answer_of(client, rpc, valid_request)
     assert code == "OK" or reason == "nothing_to_confirm", (
-        f"the honest request itself: {code} {reason}"
+        f"the valid request itself: {code} {reason}"
     )
     assert not faults, f"{len(faults)}: {faults[:5]}"
 

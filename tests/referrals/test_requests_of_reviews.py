@@ -17,8 +17,8 @@ from services.referrals.people.domain.anomaly import Anomaly, AnomalyKind
 from services.referrals.people.store import anomalies
 from tests.builders import NOON
 from tests.referrals.conftest import ORG, Client, Story
-from tests.referrals.honest_referrals import Beginning, on
-from tests.referrals.honest_requests import BEGINNINGS as OTHER_BEGINNINGS
+from tests.referrals.honest_referrals import MakeRequest, request_on
+from tests.referrals.honest_requests import REQUESTS as OTHER_REQUESTS
 from tests.referrals.test_advice import publish, texts_of
 from tests.referrals.test_emergencies import declare, expired
 from tests.referrals.test_openings import somebody
@@ -85,7 +85,7 @@ def _proposed_erasure(story: Story) -> str:
     return person_id
 
 
-BEGINNINGS: dict[str, Beginning] = {
+REQUESTS: dict[str, MakeRequest] = {
     "ListAdviceCards": lambda s: (s.coordinator, advice_pb2.ListAdviceCardsRequest()),
     "GetAdviceCard": _card,
     "PublishAdviceCard": _new_card,
@@ -95,8 +95,8 @@ BEGINNINGS: dict[str, Beginning] = {
     "ReviewAnomaly": _anomaly,
     "OpenInEmergency": _opening,
     "ListEmergencies": lambda s: (s.ngo, emergencies_pb2.ListEmergenciesRequest(page_size=2)),
-    "GetEmergency": on("ngo", _emergency, emergencies_pb2.GetEmergencyRequest()),
-    "ReviewEmergency": on(
+    "GetEmergency": request_on("ngo", _emergency, emergencies_pb2.GetEmergencyRequest()),
+    "ReviewEmergency": request_on(
         "ngo",
         _past_emergency,
         emergencies_pb2.ReviewEmergencyRequest(review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED),
@@ -121,10 +121,10 @@ def test_every_rpc_is_covered_by_these_tests() -> None:
         for method in service.methods
         if not method.server_streaming  # test_watch.py
     }
-    assert {name.split(" ")[0] for name in OTHER_BEGINNINGS | BEGINNINGS} == rpcs
+    assert {name.split(" ")[0] for name in OTHER_REQUESTS | REQUESTS} == rpcs
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("rpc", BEGINNINGS)
+@pytest.mark.parametrize("rpc", REQUESTS)
 def test_no_spoiled_field_of_a_request_causes_a_fault(rpc: str, story: Story) -> None:
-    spoil_each_field(rpc, BEGINNINGS[rpc], story)
+    spoil_each_field(rpc, REQUESTS[rpc], story)

@@ -31,7 +31,7 @@ def declined_referral(identifier: str, urgency: r.Urgency.ValueType, hours: int)
 
 
 def today_page(fakes: FakePageServices, client: FlaskClient, *declined: r.Referral) -> str:
-    """Returns the page of today; these referrals were declined."""
+    """Returns the page Today when these referrals were declined."""
     fakes.answers["ListReferrals"] = lambda request: r.ListReferralsResponse(
         referrals=declined if request.filter.unanswered else []
     )
@@ -102,7 +102,7 @@ def test_late_and_soon_due_referrals_are_chosen_by_the_service_and_all_are_shown
     ]
 
 
-def test_the_filters_of_the_list_are_folded_until_one_is_used(client: FlaskClient) -> None:
+def test_the_filters_of_the_list_are_collapsed_until_one_is_used(client: FlaskClient) -> None:
     assert '<details class="card"><summary>Filtrar</summary>' in client.get("/referrals").text
     page = client.get("/referrals?urgency=immediate").text
     assert '<details class="card" open><summary>Filtrar</summary>' in page

@@ -307,7 +307,7 @@ def test_the_next_page_repeats_the_search(client: FlaskClient, fakes: FakePageSe
         ("has_room", "1", False),
     ],
 )
-def test_the_folded_filters_are_open_if_one_of_them_is_set(
+def test_the_collapsed_filters_are_open_if_one_of_them_is_set(
     client: FlaskClient, fakes: FakePageServices, field: str, value: str, is_open: bool
 ) -> None:
     page = send(client, "/directory", **{field: value}).text

@@ -329,7 +329,7 @@ def test_a_caller_can_withdraw_one_request_and_the_others_continue(story: Story)
     )
 
 
-def test_withdrawing_a_request_also_stops_the_request_on_the_same_consent(story: Story) -> None:
+def test_withdrawing_a_request_also_stops_another_request_on_the_same_consent(story: Story) -> None:
     call, first, operator = referred_caller(story)
     referral_for(story, call)
     second = referral_beside(story, first, operator)
@@ -438,11 +438,11 @@ def test_a_callers_note_is_sealed_with_the_key_of_the_file_in_her_referral(
 
 def test_a_line_cannot_record_a_contact_for_a_line_of_another_country(story: Story) -> None:
     call = story.contact()
-    for organization, other in (("hotline", "CR"), ("clinic", "NI")):
+    for organization, other_country in (("hotline", "CR"), ("clinic", "NI")):
         for caller in ({"pin": "4821"}, credentials(call)):
             record = partial(
                 operator_of(story, organization).CreateContact,
-                contact=c.Contact(line_country=other),
+                contact=c.Contact(line_country=other_country),
                 **caller,
             )
             assert refusal_with_fields(record)[2] == {"contact.line_country": "out_of_range"}

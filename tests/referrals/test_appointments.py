@@ -27,7 +27,7 @@ OUTCOME_STEPS = {"attend_appointment", "miss_appointment", "cancel_appointment"}
 ILLEGAL = "illegal_transition"
 
 
-def begun() -> Referral:
+def started_referral() -> Referral:
     """Returns a referral whose help started at noon, without an open appointment."""
     referral = draft()
     referral.state = State.IN_PROGRESS
@@ -41,9 +41,9 @@ def silence(referral: Referral) -> Deadline:
     return deadline
 
 
-def planned(time: datetime) -> Referral:
+def referral_with_appointment(time: datetime) -> Referral:
     """Returns a referral whose receiver has made an appointment at noon for this time."""
-    referral = begun()
+    referral = started_referral()
     referral.take("schedule_appointment", RECEIVER, NOON, DAYS, appointment_time=time)
     return referral
 
@@ -54,7 +54,7 @@ def offered_steps(referral: Referral, now: datetime) -> set[str]:
 
 def test_the_receiver_is_asked_for_news_only_after_the_appointment() -> None:
     time = NOON + 30 * D
-    referral = planned(time)
+    referral = referral_with_appointment(time)
     assert [
         (days, event.verb)
         for days in range(3, 14)
@@ -75,7 +75,7 @@ def test_recording_the_outcome_of_an_appointment_ends_it_and_counts_as_news(
     verb: str, reason: str, span: timedelta
 ) -> None:
     time = NOON + 2 * D
-    referral = planned(time)
+    referral = referral_with_appointment(time)
     referral.take(verb, RECEIVER, time, DAYS, **({"reason_code": reason} if reason else {}))
     assert referral.events[-1].reason_code == reason
     assert (referral.state, referral.appointment_time, referral.reason_code) == (
@@ -88,7 +88,7 @@ def test_recording_the_outcome_of_an_appointment_ends_it_and_counts_as_news(
 
 
 def test_a_new_appointment_replaces_the_open_one() -> None:
-    referral = planned(NOON + 2 * D)
+    referral = referral_with_appointment(NOON + 2 * D)
     referral.take("schedule_appointment", RECEIVER, NOON + H, DAYS, appointment_time=NOON + D)
     assert referral.appointment_time == silence(referral).start_time == NOON + D
     assert [event.verb for event in referral.events[-2:]] == ["appointment_scheduled"] * 2
@@ -96,13 +96,15 @@ def test_a_new_appointment_replaces_the_open_one() -> None:
 
 def test_an_appointment_is_at_most_ninety_days_ahead_and_not_long_past() -> None:
     for time in (NOON - H, NOON + 90 * D):
-        assert planned(time).appointment_time == time
+        assert referral_with_appointment(time).appointment_time == time
     for time in (NOON - H - timedelta(seconds=1), NOON + 90 * D + H):
-        assert violations_of(partial(planned, time)) == [("appointment_time", "out_of_range")]
+        assert violations_of(partial(referral_with_appointment, time)) == [
+            ("appointment_time", "out_of_range")
+        ]
 
 
 def test_appointments_are_attended_or_missed_from_an_hour_before_and_cancelled_anytime() -> None:
-    referral = planned(NOON + D)
+    referral = referral_with_appointment(NOON + D)
     too_early = NOON + D - H - timedelta(seconds=1)
     assert offered_steps(referral, too_early) == {"cancel_appointment"}
     for verb, content in (("attend_appointment", {}), ("miss_appointment", {"reason_code": "ill"})):
@@ -113,7 +115,7 @@ def test_appointments_are_attended_or_missed_from_an_hour_before_and_cancelled_a
 
 
 def test_once_an_appointment_is_due_recording_its_outcome_is_the_main_step() -> None:
-    referral = planned(NOON + D)
+    referral = referral_with_appointment(NOON + D)
     assert referral.main_step(RECEIVER, NOON) == "complete"
     assert referral.main_step(RECEIVER, NOON + D) == "attend_appointment"
     assert referral.allowed_verbs(RECEIVER, NOON)[0] == "complete"
@@ -125,14 +127,14 @@ def test_once_an_appointment_is_due_recording_its_outcome_is_the_main_step() -> 
 
 
 def test_without_an_open_appointment_no_outcome_can_be_recorded() -> None:
-    referral = begun()
+    referral = started_referral()
     assert offered_steps(referral, NOON) == set()
     cancel = partial(referral.take, "cancel_appointment", RECEIVER, NOON, DAYS)
     assert conflict_of(partial(cancel, reason_code="by_person")) == ILLEGAL
 
 
 def test_an_appointment_ends_with_the_help_and_is_not_restored_on_reopening() -> None:
-    referral = planned(NOON + D)
+    referral = referral_with_appointment(NOON + D)
     referral.take("complete", RECEIVER, NOON, DAYS, outcome_code="fully_met")
     assert referral.appointment_time is None
     referral.take("close", ACTORS[Side.SENDER], NOON + H, DAYS, help_came_code="no")

@@ -33,7 +33,7 @@ def contact_for_protection(line: Story) -> str:
 
 
 def urgent_contact(line: Story, reason: pb.UrgencyReason.ValueType) -> c.Contact:
-    """Records an urgent call; with a reason for a lower urgency, one that is more than urgent."""
+    """Records an urgent call, or a more than urgent call if `reason` lowers the urgency."""
     contact: c.Contact = line.contact(
         need_within_days=c.ANSWER_YES, safe_place_tonight=c.ANSWER_NO if reason else c.ANSWER_YES
     ).contact

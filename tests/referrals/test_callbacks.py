@@ -39,7 +39,7 @@ def local_time(day: int, hour: int, minute: int = 0) -> datetime:
 # Through the rpcs.
 
 
-def file_of(
+def make_file(
     story: Story,
     new_contact: c.CreateContactResponse,
     channel: people_pb2.SafeChannel.ValueType | None,
@@ -110,7 +110,7 @@ def test_a_call_that_the_person_asked_for_is_listed_among_the_calls_owed(
     story: Story, service: Service
 ) -> None:
     new_contact = story.contact()
-    person = file_of(story, new_contact, PHONE)
+    person = make_file(story, new_contact, PHONE)
     status = ask_for_call(story, new_contact)
     assert status.may_ask_for_call
     assert (status.call_from_time.ToDatetime(), status.call_until_time.ToDatetime()) == (
@@ -142,7 +142,7 @@ def test_the_status_of_a_reference_has_the_local_time_of_the_call(
 
 
 @pytest.mark.parametrize(("department", "date"), [("NI-CI", "2026-03-03"), ("ES-CN", "2026-03-04")])
-def test_a_day_for_a_call_counts_from_the_date_at_the_place_of_the_caller(
+def test_a_day_for_a_call_counts_from_the_date_in_the_callers_time_zone(
     department: str, date: str, story: Story, service: Service
 ) -> None:
     service.clock.set(datetime(2026, 3, 4, 5, 59, tzinfo=UTC))
@@ -150,7 +150,7 @@ def test_a_day_for_a_call_counts_from_the_date_at_the_place_of_the_caller(
         contact=c.Contact(line_country="NI", department=department, speaker_code=c.SPEAKER_PERSON),
         pin="4821",
     )
-    file_of(story, new_contact, PHONE)
+    make_file(story, new_contact, PHONE)
     arranged_call = arrange_call(story, new_contact.contact.id)
     (listed_call,) = owed_calls(story, new_contact)
     settled_call = settle(story, listed_call, c.CALLBACK_OUTCOME_AGAIN)
@@ -164,7 +164,7 @@ def test_all_three_requests_for_a_call_count_the_day_from_the_date_that_they_nam
     story: Story, service: Service
 ) -> None:
     new_contact = story.contact()
-    file_of(story, new_contact, PHONE)
+    make_file(story, new_contact, PHONE)
     service.clock.set(local_time(5, 0, 1))
     wish: dict[str, Any] = {"day_code": TOMORROW, "hour_code": EVENING, "local_date": "2026-03-04"}
     arranged_call = story.operator.CreateCallback(
@@ -183,7 +183,7 @@ def test_all_three_requests_for_a_call_count_the_day_from_the_date_that_they_nam
 
 def test_a_new_time_for_a_call_replaces_the_earlier_one(story: Story) -> None:
     new_contact = story.contact()
-    file_of(story, new_contact, PHONE)
+    make_file(story, new_contact, PHONE)
     ask_for_call(story, new_contact)
     status = ask_for_call(story, new_contact, hour=NIGHT)
     (callback,) = owed_calls(story, new_contact)
@@ -215,13 +215,13 @@ def test_a_time_agreed_at_one_line_or_asked_for_by_the_person_replaces_the_times
         calls = [*owed_calls(story, new_contact), *owed_calls(story, second_contact, clinic)]
         return [callback.clocks[0].start_time for callback in calls]
 
-    agreed = arrange_call(story, second_contact.contact.id, NIGHT, clinic)
-    assert agreed.contact_id == second_contact.contact.id
-    assert start_times() == [agreed.clocks[0].start_time] * 2
-    file_of(story, new_contact, PHONE)
+    agreed_call = arrange_call(story, second_contact.contact.id, NIGHT, clinic)
+    assert agreed_call.contact_id == second_contact.contact.id
+    assert start_times() == [agreed_call.clocks[0].start_time] * 2
+    make_file(story, new_contact, PHONE)
     status = ask_for_call(story, new_contact)
     assert start_times() == [status.call_from_time] * 2
-    assert status.call_from_time != agreed.clocks[0].start_time
+    assert status.call_from_time != agreed_call.clocks[0].start_time
 
 
 def test_calls_agreed_concurrently_for_two_contacts_of_a_caller_are_one_call(story: Story) -> None:
@@ -238,7 +238,7 @@ def test_calls_agreed_concurrently_for_two_contacts_of_a_caller_are_one_call(sto
 
 def test_a_line_that_is_suspended_promises_no_call(story: Story, service: Service) -> None:
     new_contact = story.contact()
-    file_of(story, new_contact, PHONE)
+    make_file(story, new_contact, PHONE)
     ask_for_call(story, new_contact)
     with service.member_with_status("hotline", "SUSPENDED", active=False):
         status = service.public().GetReferenceStatus(**credentials(new_contact))
@@ -252,11 +252,11 @@ def test_a_line_that_can_call_owes_the_call_in_place_of_one_that_is_suspended(
     story: Story, service: Service
 ) -> None:
     new_contact = story.contact()
-    file_of(story, new_contact, PHONE)
+    make_file(story, new_contact, PHONE)
     ask_for_call(story, new_contact)
     clinic = operator_of(story, "clinic")
     second_contact = call_again(story, new_contact)
-    file_of(story, second_contact, PHONE, clinic)
+    make_file(story, second_contact, PHONE, clinic)
     with service.member_with_status("hotline", "SUSPENDED", active=False):
         status = ask_for_call(story, new_contact, hour=NIGHT)
         (callback,) = owed_calls(story, second_contact, clinic)
@@ -270,7 +270,7 @@ def test_a_call_that_the_safe_contact_plan_forbids_is_neither_offered_nor_arrang
     channel: people_pb2.SafeChannel.ValueType | None, story: Story
 ) -> None:
     new_contact = story.contact()
-    file_of(story, new_contact, channel)
+    make_file(story, new_contact, channel)
     status = story.service.public().GetReferenceStatus(**credentials(new_contact))
     assert not status.may_ask_for_call
     assert refusal(partial(ask_for_call, story, new_contact)) == NOT_SAFE
@@ -295,7 +295,7 @@ def test_a_call_that_is_no_longer_safe_is_no_longer_owed(
     end: str, story: Story, service: Service
 ) -> None:
     new_contact = story.contact()
-    person = file_of(story, new_contact, PHONE)
+    person = make_file(story, new_contact, PHONE)
     ask_for_call(story, new_contact)
     (callback,) = owed_calls(story, new_contact)
     if end == "plan":
@@ -308,13 +308,13 @@ def test_a_call_that_is_no_longer_safe_is_no_longer_owed(
     assert refusal(partial(settle, story, callback, c.CALLBACK_OUTCOME_REACHED)) == SETTLED
 
 
-def test_a_call_that_was_agreed_before_the_file_is_not_owed_if_the_file_forbids_calls(
+def test_a_call_that_was_agreed_before_the_file_existed_is_not_owed_if_the_file_forbids_calls(
     story: Story,
 ) -> None:
     new_contact, referred_contact, opened_contact = (story.contact() for _ in range(3))
     for contact in (new_contact, referred_contact, opened_contact):
         arrange_call(story, contact.contact.id)
-    file_of(story, new_contact, NO_CHANNEL)
+    make_file(story, new_contact, NO_CHANNEL)
     assert not owed_calls(story, new_contact)
     plan = people_pb2.SafeContact(channel_code=NO_CHANNEL)
     story.operator.CreatePerson(safe_contact=plan, contact_id=opened_contact.contact.id)
@@ -352,7 +352,7 @@ def test_a_retry_of_a_call_also_needs_a_safe_contact_plan_that_allows_it(
 ) -> None:
     new_contact = story.contact()
     callback = arrange_call(story, new_contact.contact.id)
-    file_of(story, new_contact, channel)
+    make_file(story, new_contact, channel)
     assert refusal(partial(settle, story, callback, c.CALLBACK_OUTCOME_AGAIN)) == expected
 
 
@@ -458,7 +458,7 @@ def test_a_call_that_the_plan_at_one_line_forbids_is_arranged_by_no_other_line(
     new_contact = story.contact()
     second_contact, clinic = call_again(story, new_contact), operator_of(story, "clinic")
     callback = arrange_call(story, second_contact.contact.id, operator=clinic)
-    person = file_of(story, new_contact, PHONE)
+    person = make_file(story, new_contact, PHONE)
     assert (callback.person_id, owed_calls(story, second_contact, clinic)[0].person_id) == (
         "",
         "",
@@ -480,7 +480,7 @@ def test_settling_a_settled_call_is_refused_as_settled_although_its_etag_is_stal
 
 def test_withdrawing_everything_also_ends_the_calls_under_another_reference(story: Story) -> None:
     new_contact, other_contact = story.contact(), story.contact()
-    person = file_of(story, new_contact, PHONE)
+    person = make_file(story, new_contact, PHONE)
     update_contact(
         story.operator, read_contact(story.operator, other_contact.contact), person_id=person.id
     )

@@ -105,7 +105,7 @@ def move(plan: Plan, referral: Referral, state: State, outcome: str = "") -> Non
     plan.update_steps(referral.id, state, outcome, NOON)
 
 
-def begun_plan() -> Plan:
+def plan_before_travel() -> Plan:
     """Returns a plan with every step before the travel done."""
     plan = Plan.begin(
         "p", "her", "ngo", shipped_pathways()["return_and_reintegration"], "NI-CI", None, NOON
@@ -117,7 +117,7 @@ def begun_plan() -> Plan:
 
 def plan_with_referrals(state: State = State.ACCEPTED) -> tuple[Plan, dict[str, Referral]]:
     """Returns a plan with a referral in this state for each leg, and the referrals by step."""
-    plan = begun_plan()
+    plan = plan_before_travel()
     return plan, {key: refer_leg(plan, key, state) for key in RECEIVERS}
 
 
@@ -139,7 +139,7 @@ def plan_under_way() -> tuple[Plan, dict[str, Referral]]:
 def test_receivers_on_arrival_are_asked_before_the_departure_and_act_after_it(
     key: str, state: StepState, referral: tuple[str, State] | None, conflict: str
 ) -> None:
-    plan = begun_plan()
+    plan = plan_before_travel()
     refer_leg(plan, "housing")
     assert (
         conflict_and_steps(lambda: plan.set_step_state(key, state, NOON, referral=referral))
@@ -173,7 +173,7 @@ def test_the_departure_waits_until_every_later_leg_is_accepted(state: State) -> 
 
 
 def test_the_departure_waits_for_a_leg_without_a_referral_but_not_for_a_refused_leg() -> None:
-    plan = begun_plan()
+    plan = plan_before_travel()
     departure = partial(move, plan, refer_leg(plan, "travel", State.ACCEPTED), State.IN_PROGRESS)
     assert conflict_and_steps(departure) == "legs_not_accepted reception housing"
     plan.set_step_state("reception", NOT_NEEDED, NOON, reason_code="has_it")
@@ -254,7 +254,7 @@ def test_each_leg_needs_its_own_consent() -> None:
 
 
 def test_one_referral_cannot_stand_for_two_legs() -> None:
-    plan = begun_plan()
+    plan = plan_before_travel()
     referral = refer_leg(plan, "reception")
     plan.set_step_state("housing", REFERRED, NOON, referral=(referral.id, State.SENT))
     assert (
@@ -302,7 +302,7 @@ def test_a_leg_is_reported_as_lost_until_the_person_has_arrived_everywhere(
 
 
 def test_no_leg_is_reported_as_lost_if_the_travel_is_marked_as_not_needed() -> None:
-    plan = begun_plan()
+    plan = plan_before_travel()
     plan.set_step_state("travel", NOT_NEEDED, NOON, reason_code="done_elsewhere")
     housing = refer_leg(plan, "housing", State.ACCEPTED)
     assert plan.lost_leg([with_state(housing, State.NOT_DELIVERED)]) is None
@@ -316,7 +316,7 @@ def acting_organizations(plan: Plan) -> list[str]:
 
 
 def test_the_chain_names_the_organisation_that_takes_the_next_step_of_each_leg() -> None:
-    plan = begun_plan()
+    plan = plan_before_travel()
     assert acting_organizations(plan) == ["travel ngo", "reception ngo", "housing ngo"]
     legs = {key: refer_leg(plan, key) for key in RECEIVERS}
     assert acting_organizations(plan) == ["travel mission", "reception border", "housing shelter"]

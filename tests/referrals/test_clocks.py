@@ -281,7 +281,7 @@ def test_another_urgency_adapts_a_deadline_by_the_policy_under_which_the_deadlin
         (Urgency.NORMAL, Urgency.URGENT, "", False),
     ],
 )
-def test_an_urgency_below_that_of_the_answers_needs_a_reason(
+def test_an_urgency_below_the_urgency_of_the_answers_needs_a_reason(
     urgency: Urgency, answers_urgency: Urgency | None, reason: str, is_accepted: bool
 ) -> None:
     if is_accepted:

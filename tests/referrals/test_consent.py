@@ -181,7 +181,7 @@ def test_a_referral_is_sent_only_on_a_consent_that_covers_it(
     assert read(story.ngo, draft.id) == draft
 
 
-def test_no_referral_is_sent_on_an_expired_or_withdrawn_consent_or_that_of_another_person(
+def test_no_referral_is_sent_on_an_expired_or_withdrawn_consent_or_on_another_persons(
     story: Story, service: Service
 ) -> None:
     draft = story.draft()
@@ -197,7 +197,7 @@ def test_no_referral_is_sent_on_an_expired_or_withdrawn_consent_or_that_of_anoth
     assert refusal(send) == ("FAILED_PRECONDITION", "receipt_withdrawn")
 
 
-def test_the_consents_listed_for_a_referral_are_those_on_which_it_can_be_sent(
+def test_only_consents_on_which_a_referral_can_be_sent_are_listed_for_it(
     story: Story, service: Service
 ) -> None:
     child = story.child()

@@ -248,7 +248,7 @@ def test_an_outcome_written_by_an_operator_is_not_overwritten_by_a_later_event(
 
 
 def test_a_contact_whose_outcome_is_cleared_is_open_and_has_its_deadline(story: Story) -> None:
-    """It left the queue of the line: nobody had to call the person in danger."""
+    """Otherwise the contact leaves the queue of the line, and nobody calls the person."""
     call = story.contact(danger_now=c.ANSWER_YES)
     write_outcome(story, call, c.CONTACT_OUTCOME_UNSPECIFIED)
     stored = story.operator.GetContact(id=call.contact.id)

@@ -234,19 +234,21 @@ def test_a_hand_over_to_an_unknown_organisation_is_refused(
         partial(hand_over, story, story.contact().contact),
         partial(create_contact, story),
     ):
-        to_unknown = partial(attempt, handed_over_organization_id=organization_id)
-        assert wrong_fields(to_unknown) == [("contact.handed_over_organization_id", reason)]
+        hand_over_to_unknown = partial(attempt, handed_over_organization_id=organization_id)
+        assert wrong_fields(hand_over_to_unknown) == [
+            ("contact.handed_over_organization_id", reason)
+        ]
 
 
 def test_a_hand_over_to_both_a_member_and_a_number_is_refused(story: Story) -> None:
-    to_both = partial(
+    hand_over_to_both = partial(
         hand_over,
         story,
         story.contact().contact,
         handed_over_organization_id=ORG["clinic"],
         emergency_number_code=contacts_pb2.EMERGENCY_NUMBER_POLICE,
     )
-    assert wrong_fields(to_both) == [("contact.emergency_number_code", "out_of_range")]
+    assert wrong_fields(hand_over_to_both) == [("contact.emergency_number_code", "out_of_range")]
 
 
 def test_no_fact_names_the_receiver_of_a_hand_over(story: Story, service: Service) -> None:

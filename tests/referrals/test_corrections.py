@@ -32,7 +32,7 @@ CORRECT = pb.CoarsePerson(
 )
 
 
-def stored(client: Client, person_id: str) -> people_pb2.Person:
+def stored_person(client: Client, person_id: str) -> people_pb2.Person:
     return cast(people_pb2.Person, client.GetPerson(id=person_id, outline_only=True))
 
 
@@ -46,11 +46,11 @@ def test_every_unsealed_field_of_a_file_can_be_corrected_and_cleared(story: Stor
             exploitation_country="SV",
         )
     )
-    assert corrected == stored(story.ngo, person.id)
+    assert corrected == stored_person(story.ngo, person.id)
     assert (corrected.coarse, corrected.exploitation_country) == (CORRECT, "SV")
     paths = ("coarse", "trafficking_status_code", "exploitation_country")
     story.ngo.UpdatePerson(correction(corrected, *paths))
-    cleared = stored(story.ngo, person.id)
+    cleared = stored_person(story.ngo, person.id)
     assert (cleared.coarse, cleared.trafficking_status_code, cleared.exploitation_country) == (
         pb.CoarsePerson(age_band=CORRECT.age_band),
         0,
@@ -63,7 +63,9 @@ def test_the_answer_to_a_correction_shows_that_there_is_a_plan(story: Story) -> 
     identity = people_pb2.Identity(phone="+50500000000")
     for corrected in (
         story.ngo.UpdateIdentity(id=person.id, etag=person.etag, identity=identity),
-        story.ngo.UpdatePerson(correction(stored(story.ngo, person.id), exploitation_country="GT")),
+        story.ngo.UpdatePerson(
+            correction(stored_person(story.ngo, person.id), exploitation_country="GT")
+        ),
     ):
         assert corrected.safe_contact.channel_code == person.safe_contact.channel_code != 0
 
@@ -73,7 +75,7 @@ def test_fields_that_the_mask_does_not_name_are_kept(story: Story) -> None:
     corrected = story.ngo.UpdatePerson(correction(person, exploitation_country="GT"))
     assert corrected.coarse == person.coarse
     story.ngo.UpdatePerson(correction(corrected, coarse=CORRECT))
-    assert stored(story.ngo, person.id).exploitation_country == "GT"
+    assert stored_person(story.ngo, person.id).exploitation_country == "GT"
     opened = story.ngo.OpenPerson(
         id=person.id, purpose_code="HOU", field_groups=[people_pb2.FIELD_GROUP_IDENTITY]
     )
@@ -88,7 +90,7 @@ def test_the_age_band_follows_a_known_birth_date(story: Story) -> None:
     assert wrong_fields(lambda: story.ngo.UpdatePerson(correction(corrected, coarse=CORRECT))) == [
         ("person.coarse.age_band", "contradicts")
     ]
-    assert stored(story.ngo, person.id) == corrected
+    assert stored_person(story.ngo, person.id) == corrected
 
 
 def test_a_file_whose_age_band_has_just_ended_can_be_sent_back_unchanged(
@@ -100,7 +102,7 @@ def test_a_file_whose_age_band_has_just_ended_can_be_sent_back_unchanged(
     assert corrected.coarse.age_band == pb.AGE_BAND_18_TO_24
 
 
-def department(person: people_pb2.Person, code: str, **fields: Any) -> Any:
+def department_correction(person: people_pb2.Person, code: str, **fields: Any) -> Any:
     """Returns the request that sets only the department of a file."""
     return people_pb2.UpdatePersonRequest(
         person=people_pb2.Person(
@@ -114,11 +116,11 @@ def department(person: people_pb2.Person, code: str, **fields: Any) -> Any:
 def test_a_part_of_the_coarse_data_can_be_corrected_and_cleared(story: Story) -> None:
     person = story.ngo.UpdatePerson(correction(story.person(), coarse=CORRECT))
     for code in ("NI-LE", ""):
-        person = story.ngo.UpdatePerson(department(person, code))
+        person = story.ngo.UpdatePerson(department_correction(person, code))
         expected = pb.CoarsePerson()
         expected.CopyFrom(CORRECT)
         expected.department = code
-        assert person.coarse == stored(story.ngo, person.id).coarse == expected
+        assert person.coarse == stored_person(story.ngo, person.id).coarse == expected
     person = story.ngo.UpdatePerson(correction(person, "coarse.dependants", "coarse.language"))
     assert (person.coarse.HasField("dependants"), person.coarse.language) == (False, "")
     assert person.coarse.age_band == CORRECT.age_band
@@ -127,7 +129,7 @@ def test_a_part_of_the_coarse_data_can_be_corrected_and_cleared(story: Story) ->
 def test_a_repeated_correction_of_a_part_gets_its_first_answer_after_another_correction(
     story: Story,
 ) -> None:
-    request = department(story.person(), "NI-LE", request_id="order-7")
+    request = department_correction(story.person(), "NI-LE", request_id="order-7")
     first_answer = story.ngo.UpdatePerson(request)
     story.ngo.UpdatePerson(correction(first_answer, coarse=CORRECT))
     assert story.ngo.UpdatePerson(request) == first_answer
@@ -142,12 +144,12 @@ def test_a_repeated_correction_of_a_part_gets_its_first_answer_after_another_cor
         (pb.AGE_BAND_25_TO_59, pb.AGE_BAND_12_TO_17),
     ],
 )
-def test_only_with_a_birth_date_does_an_age_band_change_from_or_to_a_childs(
+def test_an_age_band_changes_from_or_to_a_childs_band_only_with_a_birth_date(
     story: Story, known: pb.AgeBand.ValueType, other: pb.AgeBand.ValueType
 ) -> None:
     def with_band(band: pb.AgeBand.ValueType) -> people_pb2.Person:
         request = correction(
-            stored(story.ngo, person.id), coarse=pb.CoarsePerson(age_band=band, country="NI")
+            stored_person(story.ngo, person.id), coarse=pb.CoarsePerson(age_band=band, country="NI")
         )
         return cast(people_pb2.Person, story.ngo.UpdatePerson(request))
 
@@ -182,19 +184,19 @@ def test_a_wrong_correction_names_its_field(
     assert wrong_fields(lambda: story.ngo.UpdatePerson(correction(person, *paths, **fields))) == [
         violation
     ]
-    assert stored(story.ngo, person.id).etag == person.etag
+    assert stored_person(story.ngo, person.id).etag == person.etag
 
 
 def test_only_the_files_organisation_corrects_it_and_only_with_the_current_etag(
     story: Story,
 ) -> None:
-    request = correction(stored(story.ngo, story.sent().person_id), coarse=CORRECT)
+    request = correction(stored_person(story.ngo, story.sent().person_id), coarse=CORRECT)
     assert refusal(lambda: story.shelter.UpdatePerson(request)) == NOT_FOUND
     story.ngo.UpdatePerson(request)
     assert refusal(lambda: story.ngo.UpdatePerson(request)) == ("ABORTED", "stale_etag")
 
 
-def test_an_erased_file_can_not_be_corrected(story: Story, service: Service) -> None:
+def test_an_erased_file_cannot_be_corrected(story: Story, service: Service) -> None:
     person = story.person()
     service.as_owner("UPDATE people SET erased = true WHERE id = %s", person.id)
     assert refusal(lambda: story.ngo.UpdatePerson(correction(person, coarse=CORRECT))) == (
@@ -217,7 +219,7 @@ def test_a_file_is_corrected_even_if_its_identity_cannot_be_opened(
     child = story.child()
     service.as_owner(damage, child.id)
     sealed = service.rows("SELECT * FROM person_sealed WHERE person_id = %s", child.id)
-    person = story.ngo.UpdatePerson(department(child, "NI-LE"))
+    person = story.ngo.UpdatePerson(department_correction(child, "NI-LE"))
     assert (person.coarse.department, person.coarse.age_band) == ("NI-LE", pb.AGE_BAND_12_TO_17)
     assert wrong_fields(lambda: story.ngo.UpdatePerson(correction(person, coarse=CORRECT))) == [
         ("person.coarse.age_band", "contradicts")
@@ -235,7 +237,7 @@ def test_a_correction_is_on_the_trail_and_is_no_access_to_sealed_data(
     assert readings(story.ngo, person.id) == []
 
 
-def test_a_referral_is_sent_with_the_data_of_the_file_as_they_are_then(story: Story) -> None:
+def test_a_referral_is_sent_with_the_data_that_the_file_has_at_that_time(story: Story) -> None:
     person = story.person()
     draft = story.draft(person=person)
     story.ngo.UpdatePerson(correction(person, coarse=CORRECT))
@@ -246,7 +248,7 @@ def test_a_referral_is_sent_with_the_data_of_the_file_as_they_are_then(story: St
 def test_a_sent_referral_keeps_its_data_until_it_is_amended(story: Story) -> None:
     sent = story.sent()
     before = sent.person
-    story.ngo.UpdatePerson(correction(stored(story.ngo, sent.person_id), coarse=CORRECT))
+    story.ngo.UpdatePerson(correction(stored_person(story.ngo, sent.person_id), coarse=CORRECT))
     assert read(story.shelter, sent.id).person == before
     story.ngo.AmendReferral(id=sent.id, etag=sent.etag)
     assert read(story.shelter, sent.id).person == CORRECT
@@ -257,7 +259,7 @@ def test_an_amended_deadline_counts_the_working_days_of_the_place_in_the_file(
 ) -> None:
     sent = story.sent()
     in_ghana = pb.CoarsePerson(age_band=pb.AGE_BAND_18_TO_24, country="GH")
-    story.ngo.UpdatePerson(correction(stored(story.ngo, sent.person_id), coarse=in_ghana))
+    story.ngo.UpdatePerson(correction(stored_person(story.ngo, sent.person_id), coarse=in_ghana))
     amended = story.ngo.AmendReferral(id=sent.id, etag=sent.etag, urgency=pb.URGENCY_NORMAL)
     (due_time,) = [
         clock.due_time.ToDatetime(tzinfo=UTC)

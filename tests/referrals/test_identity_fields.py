@@ -13,7 +13,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.person import GROUP_OF
 from tests.builders import NOT_FOUND, refusal, wrong_fields
 from tests.referrals.conftest import Service, Story
-from tests.referrals.test_corrections import correction, stored
+from tests.referrals.test_corrections import correction, stored_person
 from tests.referrals.test_trail import last_sequence
 
 EVERY_GROUP = [group for group in p.FieldGroup.values() if group]
@@ -108,7 +108,7 @@ def test_a_childs_birth_date_can_be_replaced_but_not_removed(story: Story) -> No
         assert wrong_fields(partial(story.ngo.UpdateIdentity, update(child, *paths))) == [
             ("identity.birth_date", "required")
         ]
-    assert stored(story.ngo, child.id).etag == child.etag
+    assert stored_person(story.ngo, child.id).etag == child.etag
     assert opened(story, child).birth_date == "2011-01-01"
     story.ngo.UpdateIdentity(update(child, birth_date="2011-01-02"))
     assert opened(story, child).birth_date == "2011-01-02"
@@ -200,7 +200,7 @@ def test_only_the_files_organisation_clears_a_field_and_only_with_the_current_et
     story: Story,
 ) -> None:
     sent = story.sent()
-    request = update(stored(story.ngo, sent.person_id), "phone")
+    request = update(stored_person(story.ngo, sent.person_id), "phone")
     assert refusal(lambda: story.shelter.UpdateIdentity(request)) == NOT_FOUND
     story.ngo.UpdateIdentity(request)
     assert refusal(lambda: story.ngo.UpdateIdentity(request)) == ("ABORTED", "stale_etag")

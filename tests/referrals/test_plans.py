@@ -25,7 +25,7 @@ RETURN = shipped_pathways()["return_and_reintegration"]
 NAMES = {"es": "a", "en": "b", "fr": "c"}
 
 
-def begun_plan(pathway: Pathway = RETURN, start: datetime | None = None) -> Plan:
+def started_plan(pathway: Pathway = RETURN, start: datetime | None = None) -> Plan:
     return Plan.begin("p", "her", "ngo", pathway, "NI-CI", start, NOON)
 
 
@@ -47,17 +47,17 @@ def conflict_and_steps(act: Callable[[], Any]) -> str:
 
 
 def test_a_plan_begins_with_open_steps_and_the_due_times_that_count_from_its_start() -> None:
-    plan = begun_plan()
+    plan = started_plan()
     assert {step.state for step in plan.steps.values()} == {OPEN}
     assert plan.steps["risk_check"].due_time == NOON + 14 * DAY == plan.next_due_time
     assert plan.steps["housing"].due_time is None, "she has not arrived"
-    assert begun_plan(start=NOON - 10 * DAY).steps["risk_check"].due_time == NOON + 4 * DAY
+    assert started_plan(start=NOON - 10 * DAY).steps["risk_check"].due_time == NOON + 4 * DAY
 
 
 @pytest.mark.parametrize("start", [None, NOON, NOON - DAY, NOON - 366 * DAY])
 def test_a_plan_begins_now_or_up_to_a_year_ago(start: datetime | None) -> None:
     two_steps = pathway(step("a", deadline=DAY), step("b"))
-    plan = begun_plan(two_steps, start)
+    plan = started_plan(two_steps, start)
     start_time = start or NOON
     steps = {"a": PlanStep("a", due_time=start_time + DAY), "b": PlanStep("b")}
     assert plan == Plan("p", "her", "ngo", two_steps, "NI-CI", start_time, NOON, NOON, steps=steps)
@@ -65,11 +65,11 @@ def test_a_plan_begins_now_or_up_to_a_year_ago(start: datetime | None) -> None:
 
 @pytest.mark.parametrize("start", [NOON + SECOND, NOON - 366 * DAY - SECOND])
 def test_a_plan_that_would_begin_later_or_earlier_is_refused(start: datetime) -> None:
-    assert violations_of(lambda: begun_plan(start=start)) == [("start_time", "out_of_range")]
+    assert violations_of(lambda: started_plan(start=start)) == [("start_time", "out_of_range")]
 
 
 def test_a_step_waits_for_earlier_steps_and_names_them() -> None:
-    plan, unchanged = begun_plan(), begun_plan()
+    plan, unchanged = started_plan(), started_plan()
     for act in (
         lambda: plan.set_step_state("travel", MET, NOON),
         lambda: plan.set_step_state("travel", REFERRED, NOON, referral=("r", State.SENT)),
@@ -88,14 +88,14 @@ def test_a_step_waits_for_earlier_steps_and_names_them() -> None:
 
 
 def test_a_refused_step_does_not_delay_later_steps() -> None:
-    plan = begun_plan(pathway(step("family"), step("school", ("family",))))
+    plan = started_plan(pathway(step("family"), step("school", ("family",))))
     plan.set_step_state("family", REFUSED, NOON)
     plan.set_step_state("school", MET, NOON)
     assert plan.next_due_time is None
 
 
 def test_a_step_can_be_refused_or_not_needed_before_earlier_steps_are_settled() -> None:
-    plan = begun_plan()
+    plan = started_plan()
     plan.set_step_state("family", REFUSED, NOON)
     plan.set_step_state("livelihood", NOT_NEEDED, NOON, reason_code="has_it")
 
@@ -113,12 +113,12 @@ def test_only_a_referred_step_has_a_referral_and_only_a_step_not_needed_a_reason
     state: StepState, values: dict[str, Any], violation: tuple[str, str]
 ) -> None:
     assert violations_of(
-        lambda: begun_plan().set_step_state("risk_check", state, NOON, **values)
+        lambda: started_plan().set_step_state("risk_check", state, NOON, **values)
     ) == [violation]
 
 
 def test_an_ended_referral_or_an_unknown_step_is_refused() -> None:
-    plan = begun_plan()
+    plan = started_plan()
     act = partial(plan.set_step_state, "risk_check", REFERRED, NOON, referral=("r", State.DECLINED))
     assert conflict_and_steps(act) == "illegal_transition"
     with pytest.raises(NotFound):
@@ -126,7 +126,7 @@ def test_an_ended_referral_or_an_unknown_step_is_refused() -> None:
 
 
 def test_a_step_follows_the_referral_that_stands_for_it() -> None:
-    plan = begun_plan()
+    plan = started_plan()
     plan.set_step_state("risk_check", REFERRED, NOON, referral=("r", State.SENT))
     for number, (state, outcome, new_state) in enumerate(
         (
@@ -163,7 +163,7 @@ def test_a_step_follows_the_referral_that_stands_for_it() -> None:
 
 
 def test_a_referral_does_not_undo_a_step_settled_by_hand() -> None:
-    plan = begun_plan()
+    plan = started_plan()
     plan.set_step_state("risk_check", REFERRED, NOON, referral=("r", State.SENT))
     plan.set_step_state("risk_check", MET, NOON)
     assert not plan.update_steps("r", State.DECLINED, "", NOON)
@@ -171,7 +171,7 @@ def test_a_referral_does_not_undo_a_step_settled_by_hand() -> None:
 
 
 def test_due_times_that_count_from_a_step_are_set_and_cleared_with_it() -> None:
-    plan = begun_plan(pathway(step("a"), step("b", deadline=DAY, start="a")))
+    plan = started_plan(pathway(step("a"), step("b", deadline=DAY, start="a")))
     plan.set_step_state("a", MET, NOON + DAY)
     assert (plan.steps["b"].due_time, plan.steps["b"].is_late(NOON + 3 * DAY)) == (
         NOON + 2 * DAY,
@@ -182,7 +182,7 @@ def test_due_times_that_count_from_a_step_are_set_and_cleared_with_it() -> None:
 
 
 def test_a_newer_pathway_version_keeps_the_steps_with_the_same_key() -> None:
-    plan = begun_plan(pathway(step("a"), step("b"), step("c")))
+    plan = started_plan(pathway(step("a"), step("b"), step("c")))
     plan.set_step_state("a", MET, NOON)
     plan.set_step_state("b", NOT_NEEDED, NOON, reason_code="has_it")
     plan.move(pathway(step("new", deadline=DAY), step("a"), version=2), NOON + DAY)
@@ -195,7 +195,7 @@ def test_a_newer_pathway_version_keeps_the_steps_with_the_same_key() -> None:
 
 
 def test_a_closed_plan_cannot_be_changed() -> None:
-    plan = begun_plan()
+    plan = started_plan()
     plan.set_step_state("risk_check", REFERRED, NOON, referral=("r", State.SENT))
     plan.close("contact_lost", NOON)
     assert plan.next_due_time is None
@@ -213,7 +213,7 @@ def actor(identifier: str, looked_up: datetime = NOON + DAY) -> Actor:
 
 
 def test_a_plan_of_an_adult_is_ended_by_one_request() -> None:
-    plan, day_after = begun_plan(), NOON + DAY
+    plan, day_after = started_plan(), NOON + DAY
     plan.end("fulfilled", None, day_after, of_a_child=False)
     assert (plan.close_time, plan.close_reason_code) == (day_after, "fulfilled")
     assert (plan.version, plan.update_time) == (2, day_after)
@@ -224,7 +224,7 @@ def test_a_plan_of_an_adult_is_ended_by_one_request() -> None:
 
 
 def test_a_plan_of_a_child_is_ended_by_a_second_person_for_the_same_reason() -> None:
-    plan = begun_plan()
+    plan = started_plan()
     first, second = actor("first"), actor("second")
     plan.end("fulfilled", first, NOON, of_a_child=True)
     plan.end("contact_lost", first, NOON + DAY, of_a_child=True)  # replaces the first proposal
@@ -274,7 +274,7 @@ def test_random_plans_keep_settle_times_due_times_and_the_order_of_steps(
         step(key, tuple(after - {"-"}), days * DAY if days else None, start)
         for key, (after, days, start) in zip(KEYS, step_values, strict=True)
     ]
-    plan = begun_plan(pathway(*steps))
+    plan = started_plan(pathway(*steps))
     now = NOON
     for key, state, referral, days in acts:
         now += days * timedelta(hours=1)

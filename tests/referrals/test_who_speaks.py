@@ -33,8 +33,8 @@ from tests.referrals.test_callbacks import (
     PHONE,
     arrange_call,
     ask_for_call,
-    file_of,
     local_time,
+    make_file,
     owed_calls,
 )
 from tests.referrals.test_contacts import completed, referral_for
@@ -196,7 +196,7 @@ def test_no_other_line_erases_stops_or_moves_with_a_brothers_reference_what_a_li
     [owed_call] = owed_calls(story, her_call)
     others_contact = call_again(story, brothers_contact, "clinic", speaker=c.SPEAKER_PERSON)
     other_line = operator_of(story, "clinic")
-    others_file = file_of(story, others_contact, PHONE, other_line)
+    others_file = make_file(story, others_contact, PHONE, other_line)
     arrange_call(story, others_contact.contact.id, NIGHT, other_line)
     assert owed_calls(story, her_call) == [owed_call]
     propose(other_line, others_file.id)
@@ -211,7 +211,7 @@ def test_a_new_time_also_replaces_the_time_agreed_with_the_person_under_another_
     ask: Any, story: Story
 ) -> None:
     earlier, later, brothers = story.contact(), story.contact(), story.contact(c.SPEAKER_FAMILY)
-    person = file_of(story, later, PHONE)
+    person = make_file(story, later, PHONE)
     for contact in (earlier, brothers):
         change_contact(story.operator, contact.contact.id, person_id=person.id)
         arrange_call(story, contact.contact.id)

@@ -1,4 +1,4 @@
-"""Systems of partners that call a running stack by REST.
+"""Systems of partners that call a running stack over REST.
 
 Every answer is checked against the OpenAPI document.
 """
@@ -109,7 +109,7 @@ def session_of(stack: LocalStack, email_part: str) -> str:
 
 
 def worker(stack: LocalStack, email_part: str) -> Partner:
-    """Returns a partner's system with the session of a demo account, as above."""
+    """Returns a partner's system with a session of the demo account that `session_of` finds."""
     return Partner(stack.gateway, session_of(stack, email_part))
 
 

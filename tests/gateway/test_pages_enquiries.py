@@ -357,7 +357,7 @@ def test_the_question_about_unsafe_people_and_places_is_visible_and_needs_an_ans
     )
 
 
-def test_she_can_name_an_organisation_that_does_not_give_this_help(
+def test_an_organisation_that_does_not_give_this_help_can_be_named_as_unsafe(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     clinic = d.Service(

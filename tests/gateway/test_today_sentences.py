@@ -1,4 +1,4 @@
-"""The page of today: the work that waits, its order, and its amount."""
+"""The page Today: the work that waits, its order, and its amount."""
 
 import re
 from typing import Any
@@ -40,7 +40,7 @@ def waiting_referrals(*minutes: float, **answers: Any) -> Arrange:
 
 
 def headings(role: int, arrange: Arrange) -> list[str]:
-    """Returns the headings of the work on the page of today."""
+    """Returns the headings of the work on the page Today."""
     work = page("/today", role, arrange).partition('id="work"')[2]
     return [heading.strip() for heading in re.findall(r"<h2>([^<]+)", work)]
 
@@ -90,7 +90,7 @@ def test_a_desk_sees_the_referrals_that_wait_too_long_for_others() -> None:
     assert f'href="/referrals/{late.id}"' in page("/today", WORKER, arrange)
 
 
-def test_the_network_is_told_that_all_is_listed_only_if_all_is_listed() -> None:
+def test_a_coordinator_is_told_that_everything_is_listed_only_if_everything_is_listed() -> None:
     assert headings(COORDINATOR, waiting_referrals(600)) == ["Todo lo que espera algo en la red"]
     assert headings(COORDINATOR, waiting_referrals(30, 600)) == [
         "Ahora",
@@ -107,7 +107,7 @@ def test_one_free_bed_is_counted_as_one(beds: int, expected: str) -> None:
 
 
 def tiles(text: str) -> dict[str, int]:
-    """Returns the numbers on the page of today, by the rows that they open."""
+    """Returns the numbers on the page Today, by the rows that they open."""
     return {key: int(number) for key, number in re.findall(r'show=(\w+)"[^>]*><b>(\d+)</b>', text)}
 
 

@@ -85,7 +85,7 @@ def test_the_question_about_unsafe_people_and_places_needs_an_answer(
     ) == (r.UNSAFE_ANSWER_NAMED, [OTHER_ID], ["NI-LE"])
 
 
-def test_she_can_name_an_organisation_that_does_not_give_this_help(
+def test_an_organisation_that_does_not_give_this_help_can_be_named_as_unsafe(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers |= {
@@ -122,7 +122,7 @@ def test_she_can_name_an_organisation_that_does_not_give_this_help(
     ), "thirty results and the ticked organisation"
 
 
-def test_she_can_name_a_department_without_any_listed_service(
+def test_a_department_without_any_listed_service_can_be_named_as_unsafe(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["MatchServices"] = d.MatchServicesResponse()
@@ -177,7 +177,7 @@ def test_a_draft_without_the_safety_answer_asks_for_it_and_shows_it_before_sendi
         ({"unsafe_organization_ids": [ID]}, "check"),
     ],
 )
-def test_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_once(
+def test_naming_the_chosen_services_place_as_unsafe_leads_to_another_choice_at_once(
     fakes: FakePageServices, client: FlaskClient, answers: dict[str, Any], page: str
 ) -> None:
     fakes.answers["BatchGet"] = d.BatchGetResponse(
@@ -193,7 +193,7 @@ def test_naming_the_place_of_the_chosen_service_leads_to_another_choice_at_once(
     assert send(client, f"{DRAFT}/unsafe", **answers).location == f"{DRAFT}/{page}"
 
 
-def test_a_referral_to_somebody_she_named_needs_an_acknowledgement_and_the_note_stays(
+def test_a_referral_to_an_unsafe_organisation_needs_an_acknowledgement_and_the_note_stays(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers |= {

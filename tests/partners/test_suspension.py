@@ -59,7 +59,7 @@ def leave(scene: Scene, by: Stubs, member: Organization) -> pb.Organization:
     )
 
 
-def works(by: Stubs) -> bool:
+def can_call(by: Stubs) -> bool:
     """Returns whether calls with these stubs are answered."""
     return answer(by.ListOrganizations) == "OK"
 
@@ -78,7 +78,7 @@ def test_one_coordinator_only_proposes_and_a_second_of_another_member_suspends(
 ) -> None:
     worker = scene.by(member)
     proposed = suspend(scene, scene.coordinator, member)
-    assert (proposed.status, proposed.suspension.reason, works(worker)) == (
+    assert (proposed.status, proposed.suspension.reason, can_call(worker)) == (
         APPROVED,
         pb.SUSPENSION_REASON_HARM,
         True,
@@ -87,7 +87,7 @@ def test_one_coordinator_only_proposes_and_a_second_of_another_member_suspends(
     assert refusal(lambda: suspend(scene, scene.coordinator, member)) == SECOND_PERSON
     assert refusal(lambda: suspend(scene, second, member)) == NOT_INDEPENDENT
     suspended = suspend(scene, second_coordinator, member, pb.SUSPENSION_REASON_UNSPECIFIED)
-    assert (suspended.status, suspended.suspension.reason, works(worker)) == (
+    assert (suspended.status, suspended.suspension.reason, can_call(worker)) == (
         SUSPENDED,
         pb.SUSPENSION_REASON_HARM,
         False,
@@ -129,39 +129,43 @@ def test_no_member_sees_that_a_suspension_or_the_end_of_a_membership_is_proposed
     scene: Scene, second_coordinator: Stubs
 ) -> None:
     front = scene.organization("Fachada")
-    own, other = (scene.by(member, Role.MANAGER) for member in (front, scene.organization("Otra")))
+    own_manager, other_manager = (
+        scene.by(member, Role.MANAGER) for member in (front, scene.organization("Otra"))
+    )
 
-    def seen() -> list[pb.Organization]:
+    def visible_entries() -> list[pb.Organization]:
         return [
-            own.GetOrganization(id=front.id),
-            own.BatchGet(organization_ids=[front.id]).organizations[0],
-            other.GetOrganization(id=front.id),
-            next(one for one in other.ListOrganizations().organizations if one.id == front.id),
+            own_manager.GetOrganization(id=front.id),
+            own_manager.BatchGet(organization_ids=[front.id]).organizations[0],
+            other_manager.GetOrganization(id=front.id),
+            next(
+                one for one in other_manager.ListOrganizations().organizations if one.id == front.id
+            ),
         ]
 
-    before = seen()
+    before = visible_entries()
     scene.advance(minutes=1)
     suspend(scene, scene.coordinator, front)
     leave(scene, scene.coordinator, front)
-    assert seen() == before
+    assert visible_entries() == before
     mask = FieldMask(paths=["description"])
     guess = pb.Organization(id=front.id, etag=scene.etag(front.id))
     assert guess.etag != before[0].etag
-    assert refusal(lambda: own.UpdateOrganization(organization=guess, update_mask=mask)) == (
-        STALE_ETAG
-    ), "a member cannot find out the coordinators' version by trying"
+    assert refusal(
+        lambda: own_manager.UpdateOrganization(organization=guess, update_mask=mask)
+    ) == (STALE_ETAG), "a member cannot find out the coordinators' version by trying"
     entry = pb.Organization(id=front.id, etag=before[0].etag, description="Otra cosa")
-    changed = own.UpdateOrganization(organization=entry, update_mask=mask)
+    changed = own_manager.UpdateOrganization(organization=entry, update_mask=mask)
     assert (changed.etag != before[0].etag, changed.update_time != before[0].update_time) == (
         True,
         True,
     )
     assert int(changed.etag[1:]) == int(before[0].etag[1:]) + 1, "a gap would show the proposals"
-    before = seen()
+    before = visible_entries()
     assert before[0] == changed
     scene.sweep(days=7)
     assert verbs(scene, front)[-1] == "suspension_dropped"
-    assert seen() == before
+    assert visible_entries() == before
 
 
 def test_a_proposal_that_nobody_confirms_is_dropped_after_seven_days(
@@ -182,11 +186,11 @@ def test_one_coordinator_alone_can_suspend_a_member_at_once_and_for_a_day(
     worker, key = scene.by(member), scene.by_key(member, "directory.read")
     manager = scene.worker(member, Role.MANAGER, email="jefa@casa.example")
     suspended = suspend(scene, scene.coordinator, member, pb.SUSPENSION_REASON_FRONT, hold=True)
-    assert (suspended.status, works(worker), works(key)) == (SUSPENDED, False, False)
+    assert (suspended.status, can_call(worker), can_call(key)) == (SUSPENDED, False, False)
     scene.sweep(hours=24, seconds=-1)
-    assert not works(worker)
+    assert not can_call(worker)
     scene.sweep(seconds=1)
-    assert (works(worker), works(key)) == (True, True)
+    assert (can_call(worker), can_call(key)) == (True, True)
     assert verbs(scene, member)[-2:] == ["held", "hold_ended"]
     letters = [
         letter.email
@@ -241,11 +245,11 @@ def test_a_reinstatement_takes_two_people_too(
     scene.worker(member, Role.MANAGER)
     scene.suspend(member.id)
     proposed = reinstate(scene, scene.coordinator, member)
-    assert (proposed.status, works(worker)) == (SUSPENDED, False)
+    assert (proposed.status, can_call(worker)) == (SUSPENDED, False)
     assert proposed.reinstatement_proposed_by_worker_id
     assert refusal(lambda: reinstate(scene, scene.coordinator, member)) == SECOND_PERSON
     reinstated = reinstate(scene, second_coordinator, member)
-    assert (reinstated.status, works(worker)) == (APPROVED, True)
+    assert (reinstated.status, can_call(worker)) == (APPROVED, True)
     assert (reinstated.HasField("suspension"), reinstated.reinstatement_proposed_by_worker_id) == (
         False,
         "",
@@ -278,7 +282,7 @@ def test_one_coordinator_alone_cannot_end_a_membership(
 ) -> None:
     worker = scene.by(member)
     proposed = leave(scene, scene.coordinator, member)
-    assert (proposed.status, works(worker)) == (APPROVED, True)
+    assert (proposed.status, can_call(worker)) == (APPROVED, True)
     assert proposed.leaving_proposed_by_worker_id
     assert refusal(lambda: leave(scene, scene.coordinator, member)) == SECOND_PERSON
     assert leave(scene, second_coordinator, member).status == pb.ORGANIZATION_STATUS_LEFT

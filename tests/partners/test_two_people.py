@@ -23,7 +23,7 @@ from tests.partners.scene import (
 )
 from tests.partners.test_password_resets import facts_with_letters
 
-NETWORK: list[tuple[str, object]] = [
+FIELDS_OTHERS_DEPEND_ON: list[tuple[str, object]] = [
     ("type", pb.ORGANIZATION_TYPE_HOTLINE),
     ("country", "CR"),
     ("hotline_number", "666"),
@@ -59,7 +59,7 @@ def public_numbers(scene: Scene) -> list[tuple[str, str]]:
     return [(line.country, line.number) for line in scene.nobody.ListHotlines().hotlines]
 
 
-@pytest.mark.parametrize(("path", "value"), NETWORK)
+@pytest.mark.parametrize(("path", "value"), FIELDS_OTHERS_DEPEND_ON)
 def test_neither_a_member_nor_one_coordinator_changes_fields_that_others_depend_on(
     path: str, value: object, scene: Scene
 ) -> None:

@@ -1,4 +1,4 @@
-"""Calls about a contact, shared by the tests of the line and of what follows from a contact."""
+"""Rpcs about a contact, for the tests of the line and of the referrals that follow a contact."""
 
 from typing import Any
 

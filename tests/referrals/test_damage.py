@@ -198,17 +198,17 @@ def test_a_wrong_or_missing_key_is_refused_with_its_own_reason(
 def test_a_process_with_a_wrong_key_logs_the_reason_and_exits(
     postgres: parts.Server, tmp_path: Path
 ) -> None:
-    place = postgres.database("referrals", MIGRATIONS)
+    test_database = postgres.database("referrals", MIGRATIONS)
     right_folder, wrong_folder = tmp_path / "right", tmp_path / "wrong"
     for folder in (right_folder, wrong_folder):
         key_folder.create(folder, ["partners", "referrals", "notifications"])
 
-    database = Database(place.url, max_size=2)
+    database = Database(test_database.url, max_size=2)
     database.open()
     assert KeyCheck(database, key_folder.keyring(right_folder, "referrals")).turn() == ""
     database.close()
     environment = os.environ | {
-        "ENLACE_DATABASE_URL": place.url,
+        "ENLACE_DATABASE_URL": test_database.url,
         "ENLACE_KEYS": str(wrong_folder),
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9",
         "ENLACE_LISTEN": "127.0.0.1:0",

@@ -43,7 +43,9 @@ def no_earlier_emergencies(service: Service) -> None:
     service.as_owner("DELETE FROM emergencies")
 
 
-def expired(story: Story, service: Service, *, days: int = 90, **values: Any) -> r.Referral:
+def referral_with_expired_consent(
+    story: Story, service: Service, *, days: int = 90, **values: Any
+) -> r.Referral:
     """Makes a live referral whose consent has expired."""
     sent = story.sent(person=story.person(plan=PLAN, health_note="asma"), **values)
     service.clock.advance(timedelta(days=days))
@@ -111,7 +113,7 @@ def refusal_reasons(client: Client, referral: r.Referral) -> set[str]:
 def test_emergency_access_opens_the_data_needed_to_act_for_an_hour_and_to_its_declarer_alone(
     story: Story, service: Service, nurse: Client
 ) -> None:
-    referral = expired(story, service)
+    referral = referral_with_expired_consent(story, service)
     assert refusal_reasons(nurse, referral) == {"receipt_expired"}
     emergency = declare(nurse, referral)
     assert (emergency.live, emergency.note, emergency.person_id) == (True, "", referral.person_id)
@@ -147,10 +149,10 @@ def test_notes_are_readable_only_during_an_emergency_access(
     assert notes(nurse) == []
 
 
-def test_each_reading_in_an_emergency_names_it_in_the_trail_and_is_listed_for_the_file(
+def test_each_reading_in_an_emergency_is_on_the_trail_with_that_emergency_and_listed_for_the_file(
     story: Story, service: Service, nurse: Client
 ) -> None:
-    referral = expired(story, service)
+    referral = referral_with_expired_consent(story, service)
     emergency = declare(nurse, referral)
     open_fields(nurse, referral)
     OPENINGS["plan"](nurse, referral)
@@ -174,7 +176,7 @@ def test_each_reading_in_an_emergency_names_it_in_the_trail_and_is_listed_for_th
 def test_an_emergency_access_is_announced_at_once_ends_in_time_and_is_due_for_review_in_72_hours(
     story: Story, service: Service, nurse: Client
 ) -> None:
-    referral = expired(story, service, days=91)
+    referral = referral_with_expired_consent(story, service, days=91)
     emergency = declare(nurse, referral)
     for pause, expected in (
         (timedelta(0), ["opened"]),
@@ -207,7 +209,7 @@ def review(
 def test_an_emergency_is_reviewed_by_the_files_organisation_or_an_auditor_not_by_its_declarer(
     story: Story, service: Service, nurse: Client, auditor: Client
 ) -> None:
-    referral = expired(story, service)
+    referral = referral_with_expired_consent(story, service)
     first_emergency, second_emergency = declare(nurse, referral), declare(nurse, referral)
     for client, expected in (
         (nurse, SECOND_PERSON),
@@ -239,7 +241,7 @@ def test_an_emergency_is_reviewed_by_the_files_organisation_or_an_auditor_not_by
 def test_only_caseworkers_of_the_files_organisation_read_the_note_of_an_emergency(
     story: Story, service: Service, nurse: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    referral = expired(story, service)
+    referral = referral_with_expired_consent(story, service)
     emergency = declare(nurse, referral)
 
     def note(client: Client) -> str:
@@ -283,7 +285,7 @@ def test_an_emergency_does_not_widen_a_live_consent(story: Story, nurse: Client)
 def test_only_the_receiver_of_a_live_referral_can_declare_an_emergency(
     story: Story, service: Service, nurse: Client
 ) -> None:
-    referral = expired(story, service)
+    referral = referral_with_expired_consent(story, service)
     for client, refused_referral in (
         (somebody(service, "clinic"), referral),
         (story.ngo, referral),
@@ -305,7 +307,7 @@ def test_only_the_receiver_of_a_live_referral_can_declare_an_emergency(
 def test_neither_police_nor_keys_nor_members_on_probation_can_declare_an_emergency(
     story: Story, service: Service, nurse: Client
 ) -> None:
-    referral = expired(story, service)
+    referral = referral_with_expired_consent(story, service)
     with shelter_of_type(service, "LAW_ENFORCEMENT"):
         assert refusal(lambda: declare(nurse, referral)) == MISSING
     with service.member_with_status("shelter", "PROBATION"):
@@ -341,7 +343,7 @@ def shelter_of_type(service: Service, type_: str) -> Iterator[None]:
 def test_a_withdrawal_ends_an_emergency_at_once_and_only_a_new_danger_starts_another(
     story: Story, service: Service, nurse: Client
 ) -> None:
-    referral = expired(story, service)
+    referral = referral_with_expired_consent(story, service)
     emergency = declare(nurse, referral)
     story.ngo.WithdrawReceipt(id=referral.receipt_id)
     assert refusal(lambda: open_fields(nurse, referral)) == NOT_FOUND
@@ -356,7 +358,7 @@ def test_a_withdrawal_ends_an_emergency_at_once_and_only_a_new_danger_starts_ano
         "override_after_withdrawal",
     )
     assert declare(nurse, second_referral, "danger_after_withdrawal").live
-    other_referral = expired(story, service)
+    other_referral = referral_with_expired_consent(story, service)
     assert (
         refusal(lambda: declare(nurse, other_referral, "danger_after_withdrawal"))[1]
         == "invalid_fields"
@@ -366,7 +368,7 @@ def test_a_withdrawal_ends_an_emergency_at_once_and_only_a_new_danger_starts_ano
 def test_no_emergency_can_be_declared_for_an_erased_person(
     story: Story, service: Service, nurse: Client
 ) -> None:
-    referral = expired(story, service)
+    referral = referral_with_expired_consent(story, service)
     service.as_owner("UPDATE people SET erased = true WHERE id = %s", referral.person_id)
     assert refusal(lambda: declare(nurse, referral)) == ("FAILED_PRECONDITION", "person_erased")
 
@@ -407,7 +409,7 @@ def test_a_caller_reads_that_an_emergency_access_opens_her_data(
 def test_a_review_that_finds_no_explanation_ends_an_emergency_access_at_once(
     code: int, stays_live: bool, story: Story, service: Service, nurse: Client
 ) -> None:
-    referral = expired(story, service)
+    referral = referral_with_expired_consent(story, service)
     emergency = declare(nurse, referral)
     service.clock.advance(timedelta(minutes=5))
     assert review(story.ngo, emergency, code).live == stays_live

@@ -305,8 +305,8 @@ def test_no_line_owes_a_call_that_was_agreed_while_the_file_was_erased(
             contact_id,
             True,
         )
-    owed = story.operator.ListCallbacks(page_size=200).callbacks
-    assert contact_id not in [callback.contact_id for callback in owed]
+    owed_calls = story.operator.ListCallbacks(page_size=200).callbacks
+    assert contact_id not in [callback.contact_id for callback in owed_calls]
 
 
 def test_reading_the_stored_data_of_an_erased_person_is_refused_as_erased(

@@ -23,7 +23,7 @@ def exports(client: Client, since: datetime) -> list[str]:
     return [export.person_id for export in client.ListOwnExports(since_time=since).exports]
 
 
-def test_exactly_these_rpcs_need_a_fresh_proof() -> None:
+def test_only_the_export_of_a_person_needs_a_fresh_proof() -> None:
     assert {
         method.name
         for service in SERVICES

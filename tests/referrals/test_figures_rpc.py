@@ -156,7 +156,7 @@ def test_later_changes_do_not_change_published_figures(story: Story) -> None:
     assert figures(story.service, period="2026-Q2").total == figures_before.total
 
 
-def test_neither_a_second_help_nor_an_entry_in_error_nor_people_without_a_route_are_counted(
+def test_neither_repeated_help_nor_an_entry_in_error_nor_people_without_a_route_are_counted(
     story: Story,
 ) -> None:
     in_error, *referrals = help_people(story, 10)

@@ -1,4 +1,4 @@
-"""The word on which a consent is based: the person's own, or that of somebody who decides for her.
+"""Consents that are based on the person's own word, or on the word of another who decides for her.
 
 The tests cover a child's no, an unknown age, and an adult for whom somebody else speaks. Each
 consent is judged again when its basis changes.
@@ -58,7 +58,7 @@ def send(story: Story, draft: pb.Referral, receipt: p.Receipt) -> pb.Referral:
     return sent_referral
 
 
-def open_received(story: Story, sent: pb.Referral) -> p.Identity:
+def open_at_shelter(story: Story, sent: pb.Referral) -> p.Identity:
     """Opens the identity at the shelter, which received the referral."""
     return open_identity(story.shelter, sent.person_id, sent.id)
 
@@ -148,9 +148,12 @@ def test_a_consent_opens_nothing_once_the_birth_date_shows_that_its_giver_was_wr
 ) -> None:
     draft = story.draft(make_person(story))
     sent = send(story, draft, story.receipt(draft.person_id, **consent))
-    assert open_received(story, sent).given_name == "Ximena"
+    assert open_at_shelter(story, sent).given_name == "Ximena"
     set_birth_date(story, sent.person_id, birth_date)
-    assert refusal(lambda: open_received(story, sent)) == ("FAILED_PRECONDITION", "receipt_missing")
+    assert refusal(lambda: open_at_shelter(story, sent)) == (
+        "FAILED_PRECONDITION",
+        "receipt_missing",
+    )
 
 
 def test_a_person_of_unknown_age_is_not_referred_to_the_police_against_her_no(
@@ -209,7 +212,7 @@ def test_consent_by_another_for_an_adult_needs_a_second_worker(
     proposed_receipts = service.as_("ngo", "MANAGER").ListProposedReceipts().receipts
     assert consent.id in {receipt.id for receipt in proposed_receipts}
     confirm(service, consent)
-    assert open_received(story, send(story, draft, consent)).given_name == "Ximena"
+    assert open_at_shelter(story, send(story, draft, consent)).given_name == "Ximena"
 
 
 def test_consent_by_another_for_an_adult_needs_a_ground_and_has_the_limits_of_an_override(
@@ -265,7 +268,7 @@ def test_a_persons_withdrawal_ends_the_consents_that_others_gave_for_her(
     own_receipt = story.receipt(draft.person_id, recipient=ORG["clinic"], purposes=["MED"])
     sent = send(story, draft, confirm(service, consent_by_another(story, draft.person_id)))
     service.as_("clinic", "WORKER").WithdrawReceipt(id=own_receipt.id)
-    assert refusal(lambda: open_received(story, sent))[0] in ("FAILED_PRECONDITION", "NOT_FOUND")
+    assert refusal(lambda: open_at_shelter(story, sent))[0] in ("FAILED_PRECONDITION", "NOT_FOUND")
     assert read(story.ngo, sent.id).state == pb.STATE_CONSENT_WITHDRAWN
 
 

@@ -16,7 +16,7 @@ from chassis.second import Kin, mark_of
 from protos.referrals.v1 import audit_pb2, plans_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
 from tests.referrals.conftest import Client, Service, Story, read
-from tests.referrals.test_emergencies import declare, expired
+from tests.referrals.test_emergencies import declare, referral_with_expired_consent
 from tests.referrals.test_openings import somebody
 from tests.referrals.test_plans_rpc import begun
 
@@ -99,7 +99,7 @@ def account(service: Service, organization: str, *roles: str) -> Client:
 def test_one_person_with_several_accounts_never_counts_as_two_in_referrals(
     seed: int, story: Story, service: Service
 ) -> None:
-    expired_referral = expired(story, service)
+    expired_referral = referral_with_expired_consent(story, service)
     own_accounts = [
         account(service, "shelter", "WORKER"),
         *(account(service, "ngo", *roles) for roles in ROLES),

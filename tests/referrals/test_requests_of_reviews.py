@@ -20,7 +20,7 @@ from tests.referrals.conftest import ORG, Client, Story
 from tests.referrals.honest_referrals import MakeRequest, request_on
 from tests.referrals.honest_requests import REQUESTS as OTHER_REQUESTS
 from tests.referrals.test_advice import publish, texts_of
-from tests.referrals.test_emergencies import declare, expired
+from tests.referrals.test_emergencies import declare, referral_with_expired_consent
 from tests.referrals.test_openings import somebody
 from tests.referrals.test_requests import spoil_each_field
 from tests.rights_table import services_of
@@ -58,7 +58,7 @@ def _anomaly(story: Story) -> tuple[Client, Any]:
 
 def _expired_referral(story: Story) -> r.Referral:
     story.service.as_owner("DELETE FROM emergencies")  # the shelter owes no review
-    return expired(story, story.service)
+    return referral_with_expired_consent(story, story.service)
 
 
 def _opening(story: Story) -> tuple[Client, Any]:

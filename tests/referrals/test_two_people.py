@@ -18,7 +18,7 @@ from services.referrals.people.domain.anomaly import Anomaly, AnomalyKind
 from services.referrals.people.store import anomalies
 from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, Client, Service, Story, send_request
-from tests.referrals.test_emergencies import declare, expired
+from tests.referrals.test_emergencies import declare, referral_with_expired_consent
 from tests.referrals.test_openings import somebody
 from tests.referrals.test_plans_rpc import begun
 
@@ -48,7 +48,7 @@ def of_override(story: Story, service: Service) -> Rule:
 
 def of_emergency(story: Story, service: Service) -> Rule:
     nurse = somebody(service, "shelter")
-    emergency = declare(nurse, expired(story, service))
+    emergency = declare(nurse, referral_with_expired_consent(story, service))
     stored = story.ngo.GetEmergency(id=emergency.id)
     request = emergencies_pb2.ReviewEmergencyRequest(
         id=stored.id, etag=stored.etag, review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED

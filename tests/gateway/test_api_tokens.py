@@ -1,4 +1,4 @@
-"""Caller tokens and sessions by REST.
+"""Caller tokens and sessions over REST.
 
 No cookie is set, no credential is read from a URL, and guesses are counted.
 """

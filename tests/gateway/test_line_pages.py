@@ -57,7 +57,7 @@ def test_a_contact_is_recorded_and_questions_without_an_answer_stay_open(
     assert missing(answer.text, *expected) == []
 
 
-def test_the_end_of_a_line_counts_as_one_character_as_in_the_browsers_limit(
+def test_a_line_break_counts_as_one_character_as_in_the_browsers_limit(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     send(client, CONTACT, note="uno\r\ndos\r\n")
@@ -298,7 +298,7 @@ def test_a_contact_that_is_urgent_or_not_yet_assessed_is_not_closed_by_one_press
     assert len(fakes.requests("UpdateContact")) == may_close
 
 
-def test_an_answer_that_was_changed_with_the_press_is_saved_and_the_contact_stays_open(
+def test_an_answer_that_was_changed_before_closing_is_saved_and_the_contact_stays_open(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["GetContact"] = c.Contact(
@@ -344,7 +344,7 @@ def test_a_contact_with_open_questions_states_how_many_are_left(
     assert missing(page, expected, 'class="pill normal"') == ['class="pill normal"']
 
 
-def test_no_is_the_calm_answer_to_each_question(client: FlaskClient) -> None:
+def test_no_means_no_danger_for_each_question(client: FlaskClient) -> None:
     page = client.get("/line/new").text
     for question in Triage.__dataclass_fields__:
         fieldset = page.split(f'<fieldset class="field inline" id="{question}"')[1].split(

@@ -28,7 +28,7 @@ EMAIL = "directora@ejemplo.org"
 OWN_PASSWORD = "la que solo ella sabe"
 INVALID = ("UNAUTHENTICATED", "invitation_invalid")
 MANAGER_EXISTS = ("FAILED_PRECONDITION", "manager_exists")
-NO_ADDRESSES = (
+INVALID_ADDRESSES = (
     "ñandú@ejemplo.org",
     "a\x00@b.org",
     "a\r\nBcc:x@b.org",
@@ -378,7 +378,7 @@ def test_every_address_that_can_be_invited_can_be_written_to() -> None:
     Otherwise e-mails would be dropped silently.
     """
     for email in (
-        *NO_ADDRESSES,
+        *INVALID_ADDRESSES,
         EMAIL,
         "a.b+c'd@x-1.b.org",
         "persona@muy.largo.ejemplo.org",

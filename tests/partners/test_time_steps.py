@@ -167,7 +167,7 @@ def test_a_process_that_reads_the_directory_in_the_middle_of_a_step_answers_the_
 def test_a_query_reads_no_list_of_waiting_shelters_before_the_step_ends(shelters: Shelters) -> None:
     """Checks a cost that matters when thousands of shelters wait for the end of a step."""
 
-    class Counted(dict[str, datetime]):
+    class CountingDict(dict[str, datetime]):
         readings = 0
 
         def items(self) -> ItemsView[str, datetime]:  # type: ignore[override]
@@ -180,7 +180,7 @@ def test_a_query_reads_no_list_of_waiting_shelters_before_the_step_ends(shelters
         shelters.scene.database.transaction(SYSTEM) as tx,
         DirectoryIndex().current_content(tx, now) as content,
     ):
-        content.waiting_shelters = waiting_shelters = Counted(content.waiting_shelters)
+        content.waiting_shelters = waiting_shelters = CountingDict(content.waiting_shelters)
         assert (content.due_ids(now), waiting_shelters.readings) == ([], 0)
         assert content.due_ids(NOON + STEP) == [shelters.service.id]
 
@@ -279,10 +279,10 @@ def test_others_do_not_see_at_once_that_the_room_of_a_shelters_other_service_cha
 
 def test_a_coordinator_updates_an_entry_with_the_etag_that_she_sees(shelters: Shelters) -> None:
     coordinator = shelters.scene.coordinator
-    seen = shelters.shown(coordinator)
+    seen_service = shelters.shown(coordinator)
     shelters.refer("accepted")
     change = pb.UpdateServiceRequest(
-        service=pb.Service(id=seen.id, etag=seen.etag, name="Casa"),
+        service=pb.Service(id=seen_service.id, etag=seen_service.etag, name="Casa"),
         update_mask=FieldMask(paths=["name"]),
     )
     assert coordinator.UpdateService(change).name == "Casa"
@@ -313,12 +313,12 @@ def test_naming_a_worker_as_unsafe_does_not_reveal_where_or_whether_she_works(
 ) -> None:
     unsafe = scene.organization("Insegura")
     scene.service(unsafe, "Una", "MED.PRI")
-    named = scene.worker(unsafe).id if exists else new_id()
+    worker_id = scene.worker(unsafe).id if exists else new_id()
     reader = scene.by(scene.organization("Otra"), Role.WORKER)
     for call in (
-        lambda: reader.SearchServices(excluded_worker_ids=[named]),
+        lambda: reader.SearchServices(excluded_worker_ids=[worker_id]),
         lambda: reader.MatchServices(
-            need_code="MED.PRI", country="NI", excluded_worker_ids=[named]
+            need_code="MED.PRI", country="NI", excluded_worker_ids=[worker_id]
         ),
     ):
         assert wrong_fields(call) == [("excluded_worker_ids", "out_of_range")], (

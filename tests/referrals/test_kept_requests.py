@@ -102,10 +102,10 @@ def test_stored_answers_are_deleted_after_a_day_and_not_before(
     story: Story, service: Service
 ) -> None:
     story.contact()
-    before = stored_answers(service)
-    assert before > 0
+    count_before = stored_answers(service)
+    assert count_before > 0
     moment = SystemClock().now()  # the database stamps requests by its own clock
-    for age, count in ((timedelta(), before), (REQUEST_LIFETIME + timedelta(minutes=1), 0)):
+    for age, count in ((timedelta(), count_before), (REQUEST_LIFETIME + timedelta(minutes=1), 0)):
         service.clock.set(moment + age)
         Sweeper(service.database, service.clock).sweep()
         assert stored_answers(service) == count

@@ -375,7 +375,7 @@ def test_a_record_of_the_system_is_an_event_of_the_system_and_changes_no_state(
     assert referral.step_version == original.step_version, "no decision becomes stale"
 
 
-def test_a_referral_lists_the_sides_that_are_out_until_they_are_back() -> None:
+def test_a_referral_lists_the_sides_that_are_suspended_or_gone_until_they_return() -> None:
     referral = in_state(State.SENT)
     sides_out = []
     for side, is_out in (

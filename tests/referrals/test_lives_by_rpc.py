@@ -1,6 +1,6 @@
 """Random lives through the service itself: wrong actors, old ETags, repeated requests.
 
-The model is that of test_random_lives, applied to rpcs.
+This test applies the model of test_random_lives to rpcs.
 """
 
 from collections.abc import Callable

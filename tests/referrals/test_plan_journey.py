@@ -1,7 +1,7 @@
 """The pilot's return from Guatemala to Chinandega, over a year, with the real service.
 
 The person is handed from one organisation to the next, with a settable clock. Her sender works in a
-real browser, the others by REST.
+real browser, the others over REST.
 """
 
 from collections.abc import Callable, Iterator

@@ -156,11 +156,11 @@ def test_a_service_that_takes_a_part_of_her_age_band_is_asked(
 def test_a_worker_who_names_every_service_as_unsafe_reads_that_there_is_nobody_to_ask(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    named = ENQUIRY_FORM | {"unsafe_code": "named", "sure": "1"}
+    form_with_names = ENQUIRY_FORM | {"unsafe_code": "named", "sure": "1"}
     fakes.answers["CreateEnquiry"] = errors.Conflict("service_unknown")
-    by_organization = post(client, **named, excluded_organization_ids=OTHER_ID)
+    by_organization = post(client, **form_with_names, excluded_organization_ids=OTHER_ID)
     fakes.answers["MatchServices"] = d.MatchServicesResponse()
-    by_department = post(client, **named, unsafe_departments="NI-LE")
+    by_department = post(client, **form_with_names, unsafe_departments="NI-LE")
     for (status, page, _), ticked in ((by_organization, OTHER_ID), (by_department, "NI-LE")):
         assert (status, "No hay a quién preguntar" in page) == (200, True)
         assert re.search(rf'type="checkbox"[^>]*value="{ticked}"\s*checked', page), "to untick it"
@@ -193,7 +193,7 @@ def test_data_of_the_contact_are_not_asked_for_again(
     assert {name: fields[name] for name in expected} == expected
 
 
-def test_a_language_that_nobody_recognised_or_that_is_not_told_is_not_replaced_by_spanish(
+def test_an_unrecognised_or_unstated_language_is_not_replaced_by_spanish(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["GetContact"] = c.Contact(id=ID, need_code="HOU.EMG")
@@ -222,7 +222,7 @@ def test_the_need_the_urgency_and_the_answer_about_safety_are_required_and_the_r
     assert (status, page.count('class="error"'), sent_fields(page)["age_band"]) == (422, 3, "18-24")
 
 
-def test_the_readers_own_services_and_services_that_do_not_fit_are_not_asked(
+def test_the_workers_own_services_and_services_that_do_not_fit_are_not_asked(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     status, page, _ = post(client, **ENQUIRY_FORM)
@@ -429,7 +429,7 @@ def test_an_unavailable_service_is_reported_and_not_shown_as_a_broken_preview(
     assert post(client, **ENQUIRY_FORM)[0] == 503
 
 
-def test_an_enquiry_that_is_less_urgent_than_its_contact_comes_back_asking_why(
+def test_an_enquiry_that_is_less_urgent_than_its_contact_is_shown_again_with_the_question_why(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["CreateEnquiry"] = errors.Invalid(("urgency_reason_code", "required"))

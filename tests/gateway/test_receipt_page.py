@@ -13,7 +13,7 @@ from tests.gateway.test_pages_consent import FUTURE, PAST
 RECEIPT = f"/people/receipts/{ID}"
 
 
-def test_a_consent_in_her_place_waits_for_a_second_person_on_its_page(
+def test_a_consent_given_in_her_place_waits_for_a_second_person_on_its_page(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     receipt = fakes.answers["GetReceipt"] = p.Receipt(
@@ -53,7 +53,7 @@ def test_the_page_of_a_receipt_says_if_it_no_longer_opens_any_data(
     assert "Ya no abre nada" not in client.get(RECEIPT).text
 
 
-def test_the_page_of_a_receipt_says_that_the_words_she_was_told_may_be_others(
+def test_the_page_of_a_receipt_says_that_she_may_have_been_told_other_words(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["GetReceipt"] = p.Receipt(

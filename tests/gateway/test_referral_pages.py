@@ -128,7 +128,7 @@ def test_a_receiver_sees_yes_and_no_before_all_other_steps(
 
 
 @pytest.mark.parametrize("side", [r.SIDE_SENDER, r.SIDE_RECEIVER, r.SIDE_NETWORK])
-def test_the_number_of_the_service_cannot_be_taken_for_her_own(
+def test_the_phone_number_of_the_service_cannot_be_mistaken_for_her_own(
     side: r.Side.ValueType, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers |= {
@@ -143,7 +143,7 @@ def test_the_number_of_the_service_cannot_be_taken_for_her_own(
     assert ("Teléfono del servicio" in page) == (side != r.SIDE_RECEIVER)
 
 
-def test_a_step_without_a_required_field_comes_back_with_the_error_at_the_field(
+def test_a_step_without_a_required_field_is_shown_again_with_the_error_at_the_field(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     answer = take(client, "decline", note="Llena")

@@ -14,7 +14,12 @@ from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.usecases import referrals
 from tests.builders import NOON, NOT_FOUND, refusal, wrong_fields
 from tests.referrals.conftest import Client, Service, Story, history, read
-from tests.referrals.test_appointments import D, begun, planned, silence
+from tests.referrals.test_appointments import (
+    D,
+    referral_with_appointment,
+    silence,
+    started_referral,
+)
 from tests.referrals.test_lifecycle import ACTORS, DAYS
 from tests.referrals.test_requests import started
 
@@ -24,7 +29,7 @@ SENDER, RECEIVER = ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]
 
 
 def test_a_note_counts_as_news_only_if_the_receiver_wrote_it() -> None:
-    referral = begun()
+    referral = started_referral()
     referral.take("add_note", SENDER, NOON + D, DAYS, note="her sister asks")
     assert (silence(referral).start_time, silence(referral).due_time) == (NOON, NOON + SILENCE)
     referral.take("add_note", RECEIVER, NOON + 2 * D, DAYS, note="she is well")
@@ -40,7 +45,7 @@ def test_a_note_counts_as_news_only_if_the_receiver_wrote_it() -> None:
 
 
 def test_a_note_does_not_postpone_the_question_about_a_coming_appointment() -> None:
-    referral = planned(NOON + 3 * D)
+    referral = referral_with_appointment(NOON + 3 * D)
     referral.take("add_note", RECEIVER, NOON + D, DAYS, note="she is well")
     assert (referral.appointment_time, silence(referral).due_time) == (
         NOON + 3 * D,
@@ -49,7 +54,7 @@ def test_a_note_does_not_postpone_the_question_about_a_coming_appointment() -> N
 
 
 def test_a_note_after_the_help_is_completed_changes_no_deadline() -> None:
-    referral = begun()
+    referral = started_referral()
     referral.state = State.COMPLETED
     deadlines = deepcopy(referral.deadlines)
     referral.take("add_note", RECEIVER, NOON + D, DAYS, note="she left her coat")
@@ -65,13 +70,13 @@ def main_steps(referral: Referral, days: int) -> tuple[str, str]:
 
 
 def test_after_too_long_a_silence_a_note_is_the_receivers_main_step() -> None:
-    referral = begun()
+    referral = started_referral()
     assert main_steps(referral, 6) == ("complete", "")
     assert main_steps(referral, 7) == ("add_note", "")
     referral.take("add_note", RECEIVER, NOON + 7 * D, DAYS, note="she is well")
     assert main_steps(referral, 36) == ("complete", "")
     assert main_steps(referral, 37) == ("add_note", "")
-    assert main_steps(planned(NOON + D), 8) == ("attend_appointment", ""), (
+    assert main_steps(referral_with_appointment(NOON + D), 8) == ("attend_appointment", ""), (
         "the outcome of the appointment counts as news"
     )
 
@@ -141,13 +146,13 @@ def test_only_sender_and_receiver_write_notes(story: Story) -> None:
     )
 
 
-def test_an_empty_note_or_one_after_the_end_is_refused(story: Story) -> None:
+def test_an_empty_note_and_a_note_after_the_end_are_refused(story: Story) -> None:
     referral, sent = started(story), story.sent()
     assert wrong_fields(lambda: write(story.shelter, referral, "")) == [("note", "required")]
     story.ngo.WithdrawReceipt(id=referral.receipt_id)
     story.ngo.EnterReferralInError(id=sent.id, etag=sent.etag)
-    for ended in (referral.id, sent.id):
-        assert refusal(lambda: story.ngo.AddNote(id=ended, note="she is well")) == (  # noqa: B023
+    for ended_id in (referral.id, sent.id):
+        assert refusal(lambda: story.ngo.AddNote(id=ended_id, note="she is well")) == (  # noqa: B023
             "FAILED_PRECONDITION",
             "illegal_transition",
         )

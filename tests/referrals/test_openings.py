@@ -50,15 +50,15 @@ def open_person(client: Client, person_id: str) -> people_pb2.Identity:
 
 def test_a_worker_who_has_used_up_her_quota_waits_until_an_hour_after_the_first_file() -> None:
     opened_times = {f"person {n}": NOON + timedelta(minutes=n) for n in range(MAX_PER_HOUR)}
-    at = NOON + timedelta(minutes=45)
-    assert waiting_time(opened_times, "another", MAX_PER_HOUR, at) == timedelta(minutes=15)
-    assert waiting_time(opened_times, "person 7", MAX_PER_HOUR, at) == timedelta(0), (
+    now = NOON + timedelta(minutes=45)
+    assert waiting_time(opened_times, "another", MAX_PER_HOUR, now) == timedelta(minutes=15)
+    assert waiting_time(opened_times, "person 7", MAX_PER_HOUR, now) == timedelta(0), (
         "a file that she has opened may be opened again"
     )
     assert waiting_time(
-        dict(list(opened_times.items())[1:]), "another", MAX_PER_HOUR, at
+        dict(list(opened_times.items())[1:]), "another", MAX_PER_HOUR, now
     ) == timedelta(0)
-    assert waiting_time({"one": NOON, "two": NOON + HOUR / 2}, "another", 1, at) == timedelta(
+    assert waiting_time({"one": NOON, "two": NOON + HOUR / 2}, "another", 1, now) == timedelta(
         minutes=45
     ), "after the quota was lowered, the latest file counts"
 
@@ -90,8 +90,8 @@ def test_a_file_over_the_hourly_quota_is_refused_and_recorded_and_earlier_ones_s
     assert open_person(worker, people[MAX_OPENINGS]).given_name == "Ximena"
 
 
-def system(service: Service, organization: str) -> Client:
-    """Returns a key that has opened no file yet."""
+def system_with_key(service: Service, organization: str) -> Client:
+    """Returns a system that calls with a new key and has opened no file yet."""
     scopes = frozenset(
         {
             "people.open",
@@ -113,15 +113,19 @@ def system(service: Service, organization: str) -> Client:
 def test_a_key_opens_its_own_files_without_limit_and_files_of_others_within_the_quota(
     story: Story, service: Service
 ) -> None:
-    owner, people = system(service, "ngo"), [story.person().id for _ in range(MAX_OPENINGS + 2)]
+    owner, people = (
+        system_with_key(service, "ngo"),
+        [story.person().id for _ in range(MAX_OPENINGS + 2)],
+    )
     assert [open_person(owner, person).given_name for person in people] == ["Ximena"] * len(people)
-    receiver = system(service, "shelter")
+    receiver = system_with_key(service, "shelter")
     *received, last = (story.sent() for _ in range(MAX_OPENINGS + 1))
     for referral in received:
         assert open_identity(receiver, referral.person_id, referral.id).given_name == "Ximena"
     assert refusal(lambda: open_identity(receiver, last.person_id, last.id)) == QUOTA_EXCEEDED
     assert (
-        open_identity(system(service, "shelter"), last.person_id, last.id).given_name == "Ximena"
+        open_identity(system_with_key(service, "shelter"), last.person_id, last.id).given_name
+        == "Ximena"
     ), "each key has its own count"
 
 

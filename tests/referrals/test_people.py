@@ -111,7 +111,7 @@ def test_no_sealed_value_of_a_person_is_readable_anywhere_in_the_database(
         assert not [place for place, text in stored.items() for form in forms if form in text]
 
 
-def test_a_persons_key_opens_only_her_own_data_in_their_own_place(
+def test_a_persons_key_opens_only_her_own_data_and_only_in_their_original_place(
     story: Story, service: Service
 ) -> None:
     files = Files(Keyring(key_folder.secret(service.keys, "sealing.referrals")))
@@ -365,7 +365,7 @@ def test_an_identity_is_completed_and_omitted_fields_are_kept(story: Story) -> N
     assert refusal(lambda: story.ngo.UpdateIdentity(request)) == ("ABORTED", "stale_etag")
 
 
-def test_an_erased_person_can_be_opened_by_nobody(story: Story, service: Service) -> None:
+def test_nobody_can_open_the_data_of_an_erased_person(story: Story, service: Service) -> None:
     sent = story.sent(person=story.person(**MARKED))
     service.as_owner("UPDATE people SET erased = true WHERE id = %s", sent.person_id)
     service.as_owner("UPDATE person_keys SET wrapped = NULL WHERE person_id = %s", sent.person_id)

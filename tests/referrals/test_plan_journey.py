@@ -1,7 +1,7 @@
-"""The pilot's return from Guatemala to Chinandega, over a year, with the real service.
+"""A return from Guatemala to Chinandega, as in the pilot project, with the real service.
 
-The person is handed from one organisation to the next, with a settable clock. Her sender works in a
-real browser, the others over REST.
+It takes a year by a settable clock. The person is handed from one organisation to the next; her
+sender works in a real browser, the others over REST.
 """
 
 from collections.abc import Callable, Iterator
@@ -165,7 +165,7 @@ def mark_as_done(page: Page, step: str) -> None:
 
 
 def leg_texts(page: Page) -> list[str]:
-    """Returns the text of each leg of the journey; checks that of the sender."""
+    """Checks the text of the sender's leg; returns the texts of the other legs."""
     first, *legs = [
         " ".join(leg.split())
         for leg in page.get_by_role("list", name="El viaje por etapas")
@@ -285,7 +285,7 @@ def test_a_woman_is_handed_over_on_her_way_home_and_her_plan_follows_her_for_a_y
     talk.get_by_label("Ella no lo quiere").check()
     talk.get_by_role("button", name="Guardar").click()
     expect(row(page, "9. Mediación").locator(".state").first).to_have_text("Ella no lo quiere")
-    # Meanwhile a coordinator publishes another version, after a mistake that is reported by line.
+    # Meanwhile a coordinator publishes another version; a mistake in it is reported with its line.
     coordinator.goto(
         f"{coordinator.url.removesuffix('/today')}/pathways/publish?pathway=return_and_reintegration"
     )

@@ -81,14 +81,14 @@ def birth_date(client: FlaskClient, years: int) -> str:
     return today.replace(year=today.year - years, day=min(28, today.day)).isoformat()
 
 
-def up_to_urgency(client: FlaskClient) -> TestResponse:
+def go_to_urgency(client: FlaskClient) -> TestResponse:
     """Answers the first question, about the kind of help; returns the page of the urgency."""
     return answer(client, client.get(NEW_REFERRAL), need_code="HOU.EMG")
 
 
-def up_to_services(client: FlaskClient) -> TestResponse:
+def go_to_services(client: FlaskClient) -> TestResponse:
     """Answers all questions but the last one; returns the page with the services."""
-    page = answer(client, up_to_urgency(client), urgency="urgent")
+    page = answer(client, go_to_urgency(client), urgency="urgent")
     page = answer(client, page, age="19", gender_code="Feminine", department="NI-CI")
     page = answer(
         client,

@@ -107,7 +107,7 @@ def line() -> Line:
 def page(browser: Browser, line: Line) -> Iterator[Page]:
     with served(pages(line)) as site:
         context = browser.new_context(locale="es-NI")
-        page = open_pages(context, site, signed=True)
+        page = open_pages(context, site, as_user=True)
         page.goto(f"{site}/line/new")
         yield page
         context.close()
@@ -440,7 +440,7 @@ def test_the_page_reports_a_sign_out_in_another_tab_and_saves_after_the_next_sig
     write_note(page, "vuelvo a las seis")
     expect(page.locator("#saved")).to_have_text(SESSION_ENDED)
     expect(page.locator("[name=note]")).to_have_value("vuelvo a las seis")
-    open_pages(page.context, page.url.split("/line/")[0], signed=True).close()
+    open_pages(page.context, page.url.split("/line/")[0], as_user=True).close()
     answer(page, "still_held", "no")
     expect(page.locator("#saved")).to_contain_text("Guardado:")
     until(lambda: line.contact.triage.still_held == c.ANSWER_NO)

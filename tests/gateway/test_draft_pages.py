@@ -20,8 +20,8 @@ from tests.gateway.referral_questions import (
     answer,
     draft,
     fields_of,
+    go_to_services,
     services_with_draft,
-    up_to_services,
 )
 
 QUESTIONS = ("need", "urgency", "unsafe", "services", "contact", "check")
@@ -200,7 +200,7 @@ def test_the_consent_page_of_a_referral_says_that_it_was_sent(
 def test_choosing_a_service_again_after_sending_leads_to_the_referral(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    page = up_to_services(client)
+    page = go_to_services(client)
     answer(client, page, service_id=ID)
     fakes.answers["GetReferral"] = draft(state=r.STATE_SENT, service_id=ID)
     fakes.calls.clear()

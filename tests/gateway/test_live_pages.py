@@ -87,7 +87,7 @@ def expect_rows(page: Page, count: int) -> None:
 @pytest.fixture
 def today(desk: Desk, context: BrowserContext) -> Iterator[Page]:
     with served(pages(desk)) as site:
-        page = open_pages(context, site, signed=True)
+        page = open_pages(context, site, as_user=True)
         with page.expect_response("**/live"):
             page.reload()
         # The gateway now knows the version, so the page reloads only when the version changes.
@@ -125,7 +125,7 @@ def test_an_opened_form_stays_with_its_own_row(desk: Desk, context: BrowserConte
         call.clocks.add(kind=r.CLOCK_KIND_CALLBACK).due_time.GetCurrentTime()
     desk.answers["ListCallbacks"] = lambda _request: c.ListCallbacksResponse(callbacks=calls)
     with served(pages(desk)) as site:
-        page = open_pages(context, site, signed=True)
+        page = open_pages(context, site, as_user=True)
         with page.expect_response("**/live"):
             page.goto(f"{site}/line")
         page.reload()
@@ -162,7 +162,7 @@ def test_a_step_being_written_on_a_referral_stays_while_its_history_grows(
     desk: Desk, context: BrowserContext
 ) -> None:
     with served(pages(desk)) as site:
-        page = open_pages(context, site, signed=True)
+        page = open_pages(context, site, as_user=True)
         page.goto(f"{site}/referrals/{'ab' * 16}")
         page.evaluate(
             "document.querySelectorAll('#do details').forEach((part) => { part.open = true; })"
@@ -191,7 +191,7 @@ def test_a_clock_is_updated_each_minute_and_becomes_late_without_an_answer_from_
         page = context.new_page()
         page.clock.install()
         page.close()
-        page = open_pages(context, site, signed=True)
+        page = open_pages(context, site, as_user=True)
         clock = page.locator(".clock [data-left]")
         expect(clock).to_have_text("14 min")
         page.clock.fast_forward(5 * 60_000)

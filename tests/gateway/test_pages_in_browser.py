@@ -66,10 +66,10 @@ def site() -> Iterator[str]:
         yield address
 
 
-def open_pages(context: BrowserContext, site: str, signed: bool) -> Page:
-    """Returns a new page; with `signed`, after signing in."""
+def open_pages(context: BrowserContext, site: str, as_user: bool) -> Page:
+    """Returns a new page; with `as_user`, after signing in."""
     page = context.new_page()
-    if signed:
+    if as_user:
         page.goto(f"{site}/sign-in")
         page.fill("#email", "rosa@puentes.demo")
         page.fill("#password", SECRET)
@@ -79,10 +79,10 @@ def open_pages(context: BrowserContext, site: str, signed: bool) -> Page:
 
 
 @contextmanager
-def open_window(browser: Browser, site: str, signed: bool = True, **options: Any) -> Iterator[Page]:
+def open_window(browser: Browser, site: str, as_user: bool = True, **kwargs: Any) -> Iterator[Page]:
     """Opens a window with these options, and closes it at the end of the block."""
-    context = browser.new_context(**{"locale": "es-NI", **options})
-    yield open_pages(context, site, signed)
+    context = browser.new_context(**{"locale": "es-NI", **kwargs})
+    yield open_pages(context, site, as_user)
     context.close()
 
 
@@ -106,13 +106,15 @@ def all_pages() -> tuple[tuple[str, frozenset[str]], ...]:
     )
 
 
-def paths(signed: bool, role: str = "") -> list[str]:
+def paths(as_user: bool, role: str = "") -> list[str]:
     """Returns the addresses of the public pages, or of all others.
 
     With `role`, returns only the addresses that the role may open.
     """
     return [
-        path for path, roles in all_pages() if bool(roles) == signed and (not role or role in roles)
+        path
+        for path, roles in all_pages()
+        if bool(roles) == as_user and (not role or role in roles)
     ]
 
 
@@ -135,7 +137,7 @@ def test_axe_finds_nothing_in_both_schemes_and_nothing_overflows(
     browser: Browser, role: str
 ) -> None:
     with served(site_of(role)) as site:
-        assert faults_of(browser, site, paths(bool(role), role), signed=bool(role)) == []
+        assert faults_of(browser, site, paths(bool(role), role), as_user=bool(role)) == []
 
 
 def test_axe_finds_nothing_on_the_question_that_has_no_address_of_its_own(browser: Browser) -> None:
@@ -143,14 +145,14 @@ def test_axe_finds_nothing_on_the_question_that_has_no_address_of_its_own(browse
         {"GetContact": c.Contact(id=ID, need_code="HOU.EMG", urgency=r.URGENCY_URGENT)}
     )
     with served(pages(fakes)) as site:
-        assert faults_of(browser, site, [f"/referrals/new?contact={ID}"], signed=True) == []
+        assert faults_of(browser, site, [f"/referrals/new?contact={ID}"], as_user=True) == []
 
 
-def faults_of(browser: Browser, site: str, addresses: list[str], signed: bool) -> list[str]:
+def faults_of(browser: Browser, site: str, addresses: list[str], as_user: bool) -> list[str]:
     """Returns the faults of these pages."""
     faults: list[str] = []
     # bypass_csp: the test injects axe, which the site's own policy rightly refuses
-    with open_window(browser, site, signed, bypass_csp=True) as page:
+    with open_window(browser, site, as_user, bypass_csp=True) as page:
         for path in addresses:
             page.goto(site + path)
             content, frame = parts_of(page.content())
@@ -221,8 +223,8 @@ def answers_to_forms() -> dict[str, str]:
     # forms that are on every page, like the sign-out, are sent from one page
     sent_forms = set[tuple[object, ...]]()
     for path, roles in all_pages():
-        signed = bool(roles)
-        client = enter(accepting.test_client()) if signed else accepting.test_client()
+        as_user = bool(roles)
+        client = enter(accepting.test_client()) if as_user else accepting.test_client()
         todo = [(path, client.get(path).text, 0)]
         while todo:
             address, text, depth = todo.pop()
@@ -233,7 +235,7 @@ def answers_to_forms() -> dict[str, str]:
                     form = (
                         target,
                         case,
-                        signed,
+                        as_user,
                         *(
                             (name, value)
                             for name, value in fields.items(multi=True)
@@ -243,7 +245,7 @@ def answers_to_forms() -> dict[str, str]:
                     if form in sent_forms:
                         continue
                     sent_forms.add(form)
-                    client = enter(app.test_client()) if signed else app.test_client()
+                    client = enter(app.test_client()) if as_user else app.test_client()
                     client.get(path)  # a public page sets the cookie that its form needs
                     answer = client.post(target, data=fields)
                     title = _TITLE.search(answer.text)
@@ -323,7 +325,7 @@ def test_no_page_breaks_its_own_policy(browser: Browser, site: str) -> None:
     with open_window(browser, site) as page:
         page.on("console", lambda message: messages.append(message.text))
         page.on("pageerror", lambda error: messages.append(str(error)))
-        for path in paths(signed=False) + paths(signed=True):
+        for path in paths(as_user=False) + paths(as_user=True):
             page.goto(site + path)
     assert messages == []
 
@@ -416,7 +418,7 @@ def test_a_text_area_states_the_remaining_space_and_that_a_pasted_text_was_cut(
 ) -> None:
     context = browser.new_context(locale="es-NI")
     context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page = open_pages(context, site, signed=True)
+    page = open_pages(context, site, as_user=True)
     page.goto(f"{site}/line/{ID}")
     note, remaining_hint = page.locator("#note"), page.locator("#note + .limit")
 
@@ -445,14 +447,14 @@ def test_a_text_area_states_the_remaining_space_and_that_a_pasted_text_was_cut(
     context.close()
 
 
-@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("as_user", [False, True])
 @pytest.mark.parametrize("script", [False, True])
 def test_a_search_on_a_phone_leads_to_its_results(
-    browser: Browser, site: str, script: bool, signed: bool
+    browser: Browser, site: str, script: bool, as_user: bool
 ) -> None:
     phone = {"width": 360, "height": 640}
-    with open_window(browser, site, signed, java_script_enabled=script, viewport=phone) as page:
-        page.goto(site + ("/directory" if signed else "/services"))
+    with open_window(browser, site, as_user, java_script_enabled=script, viewport=phone) as page:
+        page.goto(site + ("/directory" if as_user else "/services"))
         page.fill("main [name=words]", "abogado")
         page.get_by_role("main").get_by_role("button", name="Buscar", exact=True).click()
         expect(page.locator("#found")).to_be_in_viewport()

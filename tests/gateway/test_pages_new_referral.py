@@ -26,10 +26,10 @@ from tests.gateway.referral_questions import (
     birth_date,
     draft,
     fields_of,
+    go_to_services,
+    go_to_urgency,
     question,
     services_with_draft,
-    up_to_services,
-    up_to_urgency,
 )
 
 
@@ -90,7 +90,7 @@ def test_services_that_do_not_fit_are_not_described_as_missing_and_are_shown_at_
     fakes.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=group, verdict=d.VERDICT_DOES_NOT_FIT)]
     )
-    page = up_to_services(client).text
+    page = go_to_services(client).text
     assert missing(page, "Ningún servicio de la red encaja ahora.", "da esta ayuda") == [
         "da esta ayuda"
     ]
@@ -104,7 +104,7 @@ def test_answers_for_which_no_service_fits_are_saved_as_a_draft_without_a_servic
         "MatchServices": d.MatchServicesResponse(),
         "UpdateReferral": draft(need_code="HOU.EMG", urgency=r.URGENCY_URGENT),
     }
-    page = up_to_services(client)
+    page = go_to_services(client)
     assert 'name="without_service"' in page.text
     assert answer(client, page, without_service="1").location == f"/referrals/{ID}/services"
     assert fakes.last("CreatePerson").coarse.age_band == r.AGE_BAND_18_TO_24
@@ -133,7 +133,7 @@ def test_a_question_left_unanswered_says_what_to_do(
 def test_the_way_to_reach_her_is_the_only_required_answer_about_her(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    contact = answer(client, answer(client, up_to_urgency(client), urgency="urgent"))
+    contact = answer(client, answer(client, go_to_urgency(client), urgency="urgent"))
     refusal = answer(client, contact)
     assert (refusal.status_code, 'href="#channel_code"' in refusal.text) == (422, True)
     # the pressed button decides, because it comes last
@@ -161,7 +161,7 @@ def test_no_page_can_be_skipped(
 
 
 def test_going_back_keeps_every_pages_answers(client: FlaskClient) -> None:
-    page = up_to_services(client)
+    page = go_to_services(client)
     page = answer(client, answer(client, page, back="1"), back="1")
     contact = {
         "channel_code": "phone",
@@ -187,7 +187,7 @@ def test_going_back_keeps_every_pages_answers(client: FlaskClient) -> None:
 def test_an_answer_can_be_changed_from_the_last_question_and_leads_back_to_it(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    page = up_to_services(client)
+    page = go_to_services(client)
     for to, answers in (("about", {"age": "16"}), ("need", {}), ("urgency", {"urgency": "normal"})):
         page = answer(client, page, to=to)
         assert question(page).startswith(to)
@@ -208,7 +208,7 @@ def test_the_enter_key_never_goes_back(client: FlaskClient) -> None:
 
 
 def test_a_session_that_ends_loses_no_answer(fakes: FakePageServices, client: FlaskClient) -> None:
-    about = answer(client, up_to_urgency(client), urgency="urgent")
+    about = answer(client, go_to_urgency(client), urgency="urgent")
 
     def end_session(request: m.IssueTokenRequest) -> m.IssueTokenResponse:
         if request.session_secret == SECRET:
@@ -237,7 +237,7 @@ def test_a_session_that_ends_loses_no_answer(fakes: FakePageServices, client: Fl
 
 
 def test_reloading_a_page_changes_nothing(client: FlaskClient) -> None:
-    data = {**fields_of(up_to_urgency(client)), "urgency": "urgent"}
+    data = {**fields_of(go_to_urgency(client)), "urgency": "urgent"}
     first_fields, second_fields = (
         fields_of(client.post(NEW_REFERRAL, data=data)) for _ in range(2)
     )
@@ -247,7 +247,7 @@ def test_reloading_a_page_changes_nothing(client: FlaskClient) -> None:
 
 
 def test_answers_in_two_tabs_do_not_mix(fakes: FakePageServices, client: FlaskClient) -> None:
-    first_tab, second_tab = up_to_urgency(client), up_to_urgency(client)
+    first_tab, second_tab = go_to_urgency(client), go_to_urgency(client)
     first_tab, second_tab = (
         answer(client, first_tab, urgency="immediate"),
         answer(client, second_tab, urgency="normal"),
@@ -270,7 +270,7 @@ def test_answers_in_two_tabs_do_not_mix(fakes: FakePageServices, client: FlaskCl
 def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_draft(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    page = up_to_services(client)
+    page = go_to_services(client)
     answer(client, page, service_id=ID)
     # the same page, requested again
     second_page = answer(client, page, page="contact")
@@ -297,7 +297,7 @@ def test_going_back_in_the_browser_and_choosing_again_makes_one_file_and_one_dra
 def test_an_invalid_age_is_refused_at_its_field(
     client: FlaskClient, age: str, language: str, sentence: str
 ) -> None:
-    about = answer(client, up_to_urgency(client), urgency="urgent")
+    about = answer(client, go_to_urgency(client), urgency="urgent")
     refusal = client.post(f"{NEW_REFERRAL}?lang={language}", data={**fields_of(about), "age": age})
     expected = ('href="#age"', f'id="age-error">{sentence}', f'value="{age}"')
     assert (refusal.status_code, missing(refusal.text, *expected)) == (422, [])
@@ -306,13 +306,13 @@ def test_an_invalid_age_is_refused_at_its_field(
 def test_a_number_of_relatives_that_cannot_be_read_is_refused_at_its_field(
     client: FlaskClient,
 ) -> None:
-    about = answer(client, up_to_urgency(client), urgency="urgent")
+    about = answer(client, go_to_urgency(client), urgency="urgent")
     refusal = answer(client, about, dependants="3 hijos")
     assert (refusal.status_code, 'href="#dependants"' in refusal.text) == (422, True)
 
 
 def test_a_birth_date_is_compared_with_the_age_of_an_earlier_question(client: FlaskClient) -> None:
-    page = answer(client, answer(client, up_to_urgency(client), urgency="urgent"), age="22")
+    page = answer(client, answer(client, go_to_urgency(client), urgency="urgent"), age="22")
     page = answer(client, page, channel_code="phone", birth_date=birth_date(client, 14))
     assert (question(page), 'href="#birth_date"' in page.text) == ("contact 4/6", True)
 
@@ -415,7 +415,7 @@ def test_for_a_person_with_a_file_the_questions_about_her_are_left_out(
 
 
 def test_nothing_about_the_person_is_in_a_url(client: FlaskClient) -> None:
-    page = up_to_services(client)
+    page = go_to_services(client)
     target = answer(client, page, service_id=ID).headers["Location"]
     addresses = " ".join([*re.findall(r'(?:href|action)="([^"]*)"', page.text), target])
     assert not re.search("Yolanda|Feminine|HOU|phone|19", addresses.replace(ID, ""))
@@ -458,7 +458,7 @@ def test_a_services_refusal_is_shown_on_the_page_of_its_question(
     fakes: FakePageServices,
     client: FlaskClient,
 ) -> None:
-    page = up_to_services(client)
+    page = go_to_services(client)
     fakes.answers[rpc] = refusal
     refused_page = answer(client, page, service_id=ID if rpc == "CreatePerson" else "")
     assert (

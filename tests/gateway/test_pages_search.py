@@ -1,6 +1,6 @@
 """The search.
 
-The typed words are in no address, another organisation's object looks like one that does not exist,
+The typed words are in no URL, another organisation's object looks like one that does not exist,
 and a reference shows nothing before its PIN.
 """
 
@@ -66,7 +66,7 @@ def test_two_referrals_with_the_same_code_are_both_shown(
     assert [row.id for row in referrals if f'href="/referrals/{row.id}"' not in page] == []
 
 
-def test_the_code_of_anothers_referral_looks_like_an_unused_code(
+def test_the_code_of_another_organisations_referral_looks_like_an_unused_code(
     fakes: FakePageServices, operator: FlaskClient
 ) -> None:
     others_page = post(operator, q="4BGZ42").text
@@ -193,7 +193,7 @@ def test_after_a_wrong_pin_the_page_asks_again_and_after_too_many_it_states_the_
     )
 
 
-def test_searched_text_is_in_no_address_and_no_log(
+def test_searched_text_is_in_no_url_and_no_log(
     fakes: FakePageServices, operator: FlaskClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("Quetzalli", REFERENCE, "4BGZ42")

@@ -356,7 +356,7 @@ def test_axe_finds_nothing_on_a_plan_with_steps_in_every_state_and_nothing_overf
         "/today",
     ]
     with served(pages(fakes)) as site:
-        assert faults_of(browser, site, addresses, signed=True) == []
+        assert faults_of(browser, site, addresses, as_user=True) == []
 
 
 @pytest.mark.parametrize("refusal", [errors.Stale(), errors.Conflict("illegal_transition")])

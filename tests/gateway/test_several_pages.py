@@ -96,7 +96,7 @@ def test_the_bar_for_several_rows_is_there_while_a_row_is_ticked(
     list_pressing(fakes, sent_referral(IDS[0]))
     with served(pages(fakes)) as site:
         context = browser.new_context(viewport={"width": 360, "height": 640})
-        page = open_pages(context, site, signed=True)
+        page = open_pages(context, site, as_user=True)
         page.goto(f"{site}/board")
         tick, bar = page.locator("[name=chosen]"), page.locator("#several")
         expect(bar).to_be_hidden()

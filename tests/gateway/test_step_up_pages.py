@@ -1,6 +1,6 @@
 """A service may require fresh proof of who is using a page.
 
-A small page asks for the proof; the typed values are kept, and are in no address.
+A small page asks for the proof; the typed values are kept, and are in no URL.
 """
 
 import html
@@ -136,10 +136,10 @@ def test_a_wrong_proof_is_reported_and_loses_nothing(
         "otra" in proof_form_fields(answer.text).values(),
     ) == (422, True, False)
     fakes.answers["ProveSession"] = errors.Exhausted("too_many_attempts", 300)
-    too_often = prove(client, answer, password="otra")
-    assert (too_often.status_code, "Espere" in too_often.text) == (429, True)
+    limited_page = prove(client, answer, password="otra")
+    assert (limited_page.status_code, "Espere" in limited_page.text) == (429, True)
     accept_proof(fakes)
-    assert prove(client, too_often, password="la mía").status_code == 303
+    assert prove(client, limited_page, password="la mía").status_code == 303
     assert fakes.last("CreateInvitation").invitation.email == "nueva@puentes.org"
 
 
@@ -170,7 +170,7 @@ def test_a_code_or_a_passkey_is_asked_for_if_the_account_has_one(
     assert (proof.challenge, proof.passkey) == ("the-challenge", "{}")
 
 
-def test_the_carried_form_of_another_session_is_refused(
+def test_a_form_that_was_kept_in_another_session_is_refused(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     page = invite(client)
@@ -198,7 +198,7 @@ def test_a_page_without_a_form_is_opened_again_after_the_proof(
     assert forged_answer.location == "/today"
 
 
-def test_a_worker_who_signs_in_through_her_organisation_proves_herself_there_in_another_window(
+def test_a_worker_who_signs_in_through_her_organisation_gives_the_proof_there_in_another_window(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     provider_url = "https://sso.example/authorize?max_age=0"

@@ -20,9 +20,9 @@ from tests.gateway.referral_questions import (
     answer,
     draft,
     fields_of,
+    go_to_services,
     question,
     services_with_draft,
-    up_to_services,
 )
 
 
@@ -47,7 +47,7 @@ def test_the_question_about_unsafe_people_and_places_needs_an_answer(
     fakes.answers["MatchServices"] = d.MatchServicesResponse(
         matches=[d.Match(service=DISTANT_SHELTER, verdict=d.VERDICT_FITS)]
     )
-    unsafe_page = answer(client, up_to_services(client), back="1")
+    unsafe_page = answer(client, go_to_services(client), back="1")
     assert question(unsafe_page) == "unsafe 5/6"
     assert missing(unsafe_page.text, "Casa Amanecer", "León") == []
     values = fields_of(unsafe_page)
@@ -93,7 +93,7 @@ def test_an_organisation_that_does_not_give_this_help_can_be_named_as_unsafe(
         "SearchServices": d.SearchServicesResponse(services=[police(), police()]),
     }
     fakes.add_organization(POLICE, "Policía de Chinandega")
-    unsafe = answer(client, up_to_services(client), back="1")
+    unsafe = answer(client, go_to_services(client), back="1")
     assert "Policía de Chinandega" not in unsafe.text
     # with the button, or by going on with a typed name that was not searched for
     for button in ({"unsafe_look": "1"}, {}):
@@ -126,7 +126,7 @@ def test_a_department_without_any_listed_service_can_be_named_as_unsafe(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["MatchServices"] = d.MatchServicesResponse()
-    unsafe = answer(client, up_to_services(client), back="1")
+    unsafe = answer(client, go_to_services(client), back="1")
     assert unsafe.text.count('name="unsafe_departments" value="NI-LE"') == 1
     assert question(answer(client, unsafe, unsafe_departments="NI-LE")) == "services 6/6"
     assert list(fakes.last("MatchServices").excluded_areas) == ["NI-LE"]
@@ -211,7 +211,7 @@ def test_a_referral_to_an_unsafe_organisation_needs_an_acknowledgement_and_the_n
 def test_an_unsafe_department_of_another_country_is_shown_with_its_country(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    unsafe = answer(client, up_to_services(client), back="1")
+    unsafe = answer(client, go_to_services(client), back="1")
     values = {"unsafe_departments": ["SV-LI", "PE-LAL", "NI-LE"], "unsafe_search": "x"}
     page = answer(client, unsafe, unsafe_look="1", **values).text
     first_part = page[: page.index("Otros departamentos")]

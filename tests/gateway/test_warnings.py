@@ -71,7 +71,7 @@ def page(browser: Browser, fakes: FakePageServices) -> Iterator[Page]:
         context = browser.new_context(
             locale="es-NI", base_url=site, viewport={"width": 360, "height": 740}
         )
-        yield open_pages(context, site, signed=True)
+        yield open_pages(context, site, as_user=True)
         context.close()
 
 
@@ -79,7 +79,7 @@ def page(browser: Browser, fakes: FakePageServices) -> Iterator[Page]:
 def test_no_element_overlaps_a_warning_on_a_phone(page: Page, scheme: Scheme) -> None:
     page.emulate_media(color_scheme=scheme)
     overlaps_by_path: dict[str, list[str]] = {}
-    for path in paths(signed=True):
+    for path in paths(as_user=True):
         page.goto(path)
         if overlaps := page.evaluate(FIND_OVERLAPS, WARNINGS):
             overlaps_by_path[path] = overlaps
@@ -185,7 +185,7 @@ def test_no_heading_stands_alone_at_the_end_of_a_printed_page(page: Page) -> Non
 def test_no_printed_page_has_an_empty_box(page: Page) -> None:
     page.emulate_media(media="print")
     boxes_by_path: dict[str, list[str]] = {}
-    for path in [*paths(signed=True), *paths(signed=False)]:
+    for path in [*paths(as_user=True), *paths(as_user=False)]:
         page.goto(path)
         if boxes := page.evaluate(FIND_EMPTY_BOXES):
             boxes_by_path[path] = boxes
@@ -203,7 +203,7 @@ def test_no_page_is_wider_than_a_narrow_phone_in_another_language(
         open_window(browser, site, viewport=phone) as page,
     ):
         page.goto(f"{site}/today?lang={language}")
-        for path in paths(signed=True):
+        for path in paths(as_user=True):
             page.goto(site + path)
             page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
             if page.evaluate("document.documentElement.scrollWidth") > phone["width"]:

@@ -58,7 +58,7 @@ class Cheat:
         self.steps += 1
         attempts: list[Callable[[Stubs], None]] = [
             self.invite,
-            self.agree,
+            self.confirm_invitation,
             self.accept,
             self.make_key,
             self.confirm_key,
@@ -74,7 +74,7 @@ class Cheat:
             self.suspend_member,
             self.hold_member,
             self.reinstate_member,
-            self.leave_member,
+            self.make_member_leave,
         ]
         act = self.random.choice(attempts)
         with self.scene.database.transaction(SYSTEM) as tx:
@@ -94,7 +94,7 @@ class Cheat:
         )
         self.invitations.append(by.CreateInvitation(invitation=invitation))
 
-    def agree(self, by: Stubs) -> None:
+    def confirm_invitation(self, by: Stubs) -> None:
         by.ConfirmInvitation(id=self.random.choice(self.invitations or [m.Invitation()]).id)
 
     def accept(self, _: Stubs) -> None:
@@ -166,7 +166,7 @@ class Cheat:
         id = self.random.choice([self.suspended, self.held])
         by.ReinstateOrganization(id=id, etag=self._etag(by, id))
 
-    def leave_member(self, by: Stubs) -> None:
+    def make_member_leave(self, by: Stubs) -> None:
         by.LeaveOrganization(id=self.shelter.id, etag=self._etag(by, self.shelter.id))
 
     @staticmethod
@@ -180,7 +180,7 @@ class Cheat:
 @pytest.mark.parametrize("seed", range(8))
 def test_one_cheating_person_never_counts_as_two_people(seed: int, scene: Scene) -> None:
     shelter = scene.organization("Casa Luna")
-    honest = (
+    other_coordinators = (
         scene.worker(scene.coalition, Role.COORDINATOR),
         scene.worker(scene.organization("Otra sede"), Role.COORDINATOR),
     )
@@ -201,7 +201,7 @@ def test_one_cheating_person_never_counts_as_two_people(seed: int, scene: Scene)
         suspended=scene.suspend(scene.organization("Suspendida").id).id,
         held=scene.organization("Vecina").id,
     )
-    before = {
+    earlier_ids = {
         row["id"] for row in scene.rows("SELECT id FROM workers WHERE roles && '{COORDINATOR}'")
     }
     while cheat.steps < STEPS or len(cheat.accounts) < 3:
@@ -210,8 +210,8 @@ def test_one_cheating_person_never_counts_as_two_people(seed: int, scene: Scene)
     assert {row["id"] for row in network} == {
         first_account.id,
         second_account.id,
-        *(coordinator.id for coordinator in honest),
-        *before,
+        *(coordinator.id for coordinator in other_coordinators),
+        *earlier_ids,
     }
     assert {row["status"] for row in network} == {"ACTIVE"}
     assert scene.rows("SELECT id FROM sign_in_providers WHERE issuer IS NOT NULL") == []
@@ -228,7 +228,10 @@ def test_one_cheating_person_never_counts_as_two_people(seed: int, scene: Scene)
     assert scene.rows("SELECT status FROM organizations WHERE id = %s", cheat.held) == [
         {"status": "APPROVED"}
     ]
-    assert not {"confirm", "confirm_change", "agree", "confirm_key"} & cheat.succeeded.keys()
+    assert (
+        not {"confirm", "confirm_change", "confirm_invitation", "confirm_key"}
+        & cheat.succeeded.keys()
+    )
     assert {
         "propose",
         "propose_change",
@@ -237,5 +240,5 @@ def test_one_cheating_person_never_counts_as_two_people(seed: int, scene: Scene)
         "suspend_member",
         "hold_member",
         "reinstate_member",
-        "leave_member",
+        "make_member_leave",
     } & cheat.succeeded.keys()

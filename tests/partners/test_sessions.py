@@ -102,7 +102,7 @@ def test_a_suspended_members_key_and_its_workers_sessions_end_for_good(network: 
     sign_in(network)
 
 
-def test_an_unknown_email_costs_the_same_work(
+def test_an_unknown_email_costs_as_much_work_as_a_known_email(
     network: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked = []
@@ -186,12 +186,12 @@ def test_a_page_that_updates_by_itself_does_not_keep_a_session_from_being_idle(
 
 def test_a_busy_session_is_written_at_most_twice_a_minute(network: Scene) -> None:
     secret = sign_in(network).session_secret
-    seen = set()
+    write_times = set()
     for _ in range(6):
         network.advance(seconds=10)
         token_of(network, secret)
-        seen.add(network.rows("SELECT last_use_time FROM sessions")[0]["last_use_time"])
-    assert len(seen) == 3  # at the start, after 30 s, after 60 s
+        write_times.add(network.rows("SELECT last_use_time FROM sessions")[0]["last_use_time"])
+    assert len(write_times) == 3  # at the start, after 30 s, after 60 s
 
 
 def test_an_ended_session_stays_ended_and_ending_it_again_changes_nothing(network: Scene) -> None:

@@ -26,7 +26,7 @@ from tests.referrals.conftest import (
     read,
     send_request,
 )
-from tests.referrals.test_plans_rpc import begun, current_plan, person, update
+from tests.referrals.test_plans_rpc import begin_plan, current_plan, person, update
 from tests.referrals.test_subscriptions import PartnersFacts
 
 MET, OPEN, REFERRED = pb.PLAN_STEP_STATE_MET, pb.PLAN_STEP_STATE_OPEN, pb.PLAN_STEP_STATE_REFERRED
@@ -115,7 +115,7 @@ class HandOver:
 
 
 def prepare_hand_over(story: Story) -> HandOver:
-    plan = begun(story, "return_and_reintegration")
+    plan = begin_plan(story, "return_and_reintegration")
     plan = update(story.ngo, update(story.ngo, plan, "risk_check", MET), "travel_papers", MET)
     return HandOver(story, plan)
 
@@ -151,14 +151,14 @@ def test_the_travel_starts_once_every_later_leg_is_accepted(hand_over: HandOver)
 def test_she_does_not_leave_while_the_receiver_of_an_arrival_is_suspended(
     hand_over: HandOver, service: Service
 ) -> None:
-    hear = PartnersFacts(service)
+    partners_facts = PartnersFacts(service)
     hand_over.accept(*LEGS)
-    hear.organization("shelter", "SUSPENDED")
+    partners_facts.organization("shelter", "SUSPENDED")
     assert refusal(lambda: hand_over.start("travel")) == NOT_ACCEPTED
     legs = hand_over.visible_legs("travel", hand_over.story.ngo)
     assert list(legs["travel"].waits_for_keys) == ["housing"]
     assert legs["housing"].acting_organization_id == ORG["ngo"], "she needs another place"
-    hear.organization("shelter", "APPROVED")
+    partners_facts.organization("shelter", "APPROVED")
     assert hand_over.start("travel").state == r.STATE_IN_PROGRESS
 
 
@@ -233,7 +233,7 @@ def test_a_plan_moves_to_a_version_with_legs_only_with_a_consent_for_each_leg(st
         for version, attributes in enumerate((without_legs, with_legs), 1)
     )
     story.coordinator.PublishPathway(text=first_version)
-    plan = begun(story, "moved")
+    plan = begin_plan(story, "moved")
     story.coordinator.PublishPathway(text=second_version)
     receipt = story.receipt(plan.person_id)
     for key in "bc":
@@ -327,8 +327,8 @@ def test_a_referral_based_on_a_declined_leg_takes_its_place_in_the_chain(
 def test_a_caller_who_may_not_open_the_persons_data_does_not_see_where_she_goes(
     hand_over: HandOver, service: Service
 ) -> None:
-    key_may_open = service.as_("mission", scopes=("referrals.read", "people.open"))
-    for client in (None, key_may_open):
+    key_with_right = service.as_("mission", scopes=("referrals.read", "people.open"))
+    for client in (None, key_with_right):
         assert len(hand_over.visible_legs("travel", client)) == 2
     for client in (
         service.as_("mission", "MANAGER"),

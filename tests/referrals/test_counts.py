@@ -62,8 +62,8 @@ def side_to_act(row: dict[str, Any], filter_: Filter) -> str:
 
 
 def waits_for_own_side(row: dict[str, Any], filter_: Filter) -> bool:
-    turn = side_to_act(row, filter_)
-    return turn != "" and row[f"{turn}_organization_id"] == filter_.organization_id
+    side = side_to_act(row, filter_)
+    return side != "" and row[f"{side}_organization_id"] == filter_.organization_id
 
 
 def waits_for_other_side(row: dict[str, Any], filter_: Filter) -> bool:

@@ -166,7 +166,7 @@ def enquiry_ids(client: Client, box: e.EnquiryBox.ValueType, **values: Any) -> l
 # The asked organisations, and what each side sees.
 
 
-def test_an_enquiry_asks_no_service_of_the_police_of_an_unsafe_member_or_of_the_asker(
+def test_an_enquiry_asks_neither_the_police_nor_an_unsafe_member_nor_the_asker_itself(
     scene: EnquiryScene,
 ) -> None:
     assert {offer.service_id for offer in scene.create().offers} == {

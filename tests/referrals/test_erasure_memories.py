@@ -133,7 +133,7 @@ class Memories:
             self.witness(name).turn()
 
     def erase_after(self, backup: "Backup", story: Story, manager: Client) -> str:
-        """Makes a backup, and then erases and publishes a person of it; returns her id."""
+        """Makes a backup, erases a person of it and publishes the erasure; returns her id."""
         person_id = story.person().id
         self.start().turn()
         backup.make()

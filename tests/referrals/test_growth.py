@@ -22,7 +22,7 @@ from services.referrals.referrals.domain.lifecycle import State
 from services.referrals.referrals.store import boxes, deadlines, figures
 from tests.builders import NOON
 from tests.referrals.conftest import ORG, Service, Story, read, send_request
-from tests.referrals.test_referrals_rpc import hers
+from tests.referrals.test_referrals_rpc import person_of
 
 ENDED_COUNT, ROW_LIMIT = 20_000, 400
 """The number of ended referrals, and the number of rows below which every query stays."""
@@ -194,7 +194,7 @@ def test_frequent_queries_do_not_read_ended_referrals(query_name: str, network: 
 
 def test_a_declined_referral_that_another_referral_follows_is_no_open_need(story: Story) -> None:
     first_referral = story.sent()
-    draft = story.draft(hers(first_referral), based_on_id=first_referral.id)
+    draft = story.draft(person_of(first_referral), based_on_id=first_referral.id)
     story.ngo.SendReferral(send_request(draft, story.receipt(draft.person_id).id))
     story.decline(first_referral)
     current = read(story.ngo, first_referral.id)

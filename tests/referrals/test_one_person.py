@@ -18,7 +18,7 @@ from protos.referrals.v1 import referrals_pb2 as pb
 from tests.referrals.conftest import Client, Service, Story, read
 from tests.referrals.test_emergencies import declare, referral_with_expired_consent
 from tests.referrals.test_openings import somebody
-from tests.referrals.test_plans_rpc import begun
+from tests.referrals.test_plans_rpc import begin_plan
 
 STEP_COUNT = 40
 ROLES = [
@@ -123,7 +123,7 @@ def test_one_person_with_several_accounts_never_counts_as_two_in_referrals(
             her_story.child().id, giver="best_interest", assent_code="given"
         ).id,
         person_id=her_story.person().id,
-        plan=begun(her_story, "child", girl),
+        plan=begin_plan(her_story, "child", girl),
         emergency=declare(nurse, expired_referral).id,
     )
     for _ in range(STEP_COUNT):

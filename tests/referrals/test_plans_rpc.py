@@ -26,7 +26,7 @@ MET, OPEN, REFERRED = pb.PLAN_STEP_STATE_MET, pb.PLAN_STEP_STATE_OPEN, pb.PLAN_S
 DAY = timedelta(days=1)
 
 
-def begun(
+def begin_plan(
     story: Story, pathway: str = "protection_on_the_line", person: people_pb2.Person | None = None
 ) -> pb.Plan:
     plan: pb.Plan = story.ngo.CreatePlan(
@@ -73,7 +73,7 @@ def refer_to_shelter(story: Story, plan: pb.Plan) -> tuple[pb.Plan, r.Referral]:
 def test_a_plan_shows_its_pathway_with_steps_due_times_and_the_steps_that_they_wait_for(
     story: Story,
 ) -> None:
-    plan = begun(story)
+    plan = begin_plan(story)
     assert (plan.pathway.id, plan.pathway.version, plan.latest_version, plan.pathway.text) == (
         "protection_on_the_line",
         1,
@@ -103,7 +103,9 @@ def test_a_plan_may_start_before_it_is_recorded(story: Story) -> None:
 
 
 def test_other_organisations_cannot_find_a_plan(story: Story, service: Service) -> None:
-    plan, _ = refer_to_shelter(story, begun(story))  # the shelter sees the file of a sent referral
+    plan, _ = refer_to_shelter(
+        story, begin_plan(story)
+    )  # the shelter sees the file of a sent referral
     story.shelter.GetPerson(id=plan.person_id)
     strangers = [
         story.shelter,
@@ -132,7 +134,7 @@ def test_other_organisations_cannot_find_a_plan(story: Story, service: Service) 
 
 
 def test_a_refused_step_names_the_steps_to_be_settled_first(story: Story) -> None:
-    plan = begun(story)
+    plan = begin_plan(story)
     with pytest.raises(grpc.RpcError) as caught:
         update(story.ngo, plan, "shelter", MET)
     received = refusal_of(caught.value)  # as the gateway reads it
@@ -144,7 +146,7 @@ def test_a_refused_step_names_the_steps_to_be_settled_first(story: Story) -> Non
 def test_the_refusal_of_a_change_of_a_plan_names_its_invalid_field_and_changes_nothing(
     story: Story,
 ) -> None:
-    plan = begun(story)
+    plan = begin_plan(story)
     consent_withdrawn = pb.PLAN_CLOSE_REASON_CONSENT_WITHDRAWN
     for act, violation in (
         (lambda: update(story.ngo, plan, "safety_plan", REFERRED), ("referral_id", "required")),
@@ -168,7 +170,7 @@ def test_the_refusal_of_a_change_of_a_plan_names_its_invalid_field_and_changes_n
 def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_step(
     story: Story,
 ) -> None:
-    plan = update(story.ngo, begun(story), "safety_plan", MET)
+    plan = update(story.ngo, begin_plan(story), "safety_plan", MET)
     ended_referral = story.sent(person=person(plan))
     story.ngo.WithdrawReferral(
         id=ended_referral.id, etag=ended_referral.etag, reason_code=r.WITHDRAW_REASON_MOVED
@@ -184,8 +186,8 @@ def test_only_a_live_referral_of_the_same_person_and_organisation_stands_for_a_s
     assert step_of(changed_plan, "shelter").state == REFERRED
 
 
-def test_completed_help_meets_a_step_and_the_persons_no_reopens_it(story: Story) -> None:
-    plan, referral = refer_to_shelter(story, begun(story))
+def test_completed_help_meets_a_step_and_a_no_from_the_person_reopens_it(story: Story) -> None:
+    plan, referral = refer_to_shelter(story, begin_plan(story))
     completed_referral = completed(story, referral)
     met_plan = current_plan(story, plan)
     step = step_of(met_plan, "shelter")
@@ -205,7 +207,7 @@ def test_completed_help_meets_a_step_and_the_persons_no_reopens_it(story: Story)
 def test_a_decline_reopens_a_step_and_a_referral_sent_in_its_place_stands_for_the_step(
     story: Story,
 ) -> None:
-    plan, referral = refer_to_shelter(story, begun(story))
+    plan, referral = refer_to_shelter(story, begin_plan(story))
     story.decline(referral)
     assert state_of(story, plan) == OPEN
     other_draft = story.draft(person(plan), based_on_id=referral.id, need_code="RET.REC")
@@ -221,7 +223,7 @@ def test_a_decline_reopens_a_step_and_a_referral_sent_in_its_place_stands_for_th
 def test_a_step_that_was_settled_or_referred_again_keeps_its_state_when_another_referral_is_sent(
     story: Story,
 ) -> None:
-    plan, referral = refer_to_shelter(story, begun(story))
+    plan, referral = refer_to_shelter(story, begin_plan(story))
     story.decline(referral)
     other = story.sent(person=person(plan))
     update(story.ngo, current_plan(story, plan), "shelter", REFERRED, referral_id=other.id)
@@ -230,7 +232,7 @@ def test_a_step_that_was_settled_or_referred_again_keeps_its_state_when_another_
 
 
 def test_linking_a_completed_referral_meets_the_step_at_once(story: Story) -> None:
-    plan = update(story.ngo, begun(story), "safety_plan", MET)
+    plan = update(story.ngo, begin_plan(story), "safety_plan", MET)
     referral = story.sent(person=person(plan))
     completed(story, referral)
     update(story.ngo, plan, "shelter", REFERRED, referral_id=referral.id)
@@ -238,7 +240,7 @@ def test_linking_a_completed_referral_meets_the_step_at_once(story: Story) -> No
 
 
 def test_a_plan_is_changed_only_with_its_current_etag(story: Story) -> None:
-    plan = begun(story)
+    plan = begin_plan(story)
     newer = update(story.ngo, plan, "safety_plan", MET)
     for act in (
         lambda: update(story.ngo, plan, "way_out", MET),
@@ -251,7 +253,7 @@ def test_a_plan_is_changed_only_with_its_current_etag(story: Story) -> None:
 
 def test_only_one_of_several_concurrent_changes_of_a_plan_succeeds(story: Story) -> None:
     person = story.person()
-    begin = partial(begun, story, person=person)
+    begin = partial(begin_plan, story, person=person)
     assert sorted(run_concurrently(*[begin] * 4)) == ["OK", *["plan_exists"] * 3]
     plan = story.ngo.ListPlans(person_id=person.id).plans[0]
     settle = partial(update, story.ngo, plan, "safety_plan")
@@ -262,7 +264,7 @@ def test_only_one_of_several_concurrent_changes_of_a_plan_succeeds(story: Story)
 
 def test_linking_a_step_to_a_referral_misses_no_concurrent_completion(story: Story) -> None:
     for _ in range(5):
-        plan = update(story.ngo, begun(story), "safety_plan", MET)
+        plan = update(story.ngo, begin_plan(story), "safety_plan", MET)
         referral = story.sent(person=person(plan))
         link = partial(update, story.ngo, plan, "shelter", REFERRED, referral_id=referral.id)
         assert run_concurrently(link, partial(completed, story, referral)) == ["OK", "OK"]
@@ -279,7 +281,7 @@ def test_a_repeated_request_begins_one_plan(story: Story) -> None:
 
 
 def test_a_running_plan_keeps_its_version_until_somebody_moves_it(story: Story) -> None:
-    plan = update(story.ngo, begun(story, "sexual_violence_120h"), "first_aid", MET)
+    plan = update(story.ngo, begin_plan(story, "sexual_violence_120h"), "first_aid", MET)
     text = (
         (SHIPPED / "sexual_violence_120h.yaml")
         .read_text()
@@ -289,7 +291,7 @@ def test_a_running_plan_keeps_its_version_until_somebody_moves_it(story: Story) 
     story.coordinator.PublishPathway(text=text)
     stored = current_plan(story, plan)
     assert (stored.pathway.version, stored.latest_version, stored.steps) == (1, 2, plan.steps)
-    assert begun(story, "sexual_violence_120h").pathway.version == 2
+    assert begin_plan(story, "sexual_violence_120h").pathway.version == 2
     moved_plan = story.ngo.MovePlan(id=plan.id, etag=stored.etag, version=2)
     therapy = step_of(moved_plan, "therapy")
     assert (moved_plan.pathway.version, step_of(moved_plan, "first_aid").state, therapy.state) == (
@@ -302,7 +304,7 @@ def test_a_running_plan_keeps_its_version_until_somebody_moves_it(story: Story) 
 
 
 def test_a_closed_plan_cannot_be_changed_and_another_may_begin(story: Story) -> None:
-    plan = begun(story)
+    plan = begin_plan(story)
     closed = close(story.ngo, plan, pb.PLAN_CLOSE_REASON_CONTACT_LOST)
     assert closed.close_reason_code == pb.PLAN_CLOSE_REASON_CONTACT_LOST
     for change in (
@@ -313,14 +315,16 @@ def test_a_closed_plan_cannot_be_changed_and_another_may_begin(story: Story) -> 
         lambda: close(story.ngo, plan),
     ):
         assert refusal(change) == ("FAILED_PRECONDITION", "plan_closed")
-    assert begun(story, person=person(plan)).id != plan.id
+    assert begin_plan(story, person=person(plan)).id != plan.id
 
 
 @pytest.mark.parametrize("age_band", [r.AGE_BAND_12_TO_17, r.AGE_BAND_UNSPECIFIED])
 def test_a_childs_plan_ends_when_two_people_give_the_same_reason(
     age_band: r.AgeBand.ValueType, story: Story, service: Service
 ) -> None:
-    plan = begun(story, "child", story.ngo.CreatePerson(coarse=r.CoarsePerson(age_band=age_band)))
+    plan = begin_plan(
+        story, "child", story.ngo.CreatePerson(coarse=r.CoarsePerson(age_band=age_band))
+    )
     fulfilled, contact_lost = pb.PLAN_CLOSE_REASON_FULFILLED, pb.PLAN_CLOSE_REASON_CONTACT_LOST
     key = service.as_("ngo", scopes=("people.write", "people.read"))
     second_person_required = ("FAILED_PRECONDITION", "second_person_required")
@@ -368,7 +372,7 @@ def test_late_steps_are_listed_for_the_organisation_by_page_and_leave_the_list_w
 
 
 def test_the_plan_ends_only_when_the_person_withdraws_her_last_consent(story: Story) -> None:
-    plan, referral = refer_to_shelter(story, begun(story))
+    plan, referral = refer_to_shelter(story, begin_plan(story))
     other_receipt = story.receipt(plan.person_id, recipient=ORG["clinic"])
     # the person withdrew at the shelter
     story.shelter.WithdrawReceipt(id=referral.receipt_id)
@@ -400,7 +404,7 @@ def test_the_plan_ends_when_the_person_withdraws_by_her_reference(
     ],
 )
 def test_erasing_a_file_erases_its_plans(action: str, story: Story, service: Service) -> None:
-    plan, _ = refer_to_shelter(story, begun(story))
+    plan, _ = refer_to_shelter(story, begin_plan(story))
     service.as_owner(action, plan.person_id)
     assert refusal(lambda: current_plan(story, plan)) == NOT_FOUND
     assert not story.ngo.ListPlans(person_id=plan.person_id).plans
@@ -414,7 +418,10 @@ def test_erasing_a_file_erases_its_plans(action: str, story: Story, service: Ser
 def test_no_plan_can_begin_for_an_erased_person(story: Story, service: Service) -> None:
     person = story.person()
     service.as_owner("UPDATE people SET erased = true WHERE id = %s", person.id)
-    assert refusal(lambda: begun(story, person=person)) == ("FAILED_PRECONDITION", "person_erased")
+    assert refusal(lambda: begin_plan(story, person=person)) == (
+        "FAILED_PRECONDITION",
+        "person_erased",
+    )
 
 
 def test_compliance_shows_own_plans_in_full_and_network_cells_of_ten_plans_or_more(

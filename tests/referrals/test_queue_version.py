@@ -33,10 +33,10 @@ def test_a_draft_changes_only_its_senders_version_and_sending_it_changes_every_r
 ) -> None:
     before = versions(story)
     draft = story.draft()
-    drafted = versions(story)
-    assert changed(before, drafted) == {"ngo"}
+    versions_with_draft = versions(story)
+    assert changed(before, versions_with_draft) == {"ngo"}
     story.ngo.SendReferral(send_request(draft, story.receipt(draft.person_id).id))
-    assert changed(drafted, versions(story)) == {"ngo", "shelter", "network"}
+    assert changed(versions_with_draft, versions(story)) == {"ngo", "shelter", "network"}
 
 
 def test_a_fired_deadline_changes_the_version_and_the_mere_passing_of_time_does_not(
@@ -50,7 +50,7 @@ def test_a_fired_deadline_changes_the_version_and_the_mere_passing_of_time_does_
     assert changed(before, versions(story)) == {"ngo", "shelter", "network"}
 
 
-def test_a_contact_and_an_owed_call_change_only_the_version_of_their_own_line(story: Story) -> None:
+def test_a_contact_and_a_callback_change_only_the_version_of_their_own_line(story: Story) -> None:
     operator = story.service.as_("hotline", "OPERATOR")
     line_version, other_versions = version(operator), versions(story)
     created = story.contact()

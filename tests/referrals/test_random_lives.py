@@ -93,9 +93,11 @@ class Life(RuleBasedStateMachine):
 
     @rule(verb=st.sampled_from([*MODEL, *FORWARD]), side=st.sampled_from(ANY_SIDE))
     def step(self, verb: str, side: Side | None) -> None:
-        sources, target, by = MODEL[verb]
+        sources, target, sides = MODEL[verb]
         possible = (
-            self.state in sources.split() and side in by and not (verb == "ask" and self.has_asked)
+            self.state in sources.split()
+            and side in sides
+            and not (verb == "ask" and self.has_asked)
         )
         if self.succeeds(STEPS[verb], side, possible):
             self.state, self.has_asked = target, self.has_asked or verb == "ask"
@@ -146,13 +148,13 @@ class Life(RuleBasedStateMachine):
     )
     def take_a_step_of_an_appointment(self, verb: str, side: Side | None) -> None:
         planned = self.appointment
-        its_time = planned is not None and (
+        is_time_for_step = planned is not None and (
             verb == "cancel_appointment" or self.now >= planned - timedelta(hours=1)
         )
         possible = (
             self.state == "in_progress"
             and side is Side.RECEIVER
-            and (verb == "schedule_appointment" or its_time)
+            and (verb == "schedule_appointment" or is_time_for_step)
         )
         if self.succeeds(STEPS[verb], side, possible):
             scheduled = verb == "schedule_appointment"

@@ -129,7 +129,7 @@ def test_a_page_token_is_refused_with_other_filters(story: Story) -> None:
     assert wrong_fields(lambda: story.ngo.ListReferrals(inbox)) == [("page_token", "malformed")]
 
 
-def hers(referral: pb.Referral) -> people_pb2.Person:
+def person_of(referral: pb.Referral) -> people_pb2.Person:
     """Returns the person of a referral, with only the id: a draft needs no more."""
     return people_pb2.Person(id=referral.person_id)
 
@@ -162,7 +162,7 @@ def test_sender_and_network_see_a_declined_referral_as_unanswered_until_another_
         "refer_again",
         True,
     )
-    draft = story.draft(hers(original), based_on_id=original.id)
+    draft = story.draft(person_of(original), based_on_id=original.id)
     assert original.id in shown(story.ngo, unanswered=True), "nobody has been asked yet"
     in_network = partial(shown, story.coordinator, box=pb.BOX_NETWORK, unanswered=True)
     listed_in_network = in_network()[original.id]
@@ -267,7 +267,7 @@ def test_a_receiver_does_not_learn_whether_another_was_asked_before_or_after_it(
 ) -> None:
     original = declined(story)
     before = read(story.shelter, original.id)
-    draft = story.draft(hers(original), based_on_id=original.id)
+    draft = story.draft(person_of(original), based_on_id=original.id)
     assert read(story.shelter, original.id) == before
     again = story.send(draft)
     assert read(story.shelter, original.id) == before
@@ -297,7 +297,7 @@ def test_the_filter_waiting_for_me_agrees_with_the_turn_of_each_referral(story: 
     story.accepted()
     declined(story)
     original = declined(story)
-    story.draft(hers(original), based_on_id=original.id)
+    story.draft(person_of(original), based_on_id=original.id)
     sent = story.sent()
     story.shelter.AskReferral(id=sent.id, etag=sent.etag, question_code=pb.QUESTION_DATES)
     own_turns = {pb.SIDE_SENDER: pb.TURN_SENDER, pb.SIDE_RECEIVER: pb.TURN_RECEIVER}
@@ -381,7 +381,7 @@ def test_the_refusal_of_a_missing_or_unknown_code_names_its_list(story: Story) -
 
 def test_only_one_of_two_drafts_in_place_of_a_declined_referral_is_sent(story: Story) -> None:
     original = declined(story)
-    drafts = [story.draft(hers(original), based_on_id=original.id) for _ in range(2)]
+    drafts = [story.draft(person_of(original), based_on_id=original.id) for _ in range(2)]
     receipt_id = story.receipt(drafts[0].person_id).id
     sends = [partial(story.ngo.SendReferral, send_request(draft, receipt_id)) for draft in drafts]
     outcomes = run_concurrently(*sends)
@@ -400,7 +400,7 @@ def test_a_list_by_time_of_change_has_a_need_that_was_met_and_a_need_that_is_ope
 ) -> None:
     client = story.coordinator if box == pb.BOX_NETWORK else story.ngo
     refused = declined(story)
-    draft = story.draft(hers(refused), based_on_id=refused.id)
+    draft = story.draft(person_of(refused), based_on_id=refused.id)
 
     def change(act: Callable[[], pb.Referral]) -> tuple[pb.Referral, pb.Referral]:
         """Takes a step; returns its referral, and the earlier one as listed since the last step."""

@@ -1,4 +1,4 @@
-"""Reflection lists the rpcs only to callers with a token, without using the threads of calls."""
+"""Reflection lists the rpcs only to callers with a token, and takes no thread from other calls."""
 
 import queue
 from collections.abc import Iterator

@@ -75,7 +75,7 @@ def test_a_step_without_its_required_fields_is_refused_and_names_each_field_and_
     assert read(story.ngo, sent.id).etag == sent.etag
 
 
-def test_a_sent_referral_is_neither_sent_again_nor_edited_as_a_draft_nor_in_error_twice(
+def test_a_sent_referral_is_neither_sent_again_nor_edited_as_a_draft_nor_entered_in_error_twice(
     story: Story,
 ) -> None:
     sent = story.sent()
@@ -124,7 +124,7 @@ def test_sending_needs_a_complete_draft_a_contact_plan_and_a_person_who_is_not_e
     assert refusal_to_send(draft, receipt) == ("FAILED_PRECONDITION", "person_erased")
 
 
-def best_interest(story: Story) -> people_pb2.Receipt:
+def best_interest_decision(story: Story) -> people_pb2.Receipt:
     return story.receipt(story.child().id, giver="best_interest", assent_code="given")
 
 
@@ -132,10 +132,10 @@ def test_an_expired_withdrawn_or_forged_decision_cannot_be_confirmed(
     story: Story, service: Service
 ) -> None:
     def refusal_to_confirm(receipt: people_pb2.Receipt) -> tuple[str, str]:
-        second = service.as_("ngo", "WORKER", "OPERATOR")
-        return refusal(lambda: second.ConfirmReceipt(id=receipt.id))
+        second_worker = service.as_("ngo", "WORKER", "OPERATOR")
+        return refusal(lambda: second_worker.ConfirmReceipt(id=receipt.id))
 
-    expired, withdrawn, forged = (best_interest(story) for _ in range(3))
+    expired, withdrawn, forged = (best_interest_decision(story) for _ in range(3))
     service.clock.advance(timedelta(days=90))
     assert refusal_to_confirm(expired) == ("FAILED_PRECONDITION", "receipt_expired")
     service.clock.set(NOON)
@@ -181,7 +181,7 @@ def test_only_a_valid_consent_replaces_an_override(story: Story, service: Servic
 
 
 def test_an_unconfirmed_decision_for_a_child_does_not_replace_an_override(story: Story) -> None:
-    decision = best_interest(story)
+    decision = best_interest_decision(story)
     sent = story.overridden(person=people_pb2.Person(id=decision.person_id))
     assert refusal_to_attach(story, sent, decision) == (
         "FAILED_PRECONDITION",

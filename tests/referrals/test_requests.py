@@ -1,4 +1,4 @@
-"""Requests that no honest caller sends.
+"""Requests that no correct client sends.
 
 Every field of every rpc gets unexpected values. Each request is refused with a status code and a
 reason, or succeeds; it never causes a fault.

@@ -145,7 +145,7 @@ def test_a_repeated_request_makes_no_second_draft(story: Story) -> None:
     assert [draft.id for draft in listed] == [first.following_id]
 
 
-def test_a_concurrent_acceptance_or_rerouting_succeeds_but_not_both(
+def test_exactly_one_of_a_concurrent_acceptance_and_rerouting_succeeds(
     story: Story, service: Service
 ) -> None:
     for _ in range(6):

@@ -20,7 +20,7 @@ from tests.builders import NOON, refusal
 from tests.referrals.conftest import ORG, Client, Service, Story, send_request
 from tests.referrals.test_emergencies import declare, referral_with_expired_consent
 from tests.referrals.test_openings import somebody
-from tests.referrals.test_plans_rpc import begun
+from tests.referrals.test_plans_rpc import begin_plan
 
 NOT_INDEPENDENT = ("FAILED_PRECONDITION", "not_independent")
 Rule = tuple[Client, Client, Callable[[Client], object]]
@@ -58,7 +58,7 @@ def of_emergency(story: Story, service: Service) -> Rule:
 
 def of_plan(story: Story, service: Service) -> Rule:
     girl = story.ngo.CreatePerson(coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17))
-    plan = begun(story, "child", girl)
+    plan = begin_plan(story, "child", girl)
     request = plans_pb2.ClosePlanRequest(
         id=plan.id, etag=plan.etag, reason_code=plans_pb2.PLAN_CLOSE_REASON_FULFILLED
     )

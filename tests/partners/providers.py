@@ -74,8 +74,8 @@ def sign_in_at_provider(
     scene: Scene, organization: Organization, provider: Provider, user: str = "ana"
 ) -> tuple[str, dict[str, str]]:
     """Signs in at the provider; returns the challenge, and the parameters of the callback."""
-    begun = begin(scene, organization)
-    return begun.challenge, provider.signs_in(begun.authorization_url, user)
+    attempt = begin(scene, organization)
+    return attempt.challenge, provider.signs_in(attempt.authorization_url, user)
 
 
 def finish(scene: Scene, challenge: str, callback: dict[str, str]) -> m.SignInResponse:

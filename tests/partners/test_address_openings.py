@@ -24,7 +24,7 @@ from tests.partners.test_locations import (
     refer,
 )
 
-OPENED = ("FAILED_PRECONDITION", "address_opened")
+ALREADY_OPENED = ("FAILED_PRECONDITION", "address_opened")
 
 
 @pytest.fixture
@@ -38,7 +38,9 @@ def driver(scene: Scene, sender: Organization) -> Stubs:
 
 
 @pytest.fixture
-def accepted(scene: Scene, member: Organization, manager: Stubs, sender: Organization) -> Service:
+def accepting_service(
+    scene: Scene, member: Organization, manager: Stubs, sender: Organization
+) -> Service:
     """The service in a confidential place that accepted the sender's referral."""
     service = scene.service(member, confidential=True)
     offer(manager, service.id, make(manager, **HOUSE))
@@ -46,7 +48,7 @@ def accepted(scene: Scene, member: Organization, manager: Stubs, sender: Organiz
     return service
 
 
-@pytest.mark.usefixtures("accepted")
+@pytest.mark.usefixtures("accepting_service")
 def test_one_worker_of_the_sender_opens_the_address_and_it_is_on_record(
     scene: Scene, sender: Organization, driver: Stubs
 ) -> None:
@@ -54,11 +56,11 @@ def test_one_worker_of_the_sender_opens_the_address_and_it_is_on_record(
     assert address.address == HIDDEN_STREET
     trail = scene.rows("SELECT purpose_code FROM audit WHERE action = 'address_open' AND allowed")
     assert trail == [{"purpose_code": REFERRAL}]
-    assert refusal(lambda: open_address(scene.by(sender), REFERRAL)) == OPENED
+    assert refusal(lambda: open_address(scene.by(sender), REFERRAL)) == ALREADY_OPENED
     scene.advance(minutes=29)
     assert open_address(driver, REFERRAL)
     scene.advance(minutes=1)
-    assert refusal(lambda: open_address(driver, REFERRAL)) == OPENED
+    assert refusal(lambda: open_address(driver, REFERRAL)) == ALREADY_OPENED
 
 
 def test_the_sender_opens_the_address_of_an_open_place_whose_service_became_confidential(
@@ -97,7 +99,7 @@ def test_a_coordinator_cannot_add_a_confidential_place_to_the_service_that_takes
     offer(scene.coordinator, service.id, house, languages=["miq"])
 
 
-@pytest.mark.usefixtures("accepted")
+@pytest.mark.usefixtures("accepting_service")
 def test_nobody_but_the_sender_opens_the_address(
     scene: Scene, member: Organization, driver: Stubs, partner: Stubs
 ) -> None:
@@ -110,33 +112,33 @@ def test_nobody_but_the_sender_opens_the_address(
 
 
 def test_an_ended_referral_opens_no_address_and_a_reopened_one_does(
-    scene: Scene, accepted: Service, sender: Organization, driver: Stubs
+    scene: Scene, accepting_service: Service, sender: Organization, driver: Stubs
 ) -> None:
     scene.advance(minutes=1)
-    refer(scene, REFERRAL, accepted, sender, "completed")
+    refer(scene, REFERRAL, accepting_service, sender, "completed")
     assert refusal(lambda: open_address(driver, REFERRAL)) == NOT_FOUND
     scene.advance(minutes=1)
-    refer(scene, REFERRAL, accepted, sender, "reopened")
+    refer(scene, REFERRAL, accepting_service, sender, "reopened")
     assert open_address(driver, REFERRAL)
 
 
-def test_a_fact_that_comes_twice_gives_no_second_opening(
-    scene: Scene, accepted: Service, sender: Organization, driver: Stubs
+def test_a_fact_that_arrives_twice_gives_no_second_opening(
+    scene: Scene, accepting_service: Service, sender: Organization, driver: Stubs
 ) -> None:
     open_address(driver, REFERRAL)
-    refer(scene, REFERRAL, accepted, sender)
-    assert refusal(lambda: open_address(scene.by(sender), REFERRAL)) == OPENED
+    refer(scene, REFERRAL, accepting_service, sender)
+    assert refusal(lambda: open_address(scene.by(sender), REFERRAL)) == ALREADY_OPENED
 
 
-def test_an_organisation_that_accepts_for_anothers_service_opens_nothing(
-    scene: Scene, accepted: Service
+def test_an_organisation_that_accepts_for_another_organisations_service_opens_nothing(
+    scene: Scene, accepting_service: Service
 ) -> None:
     front = scene.organization("Fachada")
-    refer(scene, ANOTHER, accepted, front, receiver=front.id)
+    refer(scene, ANOTHER, accepting_service, front, receiver=front.id)
     assert refusal(lambda: open_address(scene.by(front), ANOTHER)) == NOT_FOUND
 
 
-@pytest.mark.usefixtures("accepted")
+@pytest.mark.usefixtures("accepting_service")
 def test_a_member_that_is_back_on_probation_opens_nothing(
     scene: Scene, sender: Organization, driver: Stubs
 ) -> None:

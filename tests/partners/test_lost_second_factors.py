@@ -201,10 +201,10 @@ def test_a_worker_sets_up_a_new_second_factor_if_one_is_required(
 ) -> None:
     worker = worker_with_second_factor(scene, member, Role.OPERATOR)
     remove_second_factor(scene.by(member, Role.MANAGER), worker)
-    begun = strict.SignIn(email=EMAIL, password=PASSWORD)
-    assert (begun.session_secret, bool(begun.set_up_secret)) == ("", True)
-    code = App(scene, begun.set_up_secret).code()
-    assert len(strict.FinishSignIn(challenge=begun.challenge, code=code).recovery_codes) == 10
+    attempt = strict.SignIn(email=EMAIL, password=PASSWORD)
+    assert (attempt.session_secret, bool(attempt.set_up_secret)) == ("", True)
+    code = App(scene, attempt.set_up_secret).code()
+    assert len(strict.FinishSignIn(challenge=attempt.challenge, code=code).recovery_codes) == 10
 
 
 def test_a_repeated_removal_takes_effect_once(scene: Scene, member: Organization) -> None:

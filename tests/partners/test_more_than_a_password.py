@@ -13,7 +13,7 @@ from services.partners.members.domain.worker import Role
 from services.partners.sign_in.store import second_factors
 from tests.partners.providers import OFFICIAL, set_up, sign_in_through
 from tests.partners.scene import EMAIL, PASSWORD, Scene, Stubs
-from tests.partners.test_passkeys import add_passkey, fails
+from tests.partners.test_passkeys import add_passkey, assert_fails
 from tests.partners.test_second_factors import App, add_code
 from tests.parts.provider import Person, Provider
 
@@ -31,23 +31,23 @@ def test_a_worker_who_needs_a_second_factor_sets_up_a_code_before_there_is_a_ses
     scene: Scene, strict: Stubs, role: Role
 ) -> None:
     scene.worker(scene.organization("Puentes"), Role.WORKER, role, email=EMAIL)
-    begun = sign_in(strict)
-    assert {field.name for field, _ in begun.ListFields()} == {
+    attempt = sign_in(strict)
+    assert {field.name for field, _ in attempt.ListFields()} == {
         "challenge",
         "asks_code",
         "set_up_secret",
         "set_up_uri",
     }
-    app = App(scene, begun.set_up_secret)
-    fails(lambda: finish(strict, begun.challenge, app.wrong_code()))
+    app = App(scene, attempt.set_up_secret)
+    assert_fails(lambda: finish(strict, attempt.challenge, app.wrong_code()))
     assert scene.rows("SELECT * FROM sessions") == []
     code = app.code()
-    session = finish(strict, begun.challenge, code)
+    session = finish(strict, attempt.challenge, code)
     assert (session.worker.email, len(session.recovery_codes)) == (EMAIL, 10)
-    fails(lambda: finish(strict, begun.challenge, app.code(30)))
+    assert_fails(lambda: finish(strict, attempt.challenge, app.code(30)))
     second_sign_in = sign_in(strict)
     assert (second_sign_in.asks_code, second_sign_in.set_up_secret) == (True, "")
-    fails(lambda: finish(strict, second_sign_in.challenge, code))
+    assert_fails(lambda: finish(strict, second_sign_in.challenge, code))
     response = finish(strict, second_sign_in.challenge, session.recovery_codes[0])
     assert (bool(response.session_secret), list(response.recovery_codes)) == (True, [])
 
@@ -64,23 +64,23 @@ def test_other_roles_need_no_second_factor_and_without_the_setting_nobody_does(
 def test_a_passkey_counts_as_the_required_second_factor(scene: Scene, strict: Stubs) -> None:
     worker = scene.worker(scene.organization("Puentes"), Role.OPERATOR, email=EMAIL)
     phone = add_passkey(scene.as_worker(worker))
-    begun = sign_in(strict)
-    assert (begun.asks_code, begun.set_up_secret) == (False, "")
-    signature = phone.sign(begun.passkey_options)
-    assert strict.FinishSignIn(challenge=begun.challenge, passkey=signature).session_secret
+    attempt = sign_in(strict)
+    assert (attempt.asks_code, attempt.set_up_secret) == (False, "")
+    signature = phone.sign(attempt.passkey_options)
+    assert strict.FinishSignIn(challenge=attempt.challenge, passkey=signature).session_secret
 
 
 def test_an_older_challenge_puts_no_code_into_use(scene: Scene, strict: Stubs) -> None:
     me = scene.as_worker(scene.worker(scene.organization("Puentes"), Role.AUDITOR, email=EMAIL))
     first, second = sign_in(strict), sign_in(strict)
-    fails(lambda: finish(strict, first.challenge, App(scene, first.set_up_secret).code()))
+    assert_fails(lambda: finish(strict, first.challenge, App(scene, first.set_up_secret).code()))
     finish(strict, second.challenge, App(scene, second.set_up_secret).code())
     scene.advance(seconds=60)
-    fails(lambda: finish(strict, first.challenge, App(scene, second.set_up_secret).code()))
+    assert_fails(lambda: finish(strict, first.challenge, App(scene, second.set_up_secret).code()))
     me.EndSecondFactor(password=PASSWORD)
     third = sign_in(strict)
     add_passkey(me)
-    fails(lambda: finish(strict, third.challenge, App(scene, third.set_up_secret).code()))
+    assert_fails(lambda: finish(strict, third.challenge, App(scene, third.set_up_secret).code()))
 
 
 def test_a_sign_in_at_the_moment_in_which_an_app_is_activated_replaces_no_secret(
@@ -101,15 +101,17 @@ def test_a_sign_in_at_the_moment_in_which_an_app_is_activated_replaces_no_secret
     second = sign_in(strict)
     scene.advance(seconds=60)
     third = sign_in(strict)
-    fails(lambda: finish(strict, third.challenge, App(scene, second.set_up_secret).code()))
+    assert_fails(lambda: finish(strict, third.challenge, App(scene, second.set_up_secret).code()))
     assert finish(strict, third.challenge, app.code()).session_secret
 
 
 def test_a_worker_who_is_suspended_meanwhile_sets_up_no_code(scene: Scene, strict: Stubs) -> None:
     scene.worker(scene.organization("Puentes"), Role.OPERATOR, email=EMAIL)
-    begun = sign_in(strict)
+    attempt = sign_in(strict)
     scene.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
-    fails(lambda: finish(strict, begun.challenge, App(scene, begun.set_up_secret).code()))
+    assert_fails(
+        lambda: finish(strict, attempt.challenge, App(scene, attempt.set_up_secret).code())
+    )
     assert scene.rows("SELECT * FROM second_factors WHERE confirm_time IS NOT NULL") == []
 
 
@@ -122,10 +124,10 @@ def test_a_provider_that_required_a_second_factor_is_trusted_and_another_is_not_
     scene.worker(scene.coalition, Role.COORDINATOR, email=OFFICIAL)
     provider.people["ana"] = Person("ana-1", OFFICIAL, ways=methods)
     id = set_up(scene, scene.coalition, provider).provider_id
-    begun = strict.BeginProviderSignIn(provider_id=id)
-    callback = provider.signs_in(begun.authorization_url, "ana")
+    attempt = strict.BeginProviderSignIn(provider_id=id)
+    callback = provider.signs_in(attempt.authorization_url, "ana")
     answer = strict.FinishProviderSignIn(
-        challenge=begun.challenge, state=callback["state"], code=callback["code"]
+        challenge=attempt.challenge, state=callback["state"], code=callback["code"]
     )
     assert (bool(answer.set_up_secret), bool(answer.session_secret)) == (
         needs_code,
@@ -140,6 +142,6 @@ def test_a_worker_with_a_code_is_asked_for_it_whatever_her_provider_required(
     app, _spare = add_code(scene, me)
     provider.people["ana"] = Person("ana-1", OFFICIAL, ways=("mfa",))
     set_up(scene, scene.coalition, provider)
-    begun = sign_in_through(scene, scene.coalition, provider)
-    assert (begun.session_secret, begun.asks_code) == ("", True)
-    assert finish(scene.nobody, begun.challenge, app.code()).session_secret
+    attempt = sign_in_through(scene, scene.coalition, provider)
+    assert (attempt.session_secret, attempt.asks_code) == ("", True)
+    assert finish(scene.nobody, attempt.challenge, app.code()).session_secret

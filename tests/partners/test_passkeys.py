@@ -37,17 +37,17 @@ def begin(me: Stubs) -> pb.BeginPasskeyResponse:
 
 
 def create(
-    me: Stubs, begun: pb.BeginPasskeyResponse, credential: str, label: str = "Mi teléfono"
+    me: Stubs, attempt: pb.BeginPasskeyResponse, credential: str, label: str = "Mi teléfono"
 ) -> pb.SecondFactor:
     return me.CreatePasskey(  # type: ignore[no-any-return]
-        challenge=begun.challenge, credential=credential, label=label
+        challenge=attempt.challenge, credential=credential, label=label
     )
 
 
 def add_passkey(me: Stubs, device: Authenticator | None = None) -> Authenticator:
     """Adds a passkey of a device to a worker's account; returns the device."""
-    device, begun = device or Authenticator(SITE), begin(me)
-    create(me, begun, device.make(begun.options))
+    device, attempt = device or Authenticator(SITE), begin(me)
+    create(me, attempt, device.make(attempt.options))
     return device
 
 
@@ -65,21 +65,21 @@ def with_passkey(scene: Scene, *, counts: bool = True) -> tuple[Stubs, Authentic
     return me, add_passkey(me, Authenticator(SITE, counts=counts))
 
 
-Begun = m.SignInResponse | m.BeginPasskeySignInResponse
+Attempt = m.SignInResponse | m.BeginPasskeySignInResponse
 
 
-def by_passkey(scene: Scene, begun: Begun, passkey: str) -> m.SignInResponse:
+def finish_by_passkey(scene: Scene, attempt: Attempt, passkey: str) -> m.SignInResponse:
     return scene.nobody.FinishSignIn(  # type: ignore[no-any-return]
-        challenge=begun.challenge, passkey=passkey
+        challenge=attempt.challenge, passkey=passkey
     )
 
 
-def by_device(scene: Scene, begun: Begun, device: Authenticator) -> m.SignInResponse:
+def finish_by_device(scene: Scene, attempt: Attempt, device: Authenticator) -> m.SignInResponse:
     """Finishes a sign-in with a signature that the device makes for it."""
-    return by_passkey(scene, begun, device.sign(begun.passkey_options))
+    return finish_by_passkey(scene, attempt, device.sign(attempt.passkey_options))
 
 
-def fails(call: Callable[[], object]) -> None:
+def assert_fails(call: Callable[[], object]) -> None:
     assert refusal(call) == SIGN_IN_FAILED
 
 
@@ -95,10 +95,10 @@ def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_show
     network: Scene,
 ) -> None:
     me, phone = with_passkey(network)
-    begun = sign_in(network)
-    assert (begun.session_secret, begun.asks_code, bool(begun.challenge)) == ("", False, True)
+    attempt = sign_in(network)
+    assert (attempt.session_secret, attempt.asks_code, bool(attempt.challenge)) == ("", False, True)
     network.advance(minutes=1)
-    assert by_device(network, begun, phone).worker.email == EMAIL
+    assert finish_by_device(network, attempt, phone).worker.email == EMAIL
     [passkey] = me.GetSecondFactor().passkeys
     assert (passkey.label, passkey.last_use_time.ToSeconds()) == (
         "Mi teléfono",
@@ -108,14 +108,14 @@ def test_after_the_password_a_passkey_opens_the_session_and_its_last_use_is_show
 
 def test_a_passkey_alone_signs_in_if_the_device_verified_its_user(network: Scene) -> None:
     _me, phone = with_passkey(network)
-    begun = begin_without_password(network)
-    assert "allowCredentials" not in json.loads(begun.passkey_options), (
+    attempt = begin_without_password(network)
+    assert "allowCredentials" not in json.loads(attempt.passkey_options), (
         "nothing is revealed about any account"
     )
     phone.verifies = False
-    fails(lambda: by_device(network, begun, phone))
+    assert_fails(lambda: finish_by_device(network, attempt, phone))
     phone.verifies = True
-    assert by_device(network, begun, phone).session_secret
+    assert finish_by_device(network, attempt, phone).session_secret
 
 
 def test_a_code_is_accepted_instead_of_a_passkey_and_never_without_the_password(
@@ -123,28 +123,28 @@ def test_a_code_is_accepted_instead_of_a_passkey_and_never_without_the_password(
 ) -> None:
     app, _spare = turn_on_code(network)
     with_passkey(network)
-    begun = sign_in(network)
-    assert (begun.asks_code, bool(begun.passkey_options)) == (True, True)
-    assert finish(network, begun.challenge, app.code()).session_secret
+    attempt = sign_in(network)
+    assert (attempt.asks_code, bool(attempt.passkey_options)) == (True, True)
+    assert finish(network, attempt.challenge, app.code()).session_secret
     network.advance(seconds=60)
-    fails(lambda: finish(network, begin_without_password(network).challenge, app.code()))
+    assert_fails(lambda: finish(network, begin_without_password(network).challenge, app.code()))
 
 
 def test_a_signature_is_valid_once_and_for_one_challenge(network: Scene) -> None:
     _me, phone = with_passkey(network, counts=False)
     first, second = sign_in(network), sign_in(network)
     signature = phone.sign(first.passkey_options)
-    fails(lambda: by_passkey(network, second, signature))
-    by_passkey(network, first, signature)
-    fails(lambda: by_passkey(network, first, signature))
+    assert_fails(lambda: finish_by_passkey(network, second, signature))
+    finish_by_passkey(network, first, signature)
+    assert_fails(lambda: finish_by_passkey(network, first, signature))
     network.advance(minutes=5)
-    fails(lambda: by_device(network, second, phone))
+    assert_fails(lambda: finish_by_device(network, second, phone))
 
 
 def test_a_signature_that_is_sent_several_times_at_once_opens_one_session(network: Scene) -> None:
     _me, phone = with_passkey(network, counts=False)
-    begun = sign_in(network)
-    call = partial(by_passkey, network, begun, phone.sign(begun.passkey_options))
+    attempt = sign_in(network)
+    call = partial(finish_by_passkey, network, attempt, phone.sign(attempt.passkey_options))
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(answer, [call] * 4)).count("OK") == 1
     assert len(network.rows("SELECT FROM sessions")) == 1
@@ -152,8 +152,8 @@ def test_a_signature_that_is_sent_several_times_at_once_opens_one_session(networ
 
 def test_a_signature_made_on_a_false_page_is_refused(network: Scene) -> None:
     _me, phone = with_passkey(network)
-    begun = sign_in(network)
-    options = begun.passkey_options
+    attempt = sign_in(network)
+    options = attempt.passkey_options
     for signature in (
         phone.sign(options, origin="https://enlace.example.evil.example"),
         phone.sign(options, origin="http://enlace.example"),
@@ -162,27 +162,27 @@ def test_a_signature_made_on_a_false_page_is_refused(network: Scene) -> None:
         phone.sign(options, type="webauthn.create"),
         phone.sign(json.dumps(json.loads(options) | {"rpId": "evil.example"})),
     ):
-        fails(partial(by_passkey, network, begun, signature))
-    assert by_device(network, begun, phone).session_secret
+        assert_fails(partial(finish_by_passkey, network, attempt, signature))
+    assert finish_by_device(network, attempt, phone).session_secret
 
 
 def test_a_copy_of_a_device_is_detected_by_its_counter(network: Scene) -> None:
     _me, phone = with_passkey(network)
     first, second = sign_in(network), sign_in(network)
     copy = Authenticator(SITE, id=phone.id, key=phone.key, account=phone.account)
-    by_device(network, first, phone)
-    fails(lambda: by_device(network, second, copy))
+    finish_by_device(network, first, phone)
+    assert_fails(lambda: finish_by_device(network, second, copy))
 
 
 def test_another_key_another_account_and_another_id_sign_nobody_in(network: Scene) -> None:
     _me, phone = with_passkey(network)
-    begun = sign_in(network)
+    attempt = sign_in(network)
     thief = Authenticator(SITE, id=phone.id, account=phone.account)
-    fails(lambda: by_device(network, begun, thief))
+    assert_fails(lambda: finish_by_device(network, attempt, thief))
     other_device = add_passkey(network.by(network.organization("Otra")))
-    fails(lambda: by_device(network, begun, other_device))
+    assert_fails(lambda: finish_by_device(network, attempt, other_device))
     other_device.account = phone.account
-    fails(lambda: by_device(network, begin_without_password(network), other_device))
+    assert_fails(lambda: finish_by_device(network, begin_without_password(network), other_device))
 
 
 def test_a_malformed_passkey_gets_the_same_answer_as_a_wrong_one(network: Scene) -> None:
@@ -200,33 +200,35 @@ def test_a_malformed_passkey_gets_the_same_answer_as_a_wrong_one(network: Scene)
         valid_passkey | {"response": None},
     ]
     for passkey in [*map(json.dumps, broken), "{", "[" * 3000, "\u0000", "9" * 7999]:
-        fails(partial(by_passkey, network, begin_without_password(network), passkey))
+        assert_fails(partial(finish_by_passkey, network, begin_without_password(network), passkey))
         assert_wrong("credential", partial(create, me, begin(me), passkey))
 
 
 def test_a_challenge_is_valid_only_for_its_own_purpose(network: Scene) -> None:
     me, phone = with_passkey(network)
-    to_sign_in, begun = sign_in(network), begin(me)
+    sign_in_attempt, attempt = sign_in(network), begin(me)
     device = Authenticator(SITE)
-    to_make = json.dumps(
+    creation_options = json.dumps(
         {
             "rp": {"id": "enlace.example"},
             "user": {"id": ""},
-            "challenge": json.loads(to_sign_in.passkey_options)["challenge"],
+            "challenge": json.loads(sign_in_attempt.passkey_options)["challenge"],
         }
     )
-    of_sign_in = pb.BeginPasskeyResponse(challenge=to_sign_in.challenge)
-    assert_wrong("challenge", lambda: create(me, of_sign_in, device.make(to_make)))
-    to_sign = json.dumps(
-        {"rpId": "enlace.example", "challenge": json.loads(begun.options)["challenge"]}
+    mixed_creation = pb.BeginPasskeyResponse(challenge=sign_in_attempt.challenge)
+    assert_wrong("challenge", lambda: create(me, mixed_creation, device.make(creation_options)))
+    signing_options = json.dumps(
+        {"rpId": "enlace.example", "challenge": json.loads(attempt.options)["challenge"]}
     )
-    of_set_up = m.SignInResponse(challenge=begun.challenge)
-    fails(lambda: by_passkey(network, of_set_up, phone.sign(to_sign)))
-    fails(lambda: finish(network, begun.challenge, "123456"))
+    mixed_sign_in = m.SignInResponse(challenge=attempt.challenge)
+    assert_fails(lambda: finish_by_passkey(network, mixed_sign_in, phone.sign(signing_options)))
+    assert_fails(lambda: finish(network, attempt.challenge, "123456"))
     stranger = network.by(network.organization("Otra"))
-    assert_wrong("challenge", lambda: create(stranger, begun, device.make(begun.options)))
-    create(me, begun, device.make(begun.options))
-    assert_wrong("challenge", lambda: create(me, begun, Authenticator(SITE).make(begun.options)))
+    assert_wrong("challenge", lambda: create(stranger, attempt, device.make(attempt.options)))
+    create(me, attempt, device.make(attempt.options))
+    assert_wrong(
+        "challenge", lambda: create(me, attempt, Authenticator(SITE).make(attempt.options))
+    )
     expired_challenge = begin(me)
     network.advance(minutes=5)
     assert_wrong(
@@ -238,20 +240,20 @@ def test_a_challenge_is_valid_only_for_its_own_purpose(network: Scene) -> None:
 def test_a_passkey_belongs_to_one_account_only_and_is_made_at_this_site(network: Scene) -> None:
     _me, phone = with_passkey(network)
     other = network.by(network.organization("Otra"))
-    begun = begin(other)
+    attempt = begin(other)
     for device in (phone, Authenticator("https://evil.example")):
-        assert_wrong("credential", partial(create, other, begun, device.make(begun.options)))
+        assert_wrong("credential", partial(create, other, attempt, device.make(attempt.options)))
     assert len(network.rows("SELECT id FROM passkeys")) == 1
 
 
 def test_an_account_has_at_most_ten_passkeys(network: Scene) -> None:
     me, _phone = with_passkey(network)
-    begun = begin(me)
+    attempt = begin(me)
     for _ in range(9):
         add_passkey(me)
     assert refusal(lambda: begin(me)) == TOO_MANY_PASSKEYS
     assert (
-        refusal(lambda: create(me, begun, Authenticator(SITE).make(begun.options)))
+        refusal(lambda: create(me, attempt, Authenticator(SITE).make(attempt.options)))
         == TOO_MANY_PASSKEYS
     )
 
@@ -272,18 +274,18 @@ def test_a_removed_passkey_no_longer_signs_in_and_only_its_owner_removes_it(netw
     me, phone = with_passkey(network)
     [passkey] = me.GetSecondFactor().passkeys
     network.by(network.organization("Otra")).EndPasskey(id=passkey.id, password=PASSWORD)
-    begun = sign_in(network)
-    assert begun.passkey_options
+    attempt = sign_in(network)
+    assert attempt.passkey_options
     assert not me.EndPasskey(id=passkey.id, password=PASSWORD).passkeys
-    fails(lambda: by_device(network, begun, phone))
+    assert_fails(lambda: finish_by_device(network, attempt, phone))
     assert sign_in(network).session_secret, "the password alone suffices, as before"
 
 
 def test_a_suspended_account_cannot_be_entered_with_a_passkey(network: Scene) -> None:
     _me, phone = with_passkey(network)
-    begun = begin_without_password(network)
+    attempt = begin_without_password(network)
     network.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
-    fails(lambda: by_device(network, begun, phone))
+    assert_fails(lambda: finish_by_device(network, attempt, phone))
 
 
 def test_a_site_without_a_host_name_has_no_passkeys_except_localhost() -> None:

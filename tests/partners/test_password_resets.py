@@ -213,9 +213,13 @@ def test_a_new_password_does_not_replace_the_code_or_passkey(network: Scene) -> 
     app, spare = turn_on_code(network)
     add_passkey(stubs_of_worker(network))
     reset(network, link(network))
-    begun = sign_in(network, password=NEW_PASSWORD)
-    assert (begun.session_secret, begun.asks_code, bool(begun.passkey_options)) == ("", True, True)
-    assert finish(network, begun.challenge, app.code()).session_secret
+    attempt = sign_in(network, password=NEW_PASSWORD)
+    assert (attempt.session_secret, attempt.asks_code, bool(attempt.passkey_options)) == (
+        "",
+        True,
+        True,
+    )
+    assert finish(network, attempt.challenge, app.code()).session_secret
     assert finish(
         network, sign_in(network, password=NEW_PASSWORD).challenge, spare[0]
     ).session_secret

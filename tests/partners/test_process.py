@@ -164,18 +164,21 @@ def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
 
 
 def test_a_service_that_cannot_start_names_the_setting(environment: dict[str, str]) -> None:
-    unset = command(environment | {"ENLACE_DATABASE_URL": ""}, "serve")
-    assert (unset.returncode, unset.stderr) == (
+    unset_setting = command(environment | {"ENLACE_DATABASE_URL": ""}, "serve")
+    assert (unset_setting.returncode, unset_setting.stderr) == (
         1,
         "wrong settings: ENLACE_DATABASE_URL is not set\n",
     )
     host, _, port = environment["ENLACE_LISTEN"].partition(":")
     with socket.create_server((host, int(port))):
-        taken = command(environment, "serve")
+        taken_port = command(environment, "serve")
         metrics_listen = {"ENLACE_LISTEN": f"{host}:0", "ENLACE_METRICS_LISTEN": f"{host}:{port}"}
         no_metrics = command(environment | metrics_listen, "serve")
-    assert (taken.returncode, no_metrics.returncode) == (1, 1)
-    assert f"wrong settings: ENLACE_LISTEN: Failed to bind to address {host}:{port}" in taken.stderr
+    assert (taken_port.returncode, no_metrics.returncode) == (1, 1)
+    assert (
+        f"wrong settings: ENLACE_LISTEN: Failed to bind to address {host}:{port}"
+        in taken_port.stderr
+    )
     assert no_metrics.stderr.startswith("wrong settings: ENLACE_METRICS_LISTEN: ")
 
 

@@ -24,7 +24,7 @@ from tests.partners.providers import (
     sign_in_through,
 )
 from tests.partners.scene import SIGN_IN_FAILED, UNAVAILABLE, Scene
-from tests.partners.test_sign_in_providers import fails
+from tests.partners.test_sign_in_providers import assert_fails
 from tests.parts.provider import Provider
 
 
@@ -94,10 +94,10 @@ def test_an_official_signs_in_through_a_provider_on_several_hosts_such_as_google
         set_up(scene, ministry, spread)
         urls = (spread.issuer, spread.authorization, spread.tokens, spread.keys)
         assert len({urlsplit(url).netloc for url in urls}) == 4
-        begun = begin(scene, ministry)
-        assert begun.authorization_url.startswith(f"{spread.authorization}/authorize?")
-        callback = spread.signs_in(begun.authorization_url, "ana")
-        assert finish(scene, begun.challenge, callback).worker.email == OFFICIAL
+        attempt = begin(scene, ministry)
+        assert attempt.authorization_url.startswith(f"{spread.authorization}/authorize?")
+        callback = spread.signs_in(attempt.authorization_url, "ana")
+        assert finish(scene, attempt.challenge, callback).worker.email == OFFICIAL
 
 
 @pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri"])
@@ -157,7 +157,7 @@ def test_microsofts_own_claim_decides_whether_an_email_is_verified(
     if verified:
         assert sign_in_through(scene, ministry, provider).worker.email == OFFICIAL
     else:
-        fails(scene, ministry, provider)
+        assert_fails(scene, ministry, provider)
 
 
 def test_a_provider_is_explicitly_asked_for_the_time_of_the_sign_in(

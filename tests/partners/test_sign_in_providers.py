@@ -56,7 +56,7 @@ from tests.parts.provider import Person, Provider, rsa_key
 NONE, HS256 = b'{"alg":"none"}', b'{"alg":"HS256","kid":"first"}'
 
 
-def fails(scene: Scene, organization: Organization, provider: Provider) -> None:
+def assert_fails(scene: Scene, organization: Organization, provider: Provider) -> None:
     """Checks that a sign-in through the provider is refused and opens no session."""
     assert refusal(lambda: sign_in_through(scene, organization, provider)) == SIGN_IN_FAILED
     assert not scene.rows("SELECT * FROM sessions")
@@ -95,7 +95,7 @@ def test_an_official_without_an_email_that_is_verified_and_known_is_not_signed_i
     scene: Scene, ministry: Organization, provider: Provider, person: Person
 ) -> None:
     provider.people["ana"] = person
-    fails(scene, ministry, provider)
+    assert_fails(scene, ministry, provider)
 
 
 def test_a_provider_signs_in_no_worker_of_another_organisation(
@@ -103,11 +103,11 @@ def test_a_provider_signs_in_no_worker_of_another_organisation(
 ) -> None:
     coordinator = scene.worker(scene.coalition, Role.COORDINATOR, email="jefa@coalicion.example")
     provider.people["ana"] = Person("ana-1", coordinator.entry.email)
-    fails(scene, ministry, provider)
+    assert_fails(scene, ministry, provider)
     other_ministry = scene.organization("Otro ministerio")
     set_up(scene, other_ministry, provider)
     provider.people["ana"] = Person("ana-1", OFFICIAL)
-    fails(scene, other_ministry, provider)
+    assert_fails(scene, other_ministry, provider)
     assert sign_in_through(scene, ministry, provider).worker.email == OFFICIAL
 
 
@@ -118,7 +118,7 @@ def test_a_worker_who_is_suspended_here_is_not_signed_in_by_her_ministry(
     scene.rows("DELETE FROM sessions RETURNING 1")
     of_official = "WHERE email = %s RETURNING id"
     scene.rows(f"UPDATE workers SET status = 'SUSPENDED' {of_official}", OFFICIAL)
-    fails(scene, ministry, provider)
+    assert_fails(scene, ministry, provider)
     scene.rows(f"UPDATE workers SET status = 'ACTIVE' {of_official}", OFFICIAL)
     signed_in = sign_in_at_provider(scene, ministry, provider)
     scene.rows(
@@ -186,15 +186,15 @@ def test_a_sign_in_has_to_be_finished_within_ten_minutes_and_is_then_deleted(
 def test_a_provider_is_asked_to_send_people_back_to_our_own_address(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    begun = begin(scene, ministry)
-    query = parse_qs(urlsplit(begun.authorization_url).query)
+    attempt = begin(scene, ministry)
+    query = parse_qs(urlsplit(attempt.authorization_url).query)
     assert [query[name] for name in ("redirect_uri", "code_challenge_method", "response_type")] == [
         [f"{SITE}/sign-in/return"],
         ["S256"],
         ["code"],
     ]
-    assert begun.challenge not in begun.authorization_url
-    forged_url = begun.authorization_url.replace("enlace.example", "evil.example")
+    assert attempt.challenge not in attempt.authorization_url
+    forged_url = attempt.authorization_url.replace("enlace.example", "evil.example")
     answer = requests.post(
         forged_url, data={"user": "ana", "password": "x"}, allow_redirects=False, timeout=5
     )
@@ -258,7 +258,7 @@ def test_a_token_that_proves_no_identity_opens_no_session(
     scene: Scene, ministry: Organization, provider: Provider, forge: Forge
 ) -> None:
     provider.cheat = partial(forge, provider)
-    fails(scene, ministry, provider)
+    assert_fails(scene, ministry, provider)
     provider.cheat = None
     assert sign_in_through(scene, ministry, provider).session_secret
 

@@ -35,7 +35,7 @@ from tests.partners.scene import (
 )
 from tests.partners.test_accounts import change
 from tests.partners.test_invitations import answer
-from tests.partners.test_passkeys import add_passkey, by_device
+from tests.partners.test_passkeys import add_passkey, finish_by_device
 from tests.partners.test_password_resets import facts_with_letters
 from tests.partners.test_second_factors import App, add_code, finish
 from tests.partners.test_sessions import sign_in, token_of
@@ -215,12 +215,12 @@ def test_a_worker_with_a_code_proves_herself_with_the_code_and_not_with_the_pass
     scene: Scene, app: App, session_with_code: tuple[Stubs, str]
 ) -> None:
     by, secret = session_with_code
-    begun = by.BeginProof()
+    attempt = by.BeginProof()
     assert (
-        begun.asks_code,
-        begun.asks_password,
-        begun.passkey_options,
-        begun.authorization_url,
+        attempt.asks_code,
+        attempt.asks_password,
+        attempt.passkey_options,
+        attempt.authorization_url,
     ) == (True, False, "", "")
     fails_to_prove(by, secret, "code", "required", password=PASSWORD)
     assert refusal(lambda: make_key(by)) == STEP_UP
@@ -235,18 +235,18 @@ def test_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_alone
     scene: Scene, manager: Worker
 ) -> None:
     phone = add_passkey(scene.as_worker(manager))
-    signed_in = by_device(scene, sign_in(scene), phone)
+    signed_in = finish_by_device(scene, sign_in(scene), phone)
     by, secret = eleven_minutes_after_sign_in(scene, signed_in.session_secret)
-    begun = by.BeginProof()
-    assert (begun.asks_code, begun.asks_password) == (False, False)
+    attempt = by.BeginProof()
+    assert (attempt.asks_code, attempt.asks_password) == (False, False)
     fails_to_prove(by, secret, "passkey", "required", password=PASSWORD)
     stranger = Authenticator(SITE, id=phone.id, account=phone.account)
     fails_to_prove(
         by,
         secret,
         "passkey",
-        challenge=begun.challenge,
-        passkey=stranger.sign(begun.passkey_options),
+        challenge=attempt.challenge,
+        passkey=stranger.sign(attempt.passkey_options),
     )
     sign_in_response = sign_in(scene)
     fails_to_prove(
@@ -256,20 +256,20 @@ def test_a_worker_proves_herself_with_a_passkey_that_signed_for_this_proof_alone
         challenge=sign_in_response.challenge,
         passkey=phone.sign(sign_in_response.passkey_options),
     )
-    signature = phone.sign(begun.passkey_options)
-    prove(by, secret, challenge=begun.challenge, passkey=signature)
+    signature = phone.sign(attempt.passkey_options)
+    prove(by, secret, challenge=attempt.challenge, passkey=signature)
     make_key(by)
-    fails_to_prove(by, secret, "challenge", challenge=begun.challenge, passkey=signature)
+    fails_to_prove(by, secret, "challenge", challenge=attempt.challenge, passkey=signature)
 
 
 def proof_at_provider(by: Stubs, provider: Provider, user: str = "ana") -> dict[str, Any]:
     """Signs in at the provider for a proof; returns the fields of the proof."""
-    begun = by.BeginProof()
-    callback = provider.signs_in(begun.authorization_url, user)
+    attempt = by.BeginProof()
+    callback = provider.signs_in(attempt.authorization_url, user)
     returned = pb.ProviderAnswer(
         state=callback["state"], code=callback["code"], issuer=callback.get("iss", "")
     )
-    return {"challenge": begun.challenge, "provider": returned}
+    return {"challenge": attempt.challenge, "provider": returned}
 
 
 def test_a_worker_who_signs_in_through_her_ministry_proves_herself_there(
@@ -278,8 +278,8 @@ def test_a_worker_who_signs_in_through_her_ministry_proves_herself_there(
     scene.worker(ministry, Role.MANAGER, email="eva@ministerio.example")
     signed_in = sign_in_through(scene, ministry, provider)
     by, secret = eleven_minutes_after_sign_in(scene, signed_in.session_secret)
-    begun = by.BeginProof()
-    assert (begun.asks_password, "max_age=0" in begun.authorization_url) == (False, True)
+    attempt = by.BeginProof()
+    assert (attempt.asks_password, "max_age=0" in attempt.authorization_url) == (False, True)
     fails_to_prove(by, secret, "challenge", "wrong", password=PASSWORD)
     fails_to_prove(by, secret, "challenge", **proof_at_provider(by, provider, "eva"))
     assert refusal(lambda: make_key(by)) == STEP_UP

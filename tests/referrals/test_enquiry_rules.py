@@ -69,7 +69,7 @@ def exhausted_enquiry() -> Enquiry:
     return answered_enquiry(("a", "no"), ("b", "no"), ("c", "no"))
 
 
-BEGINNINGS = {
+ENQUIRIES = {
     "open": open_enquiry,
     "matched": matched_enquiry,
     "referred": referred_enquiry,
@@ -108,16 +108,16 @@ TABLE = {
 
 
 @pytest.mark.parametrize(
-    ("state", "step"), [(state, step) for state in BEGINNINGS for step in STEPS]
+    ("state", "step"), [(state, step) for state in ENQUIRIES for step in STEPS]
 )
 def test_every_step_in_every_state_follows_the_table(state: str, step: str) -> None:
-    enquiry = BEGINNINGS[state]()
+    enquiry = ENQUIRIES[state]()
     state_before = (
         enquiry.version,
         enquiry.state,
         [vars(offer).copy() for offer in enquiry.offers],
     )
-    if TABLE[state, step] in BEGINNINGS:
+    if TABLE[state, step] in ENQUIRIES:
         STEPS[step](enquiry)
         assert enquiry.state.value == TABLE[state, step]
         return
@@ -135,7 +135,9 @@ def test_only_the_owner_of_an_asked_service_can_answer() -> None:
             open_enquiry().answer(service, organization, "yes", "", NOON)
 
 
-def test_the_reason_of_exhaustion_is_the_most_frequent_and_silence_prevails() -> None:
+def test_an_exhausted_enquiry_has_the_most_frequent_reason_or_no_response_after_any_silence() -> (
+    None
+):
     enquiry = open_enquiry()
     for name, reason in (("a", "out_of_area"), ("b", "no_capacity"), ("c", "no_capacity")):
         enquiry.answer(name, f"org-{name}", "no", reason, NOON)
@@ -160,7 +162,7 @@ def test_attributes_omitted_from_the_copies_stay_with_the_asker() -> None:
 
 
 def test_an_enquiry_waits_while_it_is_open_or_until_a_referral_follows_its_accepted_offer() -> None:
-    enquiries = {state: begin() for state, begin in BEGINNINGS.items()}
+    enquiries = {state: make_enquiry() for state, make_enquiry in ENQUIRIES.items()}
     waiting_states = {state for state, enquiry in enquiries.items() if enquiry.waits}
     states_with_due_time = {state for state, enquiry in enquiries.items() if enquiry.due_time}
     assert waiting_states == states_with_due_time == {"open", "matched"}
@@ -196,7 +198,7 @@ class Model:
         self.state, self.taken = "cancelled", ""
         return True
 
-    def time_is_over(self) -> None:
+    def let_time_pass(self) -> None:
         if self.state == "open":
             has_offer = bool({"yes", "maybe", "waitlist"} & set(self.answers.values()))
             self.rounds += has_offer
@@ -241,7 +243,7 @@ def test_random_lives_match_the_model(life: list[tuple[str, Any, Any]]) -> None:
             succeeded = False
             assert enquiry.version == version
         if step == "wait":
-            model.time_is_over()
+            model.let_time_pass()
         elif step == "cancel":
             assert succeeded == model.cancel()
         else:
@@ -443,7 +445,7 @@ def test_a_taken_offer_of_a_service_that_is_no_longer_asked_is_blanked_and_stays
 def test_a_withdrawn_consent_cancels_an_enquiry_blanks_every_copy_and_releases_a_taken_offer(
     state: str,
 ) -> None:
-    enquiry = BEGINNINGS[state]()
+    enquiry = ENQUIRIES[state]()
     enquiry.events.clear()
     enquiry.withdraw(LATER)
     assert {(offer.content, offer.taken, offer.state) for offer in enquiry.offers} == {

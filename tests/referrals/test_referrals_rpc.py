@@ -31,13 +31,13 @@ from tests.referrals.test_withdrawal import run_concurrently
 def test_a_referral_goes_from_draft_to_closed(story: Story) -> None:
     referral = story.accepted()
     assert referral.state == pb.STATE_ACCEPTED
-    begun = story.shelter.StartReferral(
+    started_help = story.shelter.StartReferral(
         id=referral.id, etag=referral.etag, first_contact_time=story.service.clock.now()
     )
-    assert begun.state == pb.STATE_IN_PROGRESS
+    assert started_help.state == pb.STATE_IN_PROGRESS
     completed = story.shelter.CompleteReferral(
         id=referral.id,
-        etag=begun.etag,
+        etag=started_help.etag,
         outcome_code=pb.OUTCOME_FULLY_MET,
         delivered_need_codes=["HOU.EMG"],
     )

@@ -195,7 +195,7 @@ def test_each_refused_reading_is_listed(story: Story) -> None:
 def searched_rows(
     auditor: Client, page_size: int = 200, **filters: Any
 ) -> list[audit_pb2.TrailRow]:
-    """Returns all rows that match the filters; searches only if an action is given."""
+    """Returns all rows that match the filters; rows of searches only if an action is given."""
     listed, token = list[audit_pb2.TrailRow](), ""
     while True:
         answer = auditor.ListTrail(page_size=page_size, page_token=token, **filters)
@@ -215,9 +215,9 @@ def test_the_trail_can_be_searched_by_actor_object_organisation_action_and_time(
     worker, stranger, person = somebody(service), somebody(service, "clinic"), story.person()
     open_person(worker, person.id)
     refusal(lambda: open_person(stranger, person.id))
-    of_person = searched_rows(auditor, object_id=person.id)
-    refused_opening, opening, creation = of_person
-    assert [(row.action_code, row.allowed) for row in of_person] == [
+    rows_of_person = searched_rows(auditor, object_id=person.id)
+    refused_opening, opening, creation = rows_of_person
+    assert [(row.action_code, row.allowed) for row in rows_of_person] == [
         ("open_identity", False),
         ("open_identity", True),
         ("create_person", True),
@@ -231,12 +231,12 @@ def test_the_trail_can_be_searched_by_actor_object_organisation_action_and_time(
     assert searched_rows(auditor, actor_id=worker.caller.id) == [opening]
     later = service.clock.now() + timedelta(seconds=1)
     for filters, expected in (
-        ({"page_size": 1}, of_person),
+        ({"page_size": 1}, rows_of_person),
         ({"organization_id": ORG["clinic"]}, [refused_opening]),
         ({"action_code": "create_person"}, [creation]),
         ({"refused": True}, [refused_opening]),
         ({"start_time": later}, []),
-        ({"end_time": later}, of_person),
+        ({"end_time": later}, rows_of_person),
     ):
         assert searched_rows(auditor, object_id=person.id, **filters) == expected, filters
     assert wrong_fields(lambda: auditor.ListTrail(object_id="Ximena"))

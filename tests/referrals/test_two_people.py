@@ -27,26 +27,26 @@ Rule = tuple[Client, Client, Callable[[Client], object]]
 """The first person, the possible second person, and the act to which the second agrees."""
 
 
-def of_erasure(story: Story, service: Service) -> Rule:
+def erasure_rule(story: Story, service: Service) -> Rule:
     person_id = story.person().id
     story.ngo.ProposeErasure(person_id=person_id)
     second = somebody(service, "ngo", "MANAGER")
     return story.ngo, second, lambda by: by.ConfirmErasure(person_id=person_id)
 
 
-def of_best_interest(story: Story, service: Service) -> Rule:
+def best_interest_rule(story: Story, service: Service) -> Rule:
     receipt = story.receipt(story.child().id, giver="best_interest", assent_code="given")
     second = somebody(service, "ngo", "MANAGER")
     return story.ngo, second, lambda by: by.ConfirmReceipt(id=receipt.id)
 
 
-def of_override(story: Story, service: Service) -> Rule:
+def override_rule(story: Story, service: Service) -> Rule:
     sent = story.overridden()
     second = somebody(service, "ngo", "MANAGER")
     return story.rescuer, second, lambda by: by.ConfirmOverride(id=sent.id, etag=sent.etag)
 
 
-def of_emergency(story: Story, service: Service) -> Rule:
+def emergency_rule(story: Story, service: Service) -> Rule:
     nurse = somebody(service, "shelter")
     emergency = declare(nurse, referral_with_expired_consent(story, service))
     stored = story.ngo.GetEmergency(id=emergency.id)
@@ -56,7 +56,7 @@ def of_emergency(story: Story, service: Service) -> Rule:
     return nurse, somebody(service, "ngo"), lambda by: by.ReviewEmergency(request)
 
 
-def of_plan(story: Story, service: Service) -> Rule:
+def plan_rule(story: Story, service: Service) -> Rule:
     girl = story.ngo.CreatePerson(coarse=pb.CoarsePerson(age_band=pb.AGE_BAND_12_TO_17))
     plan = begin_plan(story, "child", girl)
     request = plans_pb2.ClosePlanRequest(
@@ -66,7 +66,7 @@ def of_plan(story: Story, service: Service) -> Rule:
     return story.ngo, somebody(service, "ngo"), lambda by: by.ClosePlan(request)
 
 
-def of_anomaly(story: Story, service: Service) -> Rule:
+def anomaly_rule(story: Story, service: Service) -> Rule:
     worker = somebody(service)
     anomaly = Anomaly(
         new_id(),
@@ -86,7 +86,7 @@ def of_anomaly(story: Story, service: Service) -> Rule:
     return worker, auditor, lambda by: by.ReviewAnomaly(request)
 
 
-RULES = [of_erasure, of_best_interest, of_override, of_emergency, of_plan, of_anomaly]
+RULES = [erasure_rule, best_interest_rule, override_rule, emergency_rule, plan_rule, anomaly_rule]
 
 
 def with_kin(client: Client, kin: Kin) -> Client:
@@ -123,7 +123,7 @@ def test_a_token_older_than_the_first_persons_act_cannot_confirm_it(
     agree(second)
 
 
-@pytest.mark.parametrize("rule", [of_erasure, of_best_interest, of_plan])
+@pytest.mark.parametrize("rule", [erasure_rule, best_interest_rule, plan_rule])
 def test_a_proposal_of_a_worker_whose_account_is_suspended_needs_two_others(
     rule: Callable[[Story, Service], Rule], story: Story, service: Service
 ) -> None:
@@ -146,11 +146,11 @@ def test_a_proposal_of_a_worker_whose_account_is_suspended_needs_two_others(
             if worker_id == first.caller.id
         ]
 
-    assert waiting() == ([] if rule is of_plan else [True])
+    assert waiting() == ([] if rule is plan_rule else [True])
     with service.database.transaction(SYSTEM) as tx:
         members.note_member(tx, "worker", first.caller.id, False, organization_id=ORG["ngo"])
     assert not waiting()
-    if rule is of_plan:
+    if rule is plan_rule:
         plan: Any = agree(second)
         assert not plan.HasField("close_time")
         assert plan.close_proposed_by_worker_id == second.caller.id
@@ -187,6 +187,6 @@ def test_a_new_danger_after_a_withdrawal_is_not_accepted_from_another_account_of
 
 
 def test_an_auditor_reviews_no_unusual_accesses_of_her_own(story: Story, service: Service) -> None:
-    worker, _, review = of_anomaly(story, service)
+    worker, _, review = anomaly_rule(story, service)
     auditor = replace(worker, caller=replace(worker.caller, roles=frozenset({"WORKER", "AUDITOR"})))
     assert refusal(lambda: review(auditor)) == ("FAILED_PRECONDITION", "second_person_required")

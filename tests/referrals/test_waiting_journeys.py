@@ -74,7 +74,7 @@ def network(
             client = service.as_(organization, role)
             services = site_of(client, organization, ROLES[role])
             setattr(services, "references", RealStub(service.public))  # noqa: B010
-            other = d.Service(
+            clinic_beds = d.Service(
                 id=SERVICE["clinic_visit"],
                 organization_id=ORG["clinic"],
                 organization_name="Clínica",
@@ -83,9 +83,9 @@ def network(
                 need_codes=["HOU.EMG"],
             )
             services.answers["MatchServices"] = d.MatchServicesResponse(
-                matches=[d.Match(service=other, verdict=d.VERDICT_FITS)]
+                matches=[d.Match(service=clinic_beds, verdict=d.VERDICT_FITS)]
             )
-            services.answers["BatchGet"] = d.BatchGetResponse(services=[other])
+            services.answers["BatchGet"] = d.BatchGetResponse(services=[clinic_beds])
             site = stack.enter_context(served(pages(services)))
             page = open_pages(
                 browser.new_context(locale="es-NI", viewport={"width": 390, "height": 840}),
@@ -192,10 +192,10 @@ def test_a_shelter_that_never_answers_is_reminded_escalated_and_replaced_by_anot
 
 def start_and_complete(client: Client, service: Service, accepted: r.Referral) -> None:
     """Begins and completes the help for a referral, as its receiver."""
-    begun = client.StartReferral(
+    started = client.StartReferral(
         id=accepted.id, etag=accepted.etag, first_contact_time=service.clock.now()
     )
-    client.CompleteReferral(id=accepted.id, etag=begun.etag, outcome_code=r.OUTCOME_FULLY_MET)
+    client.CompleteReferral(id=accepted.id, etag=started.etag, outcome_code=r.OUTCOME_FULLY_MET)
 
 
 def accept_and_complete(client: Client, service: Service, sent: r.Referral) -> None:

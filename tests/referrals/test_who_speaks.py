@@ -146,11 +146,11 @@ def test_a_reference_opens_and_stops_nothing_of_somebody_about_whom_its_holder_c
     created = story.contact(c.SPEAKER_PERSON)
     about_her_friend = call_again(story, created, "hotline", speaker=speaker)
     sent, operator = referral_for(story, about_her_friend)
-    seen = 1 if speaker == c.SPEAKER_UNSPECIFIED else 0  # she may have spoken herself
+    visible_count = 1 if speaker == c.SPEAKER_UNSPECIFIED else 0  # she may have spoken herself
     status = status_of(story, created)
-    assert (len(status.items), status.file_count) == (seen, seen)
+    assert (len(status.items), status.file_count) == (visible_count, visible_count)
     withdraw_all(story, created)
-    assert (read(operator, sent.id).state == pb.STATE_SENT) == (not seen)
+    assert (read(operator, sent.id).state == pb.STATE_SENT) == (not visible_count)
 
 
 def test_a_brothers_reference_shows_neither_her_own_call_nor_when_the_line_calls_her(
@@ -168,7 +168,7 @@ def test_a_brothers_reference_shows_neither_her_own_call_nor_when_the_line_calls
 
 
 @pytest.mark.usefixtures("clinic_in_costa_rica")
-def test_what_she_adds_with_her_reference_reaches_no_line_that_only_somebody_else_called(
+def test_a_note_that_she_adds_by_reference_reaches_no_line_that_only_somebody_else_called(
     story: Story,
 ) -> None:
     created = story.contact(c.SPEAKER_PERSON)
@@ -179,7 +179,7 @@ def test_what_she_adds_with_her_reference_reaches_no_line_that_only_somebody_els
 
 
 @pytest.mark.usefixtures("clinic_in_costa_rica")
-def test_no_other_line_erases_stops_or_moves_with_a_brothers_reference_what_a_line_does_for_her(
+def test_another_line_cannot_end_or_move_her_call_or_enquiry_through_a_brothers_reference(
     story: Story,
 ) -> None:
     brothers_contact, operator = story.contact(c.SPEAKER_FAMILY), operator_of(story)
@@ -210,20 +210,24 @@ def test_no_other_line_erases_stops_or_moves_with_a_brothers_reference_what_a_li
 def test_a_new_time_also_replaces_the_time_agreed_with_the_person_under_another_reference(
     ask: Any, story: Story
 ) -> None:
-    earlier, later, brothers = story.contact(), story.contact(), story.contact(c.SPEAKER_FAMILY)
+    earlier, later, brothers_contact = (
+        story.contact(),
+        story.contact(),
+        story.contact(c.SPEAKER_FAMILY),
+    )
     person = make_file(story, later, PHONE)
-    for contact in (earlier, brothers):
+    for contact in (earlier, brothers_contact):
         change_contact(story.operator, contact.contact.id, person_id=person.id)
         arrange_call(story, contact.contact.id)
     ask(story, later if ask is ask_for_call else later.contact.id, hour=NIGHT)
     start_times = [
         owed_calls(story, contact)[0].clocks[0].start_time.ToDatetime(UTC)
-        for contact in (earlier, later, brothers)
+        for contact in (earlier, later, brothers_contact)
     ]
     assert start_times == [local_time(5, 20), local_time(5, 20), local_time(5, 17)]
 
 
-def child_of(
+def refer_child(
     story: Story, created: c.CreateContactResponse, giver: str = "guardian"
 ) -> pb.Referral:
     """Sends a referral of a child for the contact, on the consent of `giver`."""
@@ -245,7 +249,7 @@ def child_of(
 
 def test_a_guardian_who_consented_sees_and_stops_what_was_asked_for_the_child(story: Story) -> None:
     created = story.contact(c.SPEAKER_GUARDIAN)
-    sent = child_of(story, created)
+    sent = refer_child(story, created)
     status = status_of(story, created)
     assert (len(status.items), status.may_ask_for_call, status.only_the_call) == (1, True, False)
     stopped = withdraw_all(story, created)
@@ -257,7 +261,7 @@ def test_a_guardian_sees_nothing_of_a_consent_that_was_not_given_for_a_referral_
     story: Story,
 ) -> None:
     mothers_contact, fathers_contact = (story.contact(c.SPEAKER_GUARDIAN) for _ in range(2))
-    sent = child_of(story, mothers_contact)
+    sent = refer_child(story, mothers_contact)
     change_contact(operator_of(story), fathers_contact.contact.id, person_id=sent.person_id)
     assert status_of(story, fathers_contact).only_the_call
     withdraw_all(story, fathers_contact)
@@ -272,7 +276,7 @@ def test_a_relative_sees_nothing_of_a_guardians_consent_and_a_guardian_nothing_o
     story: Story, speaker: c.Speaker.ValueType, giver: str
 ) -> None:
     created = story.contact(speaker)
-    child_of(story, created, giver)
+    refer_child(story, created, giver)
     assert status_of(story, created).only_the_call
 
 
@@ -288,8 +292,8 @@ def test_a_guardian_who_consented_stops_nothing_while_somebody_else_decides_for_
     story: Story, decision: dict[str, Any]
 ) -> None:
     created, operator = story.contact(c.SPEAKER_GUARDIAN), operator_of(story)
-    sent = child_of(story, created)
-    decided = replace(story, ngo=operator).receipt(
+    sent = refer_child(story, created)
+    decision_receipt = replace(story, ngo=operator).receipt(
         sent.person_id,
         recipient=ORG["clinic"],
         purposes=["MED"],
@@ -299,7 +303,7 @@ def test_a_guardian_who_consented_stops_nothing_while_somebody_else_decides_for_
     assert status_of(story, created).only_the_call
     withdraw_all(story, created)
     assert read(operator, sent.id).state == pb.STATE_SENT
-    assert not operator.GetReceipt(id=decided.id).HasField("withdraw_time")
+    assert not operator.GetReceipt(id=decision_receipt.id).HasField("withdraw_time")
     story.service.clock.advance(timedelta(days=9))
     assert not status_of(story, created).only_the_call, "the decision has ended"
 
@@ -318,7 +322,7 @@ def grow_up(story: Story, referral: pb.Referral) -> None:
 
 def test_a_guardians_reference_ends_with_the_childs_eighteenth_birthday(story: Story) -> None:
     created = story.contact(c.SPEAKER_GUARDIAN)
-    grow_up(story, child_of(story, created))
+    grow_up(story, refer_child(story, created))
     assert status_of(story, created).only_the_call
 
 
@@ -334,7 +338,7 @@ def test_an_upgrade_makes_no_relative_a_guardian_because_some_guardian_consented
 ) -> None:
     """A brother and a mother had the same code in 0.1.0: only an operator can tell them apart."""
     created = story.contact(speaker)
-    child_of(story, created)
+    refer_child(story, created)
     for migration in UPGRADE:
         story.service.as_owner(migration)
     contact = operator_of(story).GetContact(id=created.contact.id)

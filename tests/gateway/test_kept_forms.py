@@ -154,7 +154,7 @@ def test_a_form_sent_after_signing_out_in_another_tab_is_kept_for_its_writer_alo
     assert sent_fields(sign_in(client, fakes, page.text).text)["note"] == NOTE
 
 
-def test_a_refused_button_is_offered_again_without_a_claim_about_a_text(
+def test_a_failed_step_is_offered_again_and_claims_to_keep_a_text_only_if_there_is_one(
     client: FlaskClient, fakes: FakePageServices
 ) -> None:
     path = f"/referrals/{ID}"

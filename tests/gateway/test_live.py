@@ -117,23 +117,24 @@ ROSA_TOKENS, ANA_TOKENS = ("queue a", "bell a"), ("queue b", "bell b")
 def test_one_viewers_request_refreshes_the_versions_of_every_watched_organisation(
     live: Live, time: Mock
 ) -> None:
-    rosa, ana = (
+    rosas_ticket, anas_ticket = (
         fetched_version(live, "1", ROSA, ROSA_TOKENS),
         fetched_version(live, "2", ANA, ANA_TOKENS),
     )
     fetched_version(live, "3", replace(ROSA, organization_id="c" * 32), ("queue c", "bell c"))
     for _ in range(4):
         time.return_value += ABSENCE_SECONDS / 4
-        live.cached_version("rosa", rosa), live.cached_version("ana", ana)
-    for_all = Mock(side_effect=lambda tokens: [answer("new", token) for token in tokens])
-    assert live.version(ROSA, must_not_be_called, for_all) == "new."
+        live.cached_version("rosa", rosas_ticket), live.cached_version("ana", anas_ticket)
+    fetch_all = Mock(side_effect=lambda tokens: [answer("new", token) for token in tokens])
+    assert live.version(ROSA, must_not_be_called, fetch_all) == "new."
     # no version for organisations that nobody has watched for ten seconds
-    for_all.assert_called_once_with([ROSA_TOKENS, ANA_TOKENS])
-    assert live.cached_version("ana", ana) == "new."
+    fetch_all.assert_called_once_with([ROSA_TOKENS, ANA_TOKENS])
+    assert live.cached_version("ana", anas_ticket) == "new."
     time.return_value += FRESH_SECONDS + 0.1
-    assert [live.cached_version("ana", ana), live.cached_version("rosa", rosa)] == [None, "new."], (
-        "only one of the viewers has to refresh the versions"
-    )
+    assert [live.cached_version("ana", anas_ticket), live.cached_version("rosa", rosas_ticket)] == [
+        None,
+        "new.",
+    ], "only one of the viewers has to refresh the versions"
 
 
 def test_a_viewer_whose_tokens_are_refused_fetches_the_version_for_herself(
@@ -151,7 +152,7 @@ def test_a_viewer_whose_tokens_are_refused_fetches_the_version_for_herself(
 def test_tokens_are_renewed_by_a_viewer_of_their_own_organisation_before_they_expire(
     live: Live, time: Mock
 ) -> None:
-    rosa, ana = (
+    rosas_ticket, anas_ticket = (
         fetched_version(live, "1", ROSA, ROSA_TOKENS),
         fetched_version(live, "2", ANA, ANA_TOKENS),
     )
@@ -160,9 +161,9 @@ def test_tokens_are_renewed_by_a_viewer_of_their_own_organisation_before_they_ex
     live._groups[live_module._group(ANA)].requested_at = time.return_value
     live._groups[live_module._group(ROSA)].requested_at = time.return_value
     answers = (
-        live.cached_version("rosa", rosa),
-        live.cached_version("rosa", rosa),
-        live.cached_version("ana", ana),
+        live.cached_version("rosa", rosas_ticket),
+        live.cached_version("rosa", rosas_ticket),
+        live.cached_version("ana", anas_ticket),
     )
     assert answers == (None, "1.", None), (
         "a viewer of each organisation is sent to renew the tokens, and only once"
@@ -220,18 +221,18 @@ def test_no_thread_and_no_connection_is_held_for_a_viewer(tmp_path: Path, servic
         gateway = cleanup.enter_context(Gateway(tmp_path, all_at(service)))
         viewer = cleanup.enter_context(requests.Session())
         viewer.cookies.set("s", SECRET)
-        ending = ExitStack()
+        round_cleanup = ExitStack()
         # one key alone cannot occupy every thread
         keys = itertools.cycle(KEY.replace("enl_0", f"enl_{number}") for number in range(10))
         # All threads have to be started before everything hangs, because starting takes a while
         # on a busy machine.
         cleanup.enter_context(crowd(THREADS + 4, lambda: gateway.api("people", key=next(keys))))
-        cleanup.callback(ending.close)
+        cleanup.callback(round_cleanup.close)
         is_fresh = False
         # The round counts only if its first request fetched a new version, and the threads hung
         # while that version was recent. On a busy machine this may take several rounds.
         while not is_fresh:
-            ending.close()
+            round_cleanup.close()
             service.answer, began = answers, monotonic()
             service.calls.clear()
             app_answer = viewer.get(f"{gateway.url}/live", timeout=10)
@@ -241,7 +242,7 @@ def test_no_thread_and_no_connection_is_held_for_a_viewer(tmp_path: Path, servic
             assert "X-Request-Id" in app_answer.headers, "the app answered"
             service.calls.clear()
             end = threading.Event()
-            ending.callback(end.set)
+            round_cleanup.callback(end.set)
             service.answer = hanging_answer(end)
             until(lambda: service.calls.count("ListPeople") + service.calls.count("IssueToken") > 2)
             is_fresh = was_called and monotonic() - began < FRESH_SECONDS / 2

@@ -88,7 +88,7 @@ def open_window(browser: Browser, site: str, as_user: bool = True, **kwargs: Any
 
 @functools.cache
 def all_pages() -> tuple[tuple[str, frozenset[str]], ...]:
-    """Returns the address and the roles of every route that is a page."""
+    """Returns the path and the roles of every route that is a page."""
     skipped = {
         "live.version",
         "home.icon",
@@ -107,9 +107,9 @@ def all_pages() -> tuple[tuple[str, frozenset[str]], ...]:
 
 
 def paths(as_user: bool, role: str = "") -> list[str]:
-    """Returns the addresses of the public pages, or of all others.
+    """Returns the paths of the public pages, or of all others.
 
-    With `role`, returns only the addresses that the role may open.
+    With `role`, returns only the paths that the role may open.
     """
     return [
         path
@@ -140,7 +140,7 @@ def test_axe_finds_nothing_in_both_schemes_and_nothing_overflows(
         assert faults_of(browser, site, paths(bool(role), role), as_user=bool(role)) == []
 
 
-def test_axe_finds_nothing_on_the_question_that_has_no_address_of_its_own(browser: Browser) -> None:
+def test_axe_finds_nothing_on_the_question_that_has_no_url_of_its_own(browser: Browser) -> None:
     fakes = FakePageServices(
         {"GetContact": c.Contact(id=ID, need_code="HOU.EMG", urgency=r.URGENCY_URGENT)}
     )
@@ -148,12 +148,12 @@ def test_axe_finds_nothing_on_the_question_that_has_no_address_of_its_own(browse
         assert faults_of(browser, site, [f"/referrals/new?contact={ID}"], as_user=True) == []
 
 
-def faults_of(browser: Browser, site: str, addresses: list[str], as_user: bool) -> list[str]:
+def faults_of(browser: Browser, site: str, page_paths: list[str], as_user: bool) -> list[str]:
     """Returns the faults of these pages."""
     faults: list[str] = []
     # bypass_csp: the test injects axe, which the site's own policy rightly refuses
     with open_window(browser, site, as_user, bypass_csp=True) as page:
-        for path in addresses:
+        for path in page_paths:
             page.goto(site + path)
             content, frame = parts_of(page.content())
             # a page that two roles see alike is checked once

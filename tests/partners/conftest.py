@@ -67,7 +67,7 @@ def stranger(scene: Scene) -> Stubs:
 
 
 @pytest.fixture
-def second(scene: Scene) -> Stubs:
+def second_of_coalition(scene: Scene) -> Stubs:
     """The stubs of a second coordinator of the coalition."""
     return scene.by(scene.coalition, Role.COORDINATOR)
 

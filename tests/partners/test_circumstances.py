@@ -1,7 +1,7 @@
 """The circumstances of a person that decide which services accept her.
 
-What a service states counts, what it does not state has to be asked, and a circumstance that is not
-given changes nothing.
+The statements of a service decide, a missing statement has to be asked for, and a circumstance that
+is not given changes nothing.
 """
 
 from datetime import UTC, datetime
@@ -138,7 +138,7 @@ def test_the_statements_of_a_service_decide_and_a_missing_statement_has_to_be_as
     assert verdicts(question, **statements)[criterion] == (verdict, code)
 
 
-def test_circumstances_that_are_not_given_are_not_judged_and_kept_promises_are_no_reason() -> None:
+def test_circumstances_that_are_not_given_are_not_judged_and_kept_promises_add_no_reason() -> None:
     assert set(verdicts({})) == {"need", "age", "gender", "dependants", "area", "room", "freshness"}
 
 

@@ -148,12 +148,12 @@ def test_others_cannot_see_that_a_confidential_place_has_moved(
     scene: Scene, manager: Stubs, partner: Stubs
 ) -> None:
     created = make(manager, **HOUSE)
-    before, own = get(partner, created), get(manager, created)
+    before, own_view = get(partner, created), get(manager, created)
     scene.advance(minutes=1)
-    change(manager, own, address="Otra casa")
+    change(manager, own_view, address="Otra casa")
     change(manager, get(manager, created), name="Casa del mar")
     assert get(partner, created) == before
-    assert get(manager, created).update_time != own.update_time
+    assert get(manager, created).update_time != own_view.update_time
     change(manager, get(manager, created), department="NI-MN")
     assert get(partner, created).etag != before.etag
 
@@ -268,9 +268,9 @@ def test_the_sealed_fields_of_a_confidential_place_are_replaced_but_not_emptied(
     manager: Stubs,
 ) -> None:
     created = make(manager, **HOUSE)
-    for emptied in ({"transportation": ""}, {"address": "", "transportation": "Ruta 3"}):
-        assert wrong_fields(partial(change, manager, created, **emptied)) == [
-            (f"location.{next(iter(emptied))}", "required")
+    for emptied_fields in ({"transportation": ""}, {"address": "", "transportation": "Ruta 3"}):
+        assert wrong_fields(partial(change, manager, created, **emptied_fields)) == [
+            (f"location.{next(iter(emptied_fields))}", "required")
         ]
     change(manager, created, transportation="Ruta 3")
     address = manager.OpenOwnAddress(location_id=created.id)
@@ -345,14 +345,14 @@ def test_only_its_own_organisation_removes_a_confidential_place_or_a_service_fro
     scene: Scene, member: Organization, manager: Stubs
 ) -> None:
     house, empty_house = make(manager, **HOUSE), make(manager, **HOUSE)
-    offered = offer(manager, scene.service(member, "Acogida", "HOU.EMG").id, house)
+    offer_there = offer(manager, scene.service(member, "Acogida", "HOU.EMG").id, house)
     for call in (
         lambda: delete(scene.coordinator, empty_house),
-        lambda: scene.coordinator.DeleteServiceAtLocation(id=offered.id, request_id=new_id()),
+        lambda: scene.coordinator.DeleteServiceAtLocation(id=offer_there.id, request_id=new_id()),
     ):
         assert refusal(call) == RIGHT_MISSING
     delete(manager, empty_house)
-    manager.DeleteServiceAtLocation(id=offered.id, request_id=new_id())
+    manager.DeleteServiceAtLocation(id=offer_there.id, request_id=new_id())
     office = make(manager, **OFFICE)
     delete(scene.coordinator, office)
 
@@ -368,17 +368,14 @@ def test_a_service_states_its_details_at_a_place_and_can_replace_them(
         phones=[d.Phone(number="+505 2222 0000", description="Portería")],
         languages=["es", "miq"],
     )
-    again = offer(manager, service.id, created, phones=[d.Phone(number="+50522220001")])
+    changed_offer = offer(manager, service.id, created, phones=[d.Phone(number="+50522220001")])
     (details,) = offers(partner, service.id)
-    assert first.id == again.id == details.id
+    assert first.id == changed_offer.id == details.id
     assert [phone.number for phone in details.phones] == ["+50522220001"]
     assert (details.location.name, list(details.languages)) == ("Oficina", [])
 
 
-# --- hours
-
-
-# --- search by place and hour
+# Search by place.
 
 
 def names(by: Stubs, **fields: Any) -> list[str]:

@@ -52,7 +52,7 @@ Serve = Callable[[int, int], subprocess.Popen[bytes]]
 @pytest.fixture
 def serve(environment: dict[str, str]) -> Iterator[Serve]:
     """A function that starts the service with a soft and a hard limit of open files."""
-    with ExitStack() as ending:
+    with ExitStack() as cleanup:
 
         def start(soft: int, hard: int) -> subprocess.Popen[bytes]:
             def limit() -> None:
@@ -62,8 +62,8 @@ def serve(environment: dict[str, str]) -> Iterator[Serve]:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, preexec_fn=limit
             )
-            ending.callback(process.wait)
-            ending.callback(process.terminate)
+            cleanup.callback(process.wait)
+            cleanup.callback(process.terminate)
             return process
 
         yield start
@@ -72,14 +72,14 @@ def serve(environment: dict[str, str]) -> Iterator[Serve]:
 @pytest.fixture
 def crowd() -> Iterator[Callable[[str, int, bytes], list[socket.socket]]]:
     """A function that opens connections to an address and sends only the given bytes on each."""
-    with ExitStack() as ending:
+    with ExitStack() as cleanup:
 
         def connect(address: str, count: int, bytes_sent: bytes) -> list[socket.socket]:
             host, _, port = address.rpartition(":")
             created = []
             for _ in range(count):
                 created.append(
-                    ending.enter_context(socket.create_connection((host, int(port)), 10))
+                    cleanup.enter_context(socket.create_connection((host, int(port)), 10))
                 )
                 created[-1].sendall(bytes_sent)
             return created

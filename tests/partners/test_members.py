@@ -274,9 +274,9 @@ def test_keys_become_invalid_when_their_maker_is_suspended(
     scene: Scene, member: Organization
 ) -> None:
     maker = scene.worker(member, Role.MANAGER, Role.WORKER)
-    other = scene.by(member, Role.MANAGER)
-    own_key, other_key = make_key(scene.as_worker(maker)), make_key(other, "directory.read")
-    other.SuspendWorker(id=maker.id)
+    other_manager = scene.by(member, Role.MANAGER)
+    own_key, other_key = make_key(scene.as_worker(maker)), make_key(other_manager, "directory.read")
+    other_manager.SuspendWorker(id=maker.id)
     assert [exchange(scene, key) for key in (own_key, other_key)] == ["key_invalid", "OK"]
     assert scene.facts(own_key.api_key.id)[-1] == (2, "enlace.api_key.revoked.v1")
 
@@ -322,11 +322,11 @@ def test_a_key_that_another_manager_took_over_stays_valid(
     scene: Scene, member: Organization
 ) -> None:
     maker = scene.worker(member, Role.MANAGER, Role.WORKER)
-    other = scene.by(member, Role.MANAGER, Role.WORKER)
+    other_manager = scene.by(member, Role.MANAGER, Role.WORKER)
     created = make_key(scene.as_worker(maker))
-    transferred = other.TransferApiKey(id=created.api_key.id)
+    transferred = other_manager.TransferApiKey(id=created.api_key.id)
     assert (transferred.unconfirmed, transferred.worker_id != maker.id) == (False, True)
-    other.SuspendWorker(id=maker.id)
+    other_manager.SuspendWorker(id=maker.id)
     assert exchange(scene, created) == "OK"
 
 

@@ -1,6 +1,6 @@
 """Two coordinators of different members give, suspend and restore roles of the network.
 
-One coordinator alone can do nothing of this.
+One coordinator alone can do none of this.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def other_coordinator(scene: Scene, other_organization: Organization) -> Stubs:
     return scene.by(other_organization, Role.COORDINATOR)
 
 
-def agree(by: Stubs, created: pb.Invitation) -> pb.Invitation:
+def confirm(by: Stubs, created: pb.Invitation) -> pb.Invitation:
     return by.ConfirmInvitation(id=created.id)  # type: ignore[no-any-return]
 
 
@@ -58,20 +58,23 @@ def suspend(by: Stubs, id: str) -> pb.Worker:
 
 @pytest.mark.parametrize("role", [COORDINATOR, AUDITOR])
 def test_a_network_role_is_given_by_two_coordinators_of_different_organisations(
-    role: contract_pb2.Role.ValueType, scene: Scene, other_coordinator: Stubs, second: Stubs
+    role: contract_pb2.Role.ValueType,
+    scene: Scene,
+    other_coordinator: Stubs,
+    second_of_coalition: Stubs,
 ) -> None:
     created = invite(scene.coordinator, None, role)
     assert created.unconfirmed
     assert scene.facts(created.id) == [], "no link went out"
-    assert refusal(lambda: agree(scene.coordinator, created)) == SECOND_PERSON
-    assert refusal(lambda: agree(second, created)) == NOT_INDEPENDENT
+    assert refusal(lambda: confirm(scene.coordinator, created)) == SECOND_PERSON
+    assert refusal(lambda: confirm(second_of_coalition, created)) == NOT_INDEPENDENT
     (listed,) = other_coordinator.ListNetworkRoles().invitations
     assert (listed.id, listed.email, listed.unconfirmed) == (created.id, EMAIL, True)
     scene.advance(hours=71)
-    assert not agree(other_coordinator, created).unconfirmed
+    assert not confirm(other_coordinator, created).unconfirmed
     scene.advance(hours=71)
     accept(scene, created)
-    assert refusal(lambda: agree(other_coordinator, created)) == NOTHING_TO_CONFIRM
+    assert refusal(lambda: confirm(other_coordinator, created)) == NOTHING_TO_CONFIRM
     assert EMAIL in {worker.email for worker in other_coordinator.ListNetworkRoles().workers}
 
 
@@ -84,16 +87,16 @@ def test_a_waiting_invitation_ends_like_any_other_and_only_waiting_ones_can_be_c
     coordinator.RevokeInvitation(id=revoked.id)
     scene.advance(hours=72)
     for invitation in (expired, revoked):
-        assert refusal(partial(agree, other_coordinator, invitation)) == NOTHING_TO_CONFIRM
+        assert refusal(partial(confirm, other_coordinator, invitation)) == NOTHING_TO_CONFIRM
     ordinary = invite(coordinator, None, MANAGER)
     assert not ordinary.unconfirmed
     for id in (ordinary.id, "0" * 32, "x"):
-        assert refusal(partial(agree, other_coordinator, pb.Invitation(id=id))) == NOT_FOUND
+        assert refusal(partial(confirm, other_coordinator, pb.Invitation(id=id))) == NOT_FOUND
 
 
 @pytest.mark.parametrize("role", [Role.COORDINATOR, Role.AUDITOR])
-def test_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_network_role(
-    role: Role, scene: Scene, other_coordinator: Stubs, second: Stubs
+def test_a_manager_of_the_coordinating_organisation_suspends_nobody_with_a_network_role(
+    role: Role, scene: Scene, other_coordinator: Stubs, second_of_coalition: Stubs
 ) -> None:
     target = scene.worker(scene.coalition, role)
     manager = scene.by(scene.coalition, Role.MANAGER)
@@ -101,7 +104,7 @@ def test_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_netw
     assert refusal(lambda: suspend(manager, target.id)) == RIGHT_MISSING
     assert suspend(first, target.id).status == pb.WORKER_STATUS_ACTIVE
     assert refusal(lambda: suspend(first, target.id)) == SECOND_PERSON
-    assert refusal(lambda: suspend(second, target.id)) == NOT_INDEPENDENT
+    assert refusal(lambda: suspend(second_of_coalition, target.id)) == NOT_INDEPENDENT
     (listed,) = [
         worker for worker in other_coordinator.ListNetworkRoles().workers if worker.id == target.id
     ]
@@ -110,7 +113,7 @@ def test_a_manager_of_the_coordinations_organisation_suspends_nobody_with_a_netw
     assert refusal(lambda: suspend(other_coordinator, target.id)) == ILLEGAL
     scene.advance(seconds=1)
     created = invite(first, None, contract_pb2.Role.Value(f"ROLE_{role}"), email=target.entry.email)
-    agree(other_coordinator, created)
+    confirm(other_coordinator, created)
     accept(scene, created)
     assert scene.rows("SELECT status FROM workers WHERE id = %s", target.id) == [
         {"status": "ACTIVE"}
@@ -169,7 +172,9 @@ def hold(by: Stubs, organization: Organization, etag: str) -> directory_pb2.Orga
 def test_an_organisation_is_not_held_if_its_new_auditor_accepts_at_the_same_moment(
     scene: Scene, other_organization: Organization
 ) -> None:
-    held = partial(hold, scene.coordinator, other_organization, scene.etag(other_organization.id))
+    hold_request = partial(
+        hold, scene.coordinator, other_organization, scene.etag(other_organization.id)
+    )
     auditor = WorkerEntry("Xiomara Talavera", EMAIL, (Role.AUDITOR,))
     with ThreadPoolExecutor(1) as pool:
         with scene.database.transaction(SYSTEM) as tx:
@@ -177,7 +182,7 @@ def test_an_organisation_is_not_held_if_its_new_auditor_accepts_at_the_same_mome
             tx.execute(
                 "SELECT FROM organizations WHERE id = %s FOR UPDATE", (other_organization.id,)
             ).fetchone()
-            outcome = pool.submit(refusal, held)
+            outcome = pool.submit(refusal, hold_request)
             assert eventually(lambda: waiting(scene) == 1 or outcome.done())
             create_worker(tx, scene.clock.now(), other_organization.id, auditor, PASSWORD)
         assert outcome.result() == ILLEGAL
@@ -194,7 +199,7 @@ PROPOSALS: dict[str, tuple[str, Callable[[Stubs, Organization, str, str], object
 
 
 @pytest.mark.parametrize("kind", PROPOSALS)
-def test_proposals_that_a_coordinator_makes_while_she_is_suspended_end_with_her_account(
+def test_proposals_that_a_coordinator_makes_while_she_is_being_suspended_end_with_her_account(
     kind: str, scene: Scene, other_coordinator: Stubs
 ) -> None:
     bribed = scene.worker(scene.organization("Red del sur"), Role.COORDINATOR)
@@ -268,7 +273,7 @@ def test_the_proposals_of_a_coordinator_about_others_are_dropped_when_she_is_sus
     listed = other_coordinator.ListNetworkRoles()
     assert not listed.invitations
     assert not any(worker.suspension_proposed_by_worker_id for worker in listed.workers)
-    assert refusal(lambda: agree(other_coordinator, created)) == NOTHING_TO_CONFIRM
+    assert refusal(lambda: confirm(other_coordinator, created)) == NOTHING_TO_CONFIRM
     assert suspend(other_coordinator, target.id).status == pb.WORKER_STATUS_ACTIVE, (
         "this is the first of two agreements"
     )

@@ -14,7 +14,7 @@ from tests.parts.provider import Provider
 
 
 def test_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_days_to_object(
-    scene: Scene, second: Stubs
+    scene: Scene, second_of_coalition: Stubs
 ) -> None:
     shelter = scene.organization("Casa Luna")
     managers = [
@@ -28,12 +28,15 @@ def test_managers_are_notified_of_a_proposed_provider_at_once_and_have_three_day
         (manager.id, manager.entry.email) for manager in managers
     )
     scene.advance(days=3, seconds=-1)
-    assert refusal(lambda: confirm(second, proposed)) == ("FAILED_PRECONDITION", "objection_time")
+    assert refusal(lambda: confirm(second_of_coalition, proposed)) == (
+        "FAILED_PRECONDITION",
+        "objection_time",
+    )
     scene.as_worker(managers[1]).ObjectToSignInProvider()
     scene.advance(seconds=1)
-    dropped = second.GetSignInProvider(organization_id=shelter.id)
+    dropped = second_of_coalition.GetSignInProvider(organization_id=shelter.id)
     assert (dropped.HasField("proposal"), dropped.issuer) == (False, "")
-    assert refusal(lambda: confirm(second, dropped)) == NOTHING_TO_CONFIRM
+    assert refusal(lambda: confirm(second_of_coalition, dropped)) == NOTHING_TO_CONFIRM
     assert refusal(scene.as_worker(managers[0]).ObjectToSignInProvider) == NOTHING_TO_CONFIRM
 
 

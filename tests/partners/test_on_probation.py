@@ -172,7 +172,7 @@ def test_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(scene:
 
 
 def test_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with_it(
-    scene: Scene, newcomer: Stubs, second: Stubs
+    scene: Scene, newcomer: Stubs, second_of_coalition: Stubs
 ) -> None:
     organization = scene.organization("Luna")
     counselling = scene.service(organization, "Luna que escucha", "PSS")
@@ -185,7 +185,7 @@ def test_when_an_organisation_becomes_a_shelter_its_services_are_hidden_with_it(
     proposed = scene.coordinator.ProposeOrganizationChange(
         organization=change, update_mask=FieldMask(paths=["type"])
     )
-    second.ConfirmOrganizationChange(id=organization.id, etag=proposed.etag)
+    second_of_coalition.ConfirmOrganizationChange(id=organization.id, etag=proposed.etag)
     assert newcomer.SearchServices(words="luna").total_size == 1
     # The referrals service learns this, too: the member on probation still knows the service's id.
     assert published_shelter_flags(scene, counselling.id) == [False, True]

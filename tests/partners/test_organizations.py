@@ -134,13 +134,16 @@ def test_all_steps_of_a_membership_are_published_in_order_and_without_a_gap(scen
     )
 
 
-def test_a_step_that_the_state_does_not_allow_is_refused(scene: Scene, second: Stubs) -> None:
+def test_a_step_that_the_state_does_not_allow_is_refused(
+    scene: Scene, second_of_coalition: Stubs
+) -> None:
     created, by = create(scene), scene.coordinator
     for rpc in (by.SuspendOrganization, by.ReinstateOrganization):
         assert refusal(partial(rpc, id=created.id, etag=created.etag)) == ILLEGAL
     approved = scene.approve(created.id)
     assert (
-        refusal(partial(second.ApproveOrganization, id=created.id, etag=approved.etag)) == ILLEGAL
+        refusal(partial(second_of_coalition.ApproveOrganization, id=created.id, etag=approved.etag))
+        == ILLEGAL
     )
 
 

@@ -296,7 +296,7 @@ def test_a_new_key_of_a_provider_is_trusted_but_not_read_right_after_the_last_re
 
 
 def test_one_coordinator_alone_sets_up_no_provider(
-    scene: Scene, provider: Provider, second: Stubs
+    scene: Scene, provider: Provider, second_of_coalition: Stubs
 ) -> None:
     ministry = scene.organization("Ministerio")
     scene.worker(ministry, Role.WORKER, email=OFFICIAL)
@@ -307,13 +307,13 @@ def test_one_coordinator_alone_sets_up_no_provider(
     assert refusal(lambda: begin(scene, ministry)) == NOT_FOUND
     again = propose_long_ago(scene, ministry, provider.issuer, "otro", provider.client.secret)
     # she agrees to the version that she saw
-    assert refusal(lambda: confirm(second, proposed)) == STALE_ETAG
-    confirmed = confirm(second, again)
+    assert refusal(lambda: confirm(second_of_coalition, proposed)) == STALE_ETAG
+    confirmed = confirm(second_of_coalition, again)
     assert (confirmed.client_id, confirmed.sign_in_url) == (
         "otro",
         f"{SITE}/sign-in/with/{confirmed.provider_id}",
     )
-    assert refusal(lambda: confirm(second, confirmed)) == NOTHING_TO_CONFIRM
+    assert refusal(lambda: confirm(second_of_coalition, confirmed)) == NOTHING_TO_CONFIRM
 
 
 def test_a_provider_works_until_a_new_one_is_confirmed_and_the_new_one_knows_nobody_yet(

@@ -74,7 +74,7 @@ def second_coordinator(scene: Scene) -> Stubs:
 
 
 def test_one_coordinator_only_proposes_and_a_second_of_another_member_suspends(
-    scene: Scene, member: Organization, second_coordinator: Stubs, second: Stubs
+    scene: Scene, member: Organization, second_coordinator: Stubs, second_of_coalition: Stubs
 ) -> None:
     worker = scene.by(member)
     proposed = suspend(scene, scene.coordinator, member)
@@ -85,7 +85,7 @@ def test_one_coordinator_only_proposes_and_a_second_of_another_member_suspends(
     )
     assert proposed.suspension.HasField("expire_time")
     assert refusal(lambda: suspend(scene, scene.coordinator, member)) == SECOND_PERSON
-    assert refusal(lambda: suspend(scene, second, member)) == NOT_INDEPENDENT
+    assert refusal(lambda: suspend(scene, second_of_coalition, member)) == NOT_INDEPENDENT
     suspended = suspend(scene, second_coordinator, member, pb.SUSPENSION_REASON_UNSPECIFIED)
     assert (suspended.status, suspended.suspension.reason, can_call(worker)) == (
         SUSPENDED,

@@ -88,7 +88,7 @@ def test_unchanged_fields_may_be_sent_along(scene: Scene) -> None:
 
 
 def test_the_public_number_changes_once_another_person_has_confirmed_the_proposal(
-    scene: Scene, second: Stubs
+    scene: Scene, second_of_coalition: Stubs
 ) -> None:
     line = scene.organization(
         "Llama y Vive", type=OrganizationType.HOTLINE, department="", hotline_number="133"
@@ -97,10 +97,10 @@ def test_the_public_number_changes_once_another_person_has_confirmed_the_proposa
     assert (proposed.hotline_number, proposed.proposal.hotline_number) == ("133", "134")
     assert public_numbers(scene) == [("NI", "133")]
     assert refusal(lambda: confirm(scene.coordinator, proposed)) == SECOND_PERSON
-    confirmed = confirm(second, proposed)
+    confirmed = confirm(second_of_coalition, proposed)
     assert (confirmed.hotline_number, confirmed.HasField("proposal")) == ("134", False)
     assert public_numbers(scene) == [("NI", "134")]
-    assert refusal(lambda: confirm(second, confirmed)) == NOTHING_TO_CONFIRM
+    assert refusal(lambda: confirm(second_of_coalition, confirmed)) == NOTHING_TO_CONFIRM
     assert [fact for _, fact in scene.facts(line.id)][-2:] == [
         "enlace.organization.change_proposed.v1",
         "enlace.organization.changed.v1",
@@ -108,24 +108,26 @@ def test_the_public_number_changes_once_another_person_has_confirmed_the_proposa
 
 
 def test_a_confirmation_counts_only_for_the_version_that_was_seen(
-    scene: Scene, member: Organization, second: Stubs
+    scene: Scene, member: Organization, second_of_coalition: Stubs
 ) -> None:
     organization = propose(scene.coordinator, member, type=pb.ORGANIZATION_TYPE_SHELTER)
     propose(scene.coordinator, organization, type=pb.ORGANIZATION_TYPE_HOTLINE)
-    assert refusal(lambda: confirm(second, organization)) == STALE_ETAG
+    assert refusal(lambda: confirm(second_of_coalition, organization)) == STALE_ETAG
 
 
 def test_a_newer_proposal_belongs_to_its_maker_and_a_dropped_one_is_gone(
-    scene: Scene, second: Stubs
+    scene: Scene, second_of_coalition: Stubs
 ) -> None:
     member = scene.organization("Propia", department="")
-    newer = propose(second, propose(scene.coordinator, member, country="CR"), country="SV")
-    assert refusal(lambda: confirm(second, newer)) == SECOND_PERSON
-    dropped = second.DropOrganizationChange(id=newer.id, etag=newer.etag)
+    newer = propose(
+        second_of_coalition, propose(scene.coordinator, member, country="CR"), country="SV"
+    )
+    assert refusal(lambda: confirm(second_of_coalition, newer)) == SECOND_PERSON
+    dropped = second_of_coalition.DropOrganizationChange(id=newer.id, etag=newer.etag)
     assert not dropped.HasField("proposal")
     for call in (
         lambda: confirm(scene.coordinator, dropped),
-        lambda: second.DropOrganizationChange(id=dropped.id, etag=dropped.etag),
+        lambda: second_of_coalition.DropOrganizationChange(id=dropped.id, etag=dropped.etag),
     ):
         assert refusal(call) == NOTHING_TO_CONFIRM
 

@@ -355,7 +355,7 @@ def test_an_anomaly_that_grows_after_its_review_waits_for_a_review_again(
     review(etag=first.etag)
     assert waiting() == []
     refusal(lambda: open_person(worker_over_quota, story.person().id))
-    [again] = waiting()
-    assert (again.id, again.count) == (first.id, 2)
+    [grown_anomaly] = waiting()
+    assert (grown_anomaly.id, grown_anomaly.count) == (first.id, 2)
     assert refusal(lambda: review(etag=first.etag)) == ("ABORTED", "stale_etag")
-    assert review(etag=again.etag).review_code == pb.REVIEW_OUTCOME_EXPLAINED
+    assert review(etag=grown_anomaly.etag).review_code == pb.REVIEW_OUTCOME_EXPLAINED

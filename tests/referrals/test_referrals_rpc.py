@@ -252,8 +252,8 @@ def test_a_receiver_that_declined_does_not_see_the_deadline_of_the_need(story: S
     assert pb.CLOCK_KIND_REPLACE not in {clock.kind for clock in referral.clocks}
     assert "close_need" not in referral.allowed_verbs
     for box in (pb.BOX_INBOX, pb.BOX_MINE):
-        for chosen in ({"late": True}, {"due_soon": True}, {"unanswered": True}):
-            assert original.id not in shown(story.shelter, box=box, **chosen)
+        for filters in ({"late": True}, {"due_soon": True}, {"unanswered": True}):
+            assert original.id not in shown(story.shelter, box=box, **filters)
         assert original.id in shown(story.shelter, box=box)
         counts = story.shelter.CountReferrals(filter=pb.ReferralFilter(box=box))
         assert counts.late == len(shown(story.shelter, box=box, late=True))
@@ -269,11 +269,14 @@ def test_a_receiver_does_not_learn_whether_another_was_asked_before_or_after_it(
     before = read(story.shelter, original.id)
     draft = story.draft(person_of(original), based_on_id=original.id)
     assert read(story.shelter, original.id) == before
-    again = story.send(draft)
+    following = story.send(draft)
     assert read(story.shelter, original.id) == before
     assert (before.turn, before.main_step, before.unanswered) == (pb.TURN_UNSPECIFIED, "", False)
     assert original.id not in shown(story.shelter, unanswered=True)
-    assert (again.based_on_id, read(story.shelter, again.id).based_on_id) == (original.id, "")
+    assert (following.based_on_id, read(story.shelter, following.id).based_on_id) == (
+        original.id,
+        "",
+    )
 
 
 def test_only_a_further_referral_by_the_same_sender_for_the_same_person_answers_a_decline(
@@ -399,8 +402,8 @@ def test_a_list_by_time_of_change_has_a_need_that_was_met_and_a_need_that_is_ope
     story: Story, box: pb.Box.ValueType
 ) -> None:
     client = story.coordinator if box == pb.BOX_NETWORK else story.ngo
-    refused = declined(story)
-    draft = story.draft(person_of(refused), based_on_id=refused.id)
+    declined_referral = declined(story)
+    draft = story.draft(person_of(declined_referral), based_on_id=declined_referral.id)
 
     def change(act: Callable[[], pb.Referral]) -> tuple[pb.Referral, pb.Referral]:
         """Takes a step; returns its referral, and the earlier one as listed since the last step."""
@@ -408,8 +411,8 @@ def test_a_list_by_time_of_change_has_a_need_that_was_met_and_a_need_that_is_ope
         since.FromDatetime(story.service.clock.now())
         story.service.clock.advance(timedelta(minutes=1))
         following = act()
-        assert refused.id not in shown(story.shelter, modified_after=since)
-        return following, shown(client, box=box, modified_after=since)[refused.id]
+        assert declined_referral.id not in shown(story.shelter, modified_after=since)
+        return following, shown(client, box=box, modified_after=since)[declined_referral.id]
 
     sent, met = change(lambda: story.send(draft))
     _, open_again = change(lambda: story.ngo.EnterReferralInError(id=sent.id, etag=sent.etag))
@@ -420,30 +423,38 @@ def test_a_list_by_time_of_change_has_a_need_that_was_met_and_a_need_that_is_ope
 def test_a_receiver_that_declined_does_not_see_how_the_search_for_help_goes_on(
     story: Story,
 ) -> None:
-    refused = declined(story)
+    declined_referral = declined(story)
     story.service.clock.advance(timedelta(minutes=1))
     later = declined(story)
-    before, version = read(story.shelter, refused.id), story.shelter.GetQueueVersion().version
-    story.coordinator.RemindReferral(id=refused.id, etag=refused.etag)
+    before, version = (
+        read(story.shelter, declined_referral.id),
+        story.shelter.GetQueueVersion().version,
+    )
+    story.coordinator.RemindReferral(id=declined_referral.id, etag=declined_referral.etag)
     assert story.shelter.GetQueueVersion().version == version
     story.service.fire_after(timedelta(hours=13))
-    assert len(history(story.ngo, refused.id)) == len(history(story.shelter, refused.id)) + 2
-    assert read(story.shelter, refused.id) == before
-    listed_ids = [id for id in shown(story.shelter) if id in {refused.id, later.id}]
-    assert listed_ids == [later.id, refused.id]
+    assert (
+        len(history(story.ngo, declined_referral.id))
+        == len(history(story.shelter, declined_referral.id)) + 2
+    )
+    assert read(story.shelter, declined_referral.id) == before
+    listed_ids = [id for id in shown(story.shelter) if id in {declined_referral.id, later.id}]
+    assert listed_ids == [later.id, declined_referral.id]
     for client, is_changed in ((story.shelter, False), (story.ngo, True)):
-        assert (refused.id in shown(client, modified_after=before.update_time)) == is_changed
+        assert (
+            declined_referral.id in shown(client, modified_after=before.update_time)
+        ) == is_changed
 
 
-def test_a_receiver_of_many_referrals_does_not_see_that_one_which_came_back_has_changed(
+def test_a_receiver_of_many_referrals_does_not_see_that_a_returned_referral_has_changed(
     story: Story,
 ) -> None:
-    refused, waiting = declined(story), story.sent()
+    declined_referral, waiting = declined(story), story.sent()
     story.service.clock.advance(timedelta(minutes=1))
     for _ in range(64):
         story.sent()
     version = story.shelter.GetQueueVersion().version
-    story.coordinator.RemindReferral(id=refused.id, etag=refused.etag)
+    story.coordinator.RemindReferral(id=declined_referral.id, etag=declined_referral.etag)
     assert story.shelter.GetQueueVersion().version == version
     story.decline(waiting)
     assert story.shelter.GetQueueVersion().version != version, "its list has changed"

@@ -49,7 +49,7 @@ def renew_consent(story: Story, referral: pb.Referral, days: int) -> pb.Referral
     return attach(story, read(story.ngo, referral.id), receipt.id)
 
 
-def sent_on_a_guardians_consent(
+def send_on_a_guardians_consent(
     story: Story, birth_date: str, assent_code: str = "given"
 ) -> pb.Referral:
     draft = story.draft(story.person(birth_date=birth_date))
@@ -95,7 +95,7 @@ def test_after_a_renewal_the_new_end_is_announced(story: Story, service: Service
 def test_the_end_of_a_guardians_consent_by_age_is_announced_once_before_the_birthday(
     story: Story, service: Service, birth_date: str, assent: str
 ) -> None:
-    sent = sent_on_a_guardians_consent(story, birth_date, assent)
+    sent = send_on_a_guardians_consent(story, birth_date, assent)
     days = []
     for day in range(1, 60):  # from 2026-03-05, two months before the birthday
         days += [day] * announce_ends(service, 1)
@@ -114,7 +114,7 @@ def test_the_end_of_a_guardians_consent_by_age_is_announced_once_before_the_birt
 def test_the_end_of_a_guardians_consent_is_announced_once(
     story: Story, service: Service, birth_date: str, days: tuple[int, int], announced: list[int]
 ) -> None:
-    sent_on_a_guardians_consent(story, birth_date)
+    send_on_a_guardians_consent(story, birth_date)
     assert [announce_ends(service, pause) for pause in days] == announced
 
 
@@ -131,7 +131,7 @@ def test_the_end_by_age_is_announced_when_a_birth_date_that_is_near_is_stated_la
 def test_the_end_of_a_consent_is_announced_even_if_a_wrong_birth_date_made_it_void_meanwhile(
     story: Story, service: Service
 ) -> None:
-    sent = sent_on_a_guardians_consent(story, "2012-03-10")
+    sent = send_on_a_guardians_consent(story, "2012-03-10")
     for birth_date in ("2002-03-10", "2012-03-10"):
         set_birth_date(story, sent.person_id, birth_date)
         assert announce_ends(service) == 0

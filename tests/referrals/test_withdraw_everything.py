@@ -29,7 +29,7 @@ TABLES = "referrals referral_events receipts enquiries callbacks contacts plans 
 
 
 @dataclass
-class Asked:
+class CallersCase:
     """All that a line asked for a caller, on two consents."""
 
     story: Story
@@ -41,7 +41,7 @@ class Asked:
     enquiry: enquiries_pb2.Enquiry
     plan: plans_pb2.Plan
 
-    def everything(self) -> tuple[Any, ...]:
+    def states(self) -> tuple[Any, ...]:
         """Returns the state of all that was asked."""
         client = self.story.ngo
         receipts = client.ListReceipts(person_id=self.person.id).receipts
@@ -68,7 +68,7 @@ NOTHING_LEFT = (
 
 
 @pytest.fixture
-def asked(line: Story) -> Asked:
+def case(line: Story) -> CallersCase:
     story, created = line, line.contact()
     person = story.person(plan=people_pb2.SafeContact(channel_code=PHONE))
     update_contact(story.ngo, read_contact(story.ngo, created.contact), person_id=person.id)
@@ -76,7 +76,7 @@ def asked(line: Story) -> Asked:
     clinic: dict[str, Any] = {"service_id": SERVICE["clinic_visit"], "need_code": "MED.CHK"}
     sent = story.sent(**values)
     declined = story.decline(story.sent(**values))
-    asked = Asked(
+    case = CallersCase(
         story,
         created,
         person,
@@ -94,29 +94,29 @@ def asked(line: Story) -> Asked:
         plan=story.ngo.CreatePlan(person_id=person.id, pathway_id="protection_on_the_line"),
     )
     arrange_call(story, created.contact.id)
-    return asked
+    return case
 
 
-def tell_worker(asked: Asked) -> Any:
-    return asked.story.ngo.WithdrawAllReceipts(id=asked.person.id)
+def tell_worker(case: CallersCase) -> Any:
+    return case.story.ngo.WithdrawAllReceipts(id=case.person.id)
 
 
-def use_reference(asked: Asked) -> Any:
-    return asked.story.service.public().WithdrawConsentByReference(**credentials(asked.created))
+def use_reference(case: CallersCase) -> Any:
+    return case.story.service.public().WithdrawConsentByReference(**credentials(case.created))
 
 
 @pytest.mark.parametrize("withdraw", [tell_worker, use_reference])
-def test_a_withdrawal_of_everything_leaves_nothing_through_a_worker_and_by_reference(
-    withdraw: Callable[[Asked], Any], asked: Asked
+def test_a_withdrawal_of_everything_through_a_worker_or_by_reference_leaves_nothing(
+    withdraw: Callable[[CallersCase], Any], case: CallersCase
 ) -> None:
-    withdraw(asked)
-    assert asked.everything() == NOTHING_LEFT
+    withdraw(case)
+    assert case.states() == NOTHING_LEFT
 
 
 @pytest.mark.parametrize("withdraw", [tell_worker, use_reference])
 def test_a_withdrawal_that_is_interrupted_changes_nothing_and_can_be_repeated(
-    withdraw: Callable[[Asked], Any],
-    asked: Asked,
+    withdraw: Callable[[CallersCase], Any],
+    case: CallersCase,
     service: Service,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -127,10 +127,10 @@ def test_a_withdrawal_that_is_interrupted_changes_nothing_and_can_be_repeated(
     with monkeypatch.context() as patched:
         patched.setattr(callbacks, "end", interrupt)  # the last part of the work
         with pytest.raises(grpc.RpcError, match="INTERNAL"):
-            withdraw(asked)
+            withdraw(case)
     assert [service.rows(f"SELECT * FROM {table}") for table in TABLES] == before
-    withdraw(asked)
-    assert asked.everything() == NOTHING_LEFT
+    withdraw(case)
+    assert case.states() == NOTHING_LEFT
 
 
 @pytest.mark.usefixtures("unhurried")
@@ -160,36 +160,36 @@ def test_withdrawals_and_steps_at_the_same_time_neither_hang_nor_fail(line: Stor
 
 
 def test_a_worker_who_sends_the_withdrawal_again_changes_nothing(
-    asked: Asked, service: Service
+    case: CallersCase, service: Service
 ) -> None:
-    first = tell_worker(asked)
+    first = tell_worker(case)
     assert [receipt.HasField("withdraw_time") for receipt in first.receipts] == [True, True]
     facts = service.rows("SELECT count(*) FROM outbox")
-    assert tell_worker(asked) == first
+    assert tell_worker(case) == first
     assert service.rows("SELECT count(*) FROM outbox") == facts
 
 
 def test_the_trail_names_the_worker_and_the_withdrawn_receipts(
-    asked: Asked, service: Service
+    case: CallersCase, service: Service
 ) -> None:
     before = last_sequence(service)
-    receipts = tell_worker(asked).receipts
+    receipts = tell_worker(case).receipts
     (row,) = service.rows("SELECT * FROM audit WHERE sequence > %s", before)
     assert (row["action"], row["object_id"], row["actor_id"], set(row["detail_codes"])) == (
         "withdraw_consent",
-        asked.person.id,
-        asked.story.ngo.caller.id,
+        case.person.id,
+        case.story.ngo.caller.id,
         {f"receipt:{receipt.id}" for receipt in receipts},
     )
 
 
-def test_only_the_files_organisation_withdraws_everything(asked: Asked) -> None:
+def test_only_the_files_organisation_withdraws_everything(case: CallersCase) -> None:
     """A recipient may withdraw only the consents that name it."""
-    story = asked.story
+    story = case.story
     for client in (story.shelter, story.service.as_("clinic", "WORKER")):
-        act = partial(client.WithdrawAllReceipts, id=asked.person.id)
+        act = partial(client.WithdrawAllReceipts, id=case.person.id)
         assert refusal(act) == NOT_FOUND
-    assert read(story.ngo, asked.sent.id).state == pb.STATE_SENT
+    assert read(story.ngo, case.sent.id).state == pb.STATE_SENT
 
 
 @pytest.mark.parametrize("end", ["closed", "withdrawn"])
@@ -228,14 +228,14 @@ def test_a_receiver_whose_referral_came_back_is_asked_to_delete_what_it_holds(
     returned = ended_referral(story, end)
     story.coordinator.RemindReferral(id=returned.id, etag=returned.etag)
     story.ngo.WithdrawAllReceipts(id=returned.person_id)
-    asked = read(story.shelter, returned.id)
-    assert not asked.HasField("remind_time"), "only the sender was reminded, of her open need"
-    assert (asked.state, asked.turn, list(asked.allowed_verbs)) == (
+    received = read(story.shelter, returned.id)
+    assert not received.HasField("remind_time"), "only the sender was reminded, of her open need"
+    assert (received.state, received.turn, list(received.allowed_verbs)) == (
         pb.STATE_CONSENT_WITHDRAWN,
         pb.TURN_RECEIVER,
         ["confirm_deletion"],
     )
-    assert asked.next_due_time.ToDatetime(tzinfo=UTC) - story.service.clock.now() == DELETION
+    assert received.next_due_time.ToDatetime(tzinfo=UTC) - story.service.clock.now() == DELETION
 
 
 def test_the_withdrawal_of_one_consent_asks_the_receiver_but_never_hides_an_open_need(

@@ -43,16 +43,16 @@ def test_an_asked_member_answers_with_one_press_and_a_no_has_a_reason(
     assert '<button class="second" name="reason_code" value="no_capacity">' in page, (
         "three taps: open, no, reason"
     )
-    yes = send(client, ENQUIRY, f"{ENQUIRY}/answer", service_id=ID, answer="yes")
-    assert (yes.status_code, yes.location) == (303, f"{ENQUIRY}?done=answered")
+    yes_answer = send(client, ENQUIRY, f"{ENQUIRY}/answer", service_id=ID, answer="yes")
+    assert (yes_answer.status_code, yes_answer.location) == (303, f"{ENQUIRY}?done=answered")
     assert fakes.last("AnswerEnquiry").answer == e.OFFER_ANSWER_YES
-    no = {"service_id": ID, "answer": "no"}
-    answered = fakes.answers["AnswerEnquiry"]
+    no_fields = {"service_id": ID, "answer": "no"}
+    usual_answer = fakes.answers["AnswerEnquiry"]
     fakes.answers["AnswerEnquiry"] = errors.Invalid(("reason_code", "required"))
-    response = send(client, ENQUIRY, f"{ENQUIRY}/answer", **no)
+    response = send(client, ENQUIRY, f"{ENQUIRY}/answer", **no_fields)
     assert (response.status_code, 'id="reason_code-error"' in response.text) == (422, True)
-    fakes.answers["AnswerEnquiry"] = answered
-    send(client, ENQUIRY, f"{ENQUIRY}/answer", **no, reason_code="no_capacity")
+    fakes.answers["AnswerEnquiry"] = usual_answer
+    send(client, ENQUIRY, f"{ENQUIRY}/answer", **no_fields, reason_code="no_capacity")
     assert fakes.last("AnswerEnquiry").reason_code == r.DECLINE_REASON_NO_CAPACITY
 
 
@@ -153,8 +153,11 @@ def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_sa
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["GetEnquiry"] = enquiry(person_id=ID, taken_service_id=ID, state=MATCHED)
-    referred = send(client, ENQUIRY, f"{ENQUIRY}/refer")
-    assert (referred.status_code, referred.location.startswith(f"/referrals/{ID}/")) == (303, True)
+    refer_answer = send(client, ENQUIRY, f"{ENQUIRY}/refer")
+    assert (refer_answer.status_code, refer_answer.location.startswith(f"/referrals/{ID}/")) == (
+        303,
+        True,
+    )
     assert f'action="{ENQUIRY}/cancel"' in client.get(ENQUIRY).text, (
         "a taken offer that is no longer needed is given back"
     )
@@ -191,11 +194,11 @@ def test_the_questions_continue_without_an_enquiry_that_was_closed_meanwhile(
 def test_a_second_tab_leads_to_the_draft_that_already_follows_the_enquiry(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    followed = enquiry(taken_service_id=ID, state=MATCHED, referral_id=OTHER_ID)
-    fakes.answers["GetEnquiry"] = followed
+    followed_enquiry = enquiry(taken_service_id=ID, state=MATCHED, referral_id=OTHER_ID)
+    fakes.answers["GetEnquiry"] = followed_enquiry
     assert client.get(f"/referrals/new?enquiry={ID}").location == f"/referrals/{OTHER_ID}"
     page = client.get("/account").text  # the second tab was opened before the draft
-    followed.person_id = ID
+    followed_enquiry.person_id = ID
     fakes.answers["GetReferral"] = r.Referral(id=OTHER_ID, state=r.STATE_DRAFT)
     second_tab = submit(client, f"{ENQUIRY}/refer", page)
     assert second_tab.location == f"/referrals/{OTHER_ID}/need"

@@ -206,8 +206,11 @@ def test_a_plan_moves_to_a_version_for_another_age_only_when_that_is_acknowledge
     fakes.answers["GetPlan"] = plan(step("a"), latest_version=2)
     assert "acknowledged_codes" not in client.get(PLAN).text
     fakes.answers["MovePlan"] = errors.Conflict("age_not_taken")
-    refused = send(client, f"{PLAN}/move", version="2")
-    assert (refused.status_code, 'value="age_not_taken"' in refused.text) == (422, True)
+    refused_answer = send(client, f"{PLAN}/move", version="2")
+    assert (refused_answer.status_code, 'value="age_not_taken"' in refused_answer.text) == (
+        422,
+        True,
+    )
     send(client, f"{PLAN}/move", version="2", acknowledged_codes="age_not_taken")
     assert list(fakes.last("MovePlan").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
 
@@ -346,7 +349,7 @@ def test_axe_finds_nothing_on_a_plan_with_steps_in_every_state_and_nothing_overf
     steps[3].reason_code = pb.SKIP_REASON_HAS_IT
     steps[0].late = True
     fakes.answers["GetPlan"] = plan(*steps, latest_version=2)
-    addresses = [
+    page_paths = [
         PLAN,
         f"/people/{ID}",
         "/pathways",
@@ -356,7 +359,7 @@ def test_axe_finds_nothing_on_a_plan_with_steps_in_every_state_and_nothing_overf
         "/today",
     ]
     with served(pages(fakes)) as site:
-        assert faults_of(browser, site, addresses, as_user=True) == []
+        assert faults_of(browser, site, page_paths, as_user=True) == []
 
 
 @pytest.mark.parametrize("refusal", [errors.Stale(), errors.Conflict("illegal_transition")])
@@ -396,14 +399,14 @@ def test_a_step_takes_the_draft_that_was_begun_in_place_of_its_referral(
 def test_the_stages_of_a_journey_lead_to_their_referrals_and_to_the_plan_of_the_next_one(
     fakes: FakePageServices,
 ) -> None:
-    other = "b" * 32
+    other_id = "b" * 32
     legs = [
         r.Leg(key="travel", names=NAMES, referral_id=ID, state=r.STATE_ACCEPTED),
-        r.Leg(key="reception", names=NAMES, referral_id=other, state=r.STATE_SENT),
+        r.Leg(key="reception", names=NAMES, referral_id=other_id, state=r.STATE_SENT),
         r.Leg(key="housing", names=NAMES, acting_organization_id=ID),  # nobody is asked yet
     ]
     fakes.answers["GetReferral"] = referral(side=r.SIDE_SENDER, person_id=ID, legs=legs)
     page = signed_in_as(fakes, contract_pb2.ROLE_WORKER).get(f"/referrals/{ID}").text
     journey = page[page.index("El viaje por etapas") :]
     links = re.findall(r'<a href="([^"]+)"', journey[: journey.index("</section>")])
-    assert links == [f"/referrals/{other}", f"/people/{ID}#plans"]
+    assert links == [f"/referrals/{other_id}", f"/people/{ID}#plans"]

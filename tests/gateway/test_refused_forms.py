@@ -386,13 +386,13 @@ def test_every_form_that_is_sent_twice_repeats_its_requests(site: Site) -> None:
             if "request_id" in request.DESCRIPTOR.fields_by_name
         ]
 
-    wrong, sent = [], 0
+    wrong_paths, request_count = [], 0
     for form in site.forms:
         first, second = requests_of(form), requests_of(form)
-        sent += len(first)
+        request_count += len(first)
         if first != second or not all(request.request_id for request in first):
-            wrong.append(form.path)
-    assert (wrong, sent > 50) == ([], True)
+            wrong_paths.append(form.path)
+    assert (wrong_paths, request_count > 50) == ([], True)
 
 
 def test_enter_in_a_field_presses_no_button_that_chooses(site: Site) -> None:
@@ -400,8 +400,8 @@ def test_enter_in_a_field_presses_no_button_that_chooses(site: Site) -> None:
     pressed_by_path = {}
     for form in site.forms:
         buttons = [attributes for tag, attributes in form.elements if tag == "button"]
-        has_own = any("hidden" in button for button in buttons)
-        if (form.typed or form.choices) and len(buttons) > 1 and not has_own:
+        has_hidden_button = any("hidden" in button for button in buttons)
+        if (form.typed or form.choices) and len(buttons) > 1 and not has_hidden_button:
             pressed_by_path[form.path] = buttons[0].get("name")
     chosen = {path: name for path, name in pressed_by_path.items() if name}
     assert chosen == {f"/referrals/{ID}/unsafe": "unsafe_look"}, "only a search"

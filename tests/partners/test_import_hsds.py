@@ -95,11 +95,11 @@ def test_a_service_in_hsds_is_imported_with_its_place(
             "number": "+50523410001",
         }
     ]
-    moved = {
+    moved_service = {
         **SERVICE,
         "service_at_locations": [{"id": "9", "location": {**PLACE, "name": "Otra oficina"}}],
     }
-    for service, outcome in ((SERVICE, UNCHANGED), (moved, CHANGED)):
+    for service, outcome in ((SERVICE, UNCHANGED), (moved_service, CHANGED)):
         assert outcomes(scene.import_report(manager, as_json(wrap(service)))) == [outcome]
     assert len(scene.rows("SELECT * FROM locations")) == 1
 
@@ -131,13 +131,13 @@ def test_an_imported_place_with_another_address_keeps_only_coordinates_that_the_
 def test_two_copies_of_a_place_in_one_file_may_not_contradict_each_other(
     scene: Scene, manager: Stubs, change: dict[str, Any], expected: list[Any]
 ) -> None:
-    """The second copy was ignored without a word."""
+    """The second copy was once ignored silently."""
     second = {"service_at_locations": [{"id": "8", "location": PLACE | change}]}
     services = [SERVICE, SERVICE | {"id": "2", "name": "Otra"} | second]
     assert problems(scene.import_report(manager, as_json(services))) == expected
 
 
-def test_a_place_that_stands_twice_in_a_data_package_is_refused(
+def test_a_place_that_occurs_twice_in_a_data_package_is_refused(
     scene: Scene, manager: Stubs
 ) -> None:
     places = [{"id": "l1", "name": name} for name in ("Oficina", "Otra")]
@@ -252,10 +252,10 @@ def test_an_unknown_facility_is_refused(scene: Scene, manager: Stubs) -> None:
 
 
 @pytest.mark.parametrize("id", ["", "2f6f4b7c-1c0d-4f6e-9d0a-5a2b3c4d5e6f"])
-def test_everything_that_open_data_state_of_a_service_is_imported(
+def test_everything_that_the_open_data_state_about_a_service_is_imported(
     id: str, scene: Scene, manager: Stubs
 ) -> None:
-    """The service keeps its data when its own export returns, and another network reads all."""
+    """A service keeps its data when its export is imported; another network reads them all."""
     scene.import_report(manager, as_json(SERVICE | {"x_public": True}))
     (offer,) = scene.rows("SELECT service_id, location_id FROM service_at_locations")
     stored = manager.GetService(id=offer["service_id"])
@@ -388,7 +388,7 @@ def test_an_hour_in_hsds_is_read_as_the_hour_at_the_place_or_refused(
         ),
     ],
 )
-def test_a_file_may_state_no_more_about_a_service_at_a_place_than_a_call(
+def test_a_file_may_state_no_more_about_a_service_at_a_place_than_an_rpc(
     details: dict[str, Any], expected: list[tuple[str, str]], scene: Scene, manager: Stubs
 ) -> None:
     service = {**SERVICE, "service_at_locations": [{"id": "9", "location": PLACE, **details}]}
@@ -401,8 +401,10 @@ def test_a_file_may_state_no_more_about_a_service_at_a_place_than_a_call(
 def test_a_text_that_was_cut_inside_a_character_is_reported_with_its_row(
     scene: Scene, manager: Stubs
 ) -> None:
-    cut = as_json([SERVICE, {**SERVICE, "id": "2", "name": "b", "description": "Ayuda \ud83d"}])
-    assert problems(scene.import_report(manager, cut)) == [(2, "", "description", "malformed")]
+    cut_file = as_json(
+        [SERVICE, {**SERVICE, "id": "2", "name": "b", "description": "Ayuda \ud83d"}]
+    )
+    assert problems(scene.import_report(manager, cut_file)) == [(2, "", "description", "malformed")]
 
 
 def test_an_error_in_a_table_is_reported_with_the_name_of_the_table(

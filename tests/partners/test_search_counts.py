@@ -66,7 +66,7 @@ def test_the_counts_cover_everything_found_and_not_only_the_page(scene: Scene) -
         ({"organization_id": "ñ"}, {}),
     ],
 )
-def test_the_counts_are_narrowed_as_the_search_is(
+def test_each_filter_of_the_search_narrows_the_counts_too(
     scene: Scene, request_fields: dict[str, Any], expected: dict[str, int]
 ) -> None:
     add_nine_services(scene)

@@ -153,7 +153,7 @@ def test_somebody_who_knows_the_password_may_guess_ten_codes_and_then_has_to_wai
     assert finish(network, sign_in(network).challenge, app.code()).session_secret
 
 
-def test_only_somebody_who_knows_the_password_turns_the_code_off_and_it_is_asked_for_no_more(
+def test_only_somebody_who_knows_the_password_turns_the_code_off_and_then_no_code_is_asked_for(
     network: Scene,
 ) -> None:
     me, app = begin_set_up(network)
@@ -206,13 +206,15 @@ def test_the_secret_of_a_code_is_rewrapped_with_the_next_key_and_opens_as_before
     me, _secret = session_of(network)
     created = me.BeginSecondFactor(password=PASSWORD)
     [row] = network.rows("SELECT worker_id FROM second_factors")
-    both = Keyring(
+    both_keys = Keyring(
         network.sealing_key, lambda: {0: AESGCM(network.sealing_key), 1: AESGCM(b"1" * 32)}
     )
-    assert rewrap(network.database, both, [DEAD_LETTERS, *SEALED]) == (1, 0)
+    assert rewrap(network.database, both_keys, [DEAD_LETTERS, *SEALED]) == (1, 0)
     with network.database.transaction(SYSTEM) as tx:
-        assert count_older(tx, both, SEALED) == 0
-        assert second_factors.secret(tx, both, row["worker_id"]) == base64.b32decode(created.secret)
+        assert count_older(tx, both_keys, SEALED) == 0
+        assert second_factors.secret(tx, both_keys, row["worker_id"]) == base64.b32decode(
+            created.secret
+        )
 
 
 def test_a_password_and_a_first_code_can_be_guessed_ten_times_at_an_unlocked_screen(

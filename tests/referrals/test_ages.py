@@ -130,7 +130,7 @@ def prepare_file_from_before_the_migration(service: Service, person_id: str, now
         pass
 
 
-def test_a_file_from_before_the_migration_gets_its_day_in_the_background(
+def test_the_end_of_the_band_of_a_file_from_before_the_migration_is_set_in_the_background(
     story: Story, service: Service
 ) -> None:
     girl = girl_of_seventeen(story)

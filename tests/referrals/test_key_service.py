@@ -229,12 +229,12 @@ def test_sealed_data_opens_after_a_restart_and_no_key_is_stored_in_the_clear(
     with network.running() as service:
         person = service.create("Ximena")
         assert service.name(person.id) == "Ximena"
-        output = (
+        process_data = (
             Path(f"/proc/{service.process.pid}/cmdline").read_bytes()
             + Path(f"/proc/{service.process.pid}/environ").read_bytes()
         )
-        assert MODULE.encode() in output
-        assert PIN.encode() not in output
+        assert MODULE.encode() in process_data
+        assert PIN.encode() not in process_data
         service.process.ask_to_stop()
         service.wait_until_exit()
         assert PIN not in service.process.log.read_text()

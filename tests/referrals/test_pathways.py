@@ -74,7 +74,7 @@ def test_every_pathway_that_a_triage_opens_is_shipped() -> None:
     )
 
 
-def test_the_needs_are_those_of_the_taxonomy() -> None:
+def test_a_pathway_can_name_exactly_the_needs_of_the_taxonomy() -> None:
     taxonomy = Path(services.__file__).parent / "partners" / "directory" / "data" / "taxonomy.json"
     assert {term["code"] for term in json.loads(taxonomy.read_text())} == NEEDS
 

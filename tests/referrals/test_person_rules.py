@@ -186,7 +186,7 @@ def access(day: int, *fields: str, **more: Any) -> dict[str, Any]:
     return row | more
 
 
-def read(day: int, **more: Any) -> Reading:
+def reading(day: int, **more: Any) -> Reading:
     """Returns the accesses of a health service to health data on a day of March 2026."""
     defaults = {
         "organization_type": "health",
@@ -204,7 +204,7 @@ def read(day: int, **more: Any) -> Reading:
         ([], []),
         (
             [access(3, "health"), access(4, "health"), access(3, "health", purpose_code="MED")],
-            [read(4), read(3, count=2)],
+            [reading(4), reading(3, count=2)],
         ),
         (  # accesses of one day that differ in one value each are listed separately
             [
@@ -217,18 +217,18 @@ def read(day: int, **more: Any) -> Reading:
                 access(4, "health", organization_id="unknown"),
             ],
             [
-                read(4, organization_type=""),
-                read(4, need_group_code=""),
-                read(4, allowed=False),
-                read(4),
-                read(4, field_groups=("identity", "health")),
-                read(4, need_group_code="PSS"),
-                read(4, organization_type="shelter"),
+                reading(4, organization_type=""),
+                reading(4, need_group_code=""),
+                reading(4, allowed=False),
+                reading(4),
+                reading(4, field_groups=("identity", "health")),
+                reading(4, need_group_code="PSS"),
+                reading(4, organization_type="shelter"),
             ],
         ),
         (  # it is still Tuesday in Managua
             [access(4, "health", time=datetime(2026, 3, 4, 5, 59, tzinfo=UTC))],
-            [read(3)],
+            [reading(3)],
         ),
     ],
 )

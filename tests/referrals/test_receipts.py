@@ -224,7 +224,7 @@ IDENTITY, CONTACT = FieldGroup.IDENTITY, FieldGroup.CONTACT
 
 
 @pytest.mark.parametrize(
-    ("receipt", "to", "purpose", "groups", "expected"),
+    ("receipt", "recipient", "purpose", "groups", "expected"),
     [
         (CONSENT, "shelter", "HOU", [IDENTITY], Grant("person", frozenset({IDENTITY}))),
         (CONSENT, "shelter", "HOU.EMG", [IDENTITY], Grant("person", frozenset({IDENTITY}))),
@@ -260,10 +260,10 @@ IDENTITY, CONTACT = FieldGroup.IDENTITY, FieldGroup.CONTACT
     ],
 )
 def test_a_receipt_opens_only_its_field_groups_to_its_recipient_for_its_purpose(
-    receipt: Receipt, to: str, purpose: str, groups: list[FieldGroup], expected: Grant | str
+    receipt: Receipt, recipient: str, purpose: str, groups: list[FieldGroup], expected: Grant | str
 ) -> None:
     with refused_with("" if isinstance(expected, Grant) else expected):
-        assert receipt.grant_for(to, purpose, frozenset(groups), NOON) == expected
+        assert receipt.grant_for(recipient, purpose, frozenset(groups), NOON) == expected
 
 
 def test_a_grant_before_confirmation_shows_only_the_first_name() -> None:

@@ -1,4 +1,4 @@
-"""Requests that no honest caller sends, to the rpcs of advice, trail, emergencies and erasures.
+"""Requests that no correct client sends, to the rpcs of advice, trail, emergencies and erasures.
 
 test_requests.py has the other rpcs. The clock moves here, because an emergency access needs a
 consent that has expired.

@@ -325,18 +325,18 @@ def test_a_search_returns_a_limited_number_of_files_and_says_if_there_are_more(
 def test_the_stored_mark_of_a_name_is_a_keyed_fingerprint_that_differs_by_organisation(
     story: Story, service: Service
 ) -> None:
-    mine = story.person(given_name="Guadalupe").id
+    own_id = story.person(given_name="Guadalupe").id
     other = service.as_("hotline", "OPERATOR").CreatePerson(
         identity=people_pb2.Identity(given_name="Guadalupe")
     )
     rows = service.rows(
-        "SELECT person_id, mark FROM person_names WHERE person_id = ANY(%s)", [mine, other.id]
+        "SELECT person_id, mark FROM person_names WHERE person_id = ANY(%s)", [own_id, other.id]
     )
     marks = {row["person_id"]: row["mark"] for row in rows}
-    assert marks[mine] != marks[other.id]
+    assert marks[own_id] != marks[other.id]
     assert {len(mark) for mark in marks.values()} == {32}
     keyring = Keyring(key_folder.secret(service.keys, "sealing.referrals"))
-    assert marks[mine] == keyring.fingerprint(b"guadalupe", f"names/{ORG['ngo']}"), (
+    assert marks[own_id] == keyring.fingerprint(b"guadalupe", f"names/{ORG['ngo']}"), (
         "the fingerprint is made with the key of the service"
     )
 

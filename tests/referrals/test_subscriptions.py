@@ -261,26 +261,26 @@ def test_live_referrals_with_a_member_that_is_suspended_or_has_left_are_pressing
     live = {story.sent(urgency=normal).id, story.accepted(urgency=normal).id}
     ended = story.sent(urgency=normal)
     story.ngo.WithdrawReferral(id=ended.id, etag=ended.etag, reason_code=pb.WITHDRAW_REASON_MOVED)
-    mine = {*live, ended.id, story.draft(urgency=normal).id}
-    assert not mine & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()
+    own_ids = {*live, ended.id, story.draft(urgency=normal).id}
+    assert not own_ids & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()
     partners_facts.organization(side, status)
     pressing = shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True)
-    assert mine & pressing.keys() == live
+    assert own_ids & pressing.keys() == live
     for referral_id in live:
         # so that the coordinators can ask another service
         assert "reroute" in pressing[referral_id].allowed_verbs
-    other = {"shelter": story.ngo, "ngo": story.shelter}[side]
+    other_side = {"shelter": story.ngo, "ngo": story.shelter}[side]
     # the remaining side sees these referrals too
-    assert mine & shown(other, box=pb.BOX_MINE, pressing=True).keys() == live
+    assert own_ids & shown(other_side, box=pb.BOX_MINE, pressing=True).keys() == live
     partners_facts.organization(side, "APPROVED")
-    assert not mine & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()
+    assert not own_ids & shown(story.coordinator, box=pb.BOX_NETWORK, pressing=True).keys()
 
 
 # Live referrals when a member is suspended or returns, and the counts of the member's work.
 
 
 def member_facts(service: Service, referral: pb.Referral) -> list[tuple[str, str]]:
-    """Returns (verb, member) of each fact that a side of the referral went out or came back."""
+    """Returns (verb, member) of each fact that a side of the referral was suspended or returned."""
     rows = service.rows(
         "SELECT type, payload FROM outbox WHERE subject = %s"
         " AND type LIKE 'enlace.referral.side\\_%%' ORDER BY version",
@@ -403,7 +403,7 @@ def test_a_count_of_a_members_files_is_rounded_and_reveals_no_single_person(
     assert (before % 5, after % 5, after > before) == (0, 0, True)
 
 
-def test_nobody_reminds_a_side_that_is_suspended_because_no_notice_reaches_it(
+def test_a_suspended_side_is_not_reminded_because_no_notice_reaches_it(
     story: Story, partners_facts: PartnersFacts
 ) -> None:
     sent = story.sent()

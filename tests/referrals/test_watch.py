@@ -225,10 +225,12 @@ def test_after_a_decline_the_receiver_gets_no_more_events_and_a_third_party_gets
     story: Story, service: Service, clinic: Client
 ) -> None:
     token_of_shelter, token_of_third_party = start_token(story.shelter), start_token(clinic)
-    refused = declined(story)
-    story.ngo.CloseNeed(id=refused.id, etag=refused.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED)
+    declined_referral = declined(story)
+    story.ngo.CloseNeed(
+        id=declined_referral.id, etag=declined_referral.etag, reason_code=pb.NEED_CLOSE_REASON_MOVED
+    )
     changes = changes_since(story, story.shelter, token_of_shelter)
-    verbs = [change.verb for change in changes if change.referral_id == refused.id]
+    verbs = [change.verb for change in changes if change.referral_id == declined_referral.id]
     assert verbs == ["sent", "declined"]
     with following(clinic, token_of_third_party) as stream:
         service.clock.advance(LIFETIME + timedelta(seconds=LEEWAY))
@@ -326,14 +328,14 @@ def test_a_stream_ends_as_soon_as_a_suspension_arrives(
 def test_when_all_streams_are_in_use_calls_still_work_and_another_stream_is_refused(
     story: Story, service: Service
 ) -> None:
-    with ExitStack() as streams_open:
+    with ExitStack() as open_streams:
         for number in range(MAX_STREAMS // MAX_PER_ORGANIZATION):
             caller = Caller(
                 "f" * 31 + "0", "key", f"{900 + number:032x}", scopes=frozenset({"referrals.read"})
             )
             stranger = Client(caller, story.ngo.stubs, service.issuer, service.gateway)
             for _ in range(MAX_PER_ORGANIZATION):
-                next(streams_open.enter_context(watching(stranger)))
+                next(open_streams.enter_context(watching(stranger)))
         assert refusal(lambda: next_of(story.ngo)) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         began = time.monotonic()
         acknowledge(story, story.sent())
@@ -342,9 +344,9 @@ def test_when_all_streams_are_in_use_calls_still_work_and_another_stream_is_refu
 
 
 def test_one_organisation_cannot_take_all_streams(story: Story) -> None:
-    with ExitStack() as streams_open:
+    with ExitStack() as open_streams:
         for _ in range(MAX_PER_ORGANIZATION):
-            next(streams_open.enter_context(watching(story.ngo)))
+            next(open_streams.enter_context(watching(story.ngo)))
         assert refusal(lambda: next_of(story.ngo)) == ("RESOURCE_EXHAUSTED", "too_many_requests")
         assert next_of(story.shelter).resume_token
     wait_until(lambda: next_of(story.ngo).resume_token)

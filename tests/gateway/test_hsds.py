@@ -175,7 +175,7 @@ def test_every_object_is_valid_when_read_by_its_id(
 
 
 @pytest.mark.parametrize(
-    ("address", "expected"),
+    ("url", "expected"),
     [
         ("https://casa.example", "https://casa.example"),
         (
@@ -196,9 +196,9 @@ def test_every_object_is_valid_when_read_by_its_id(
     ],
 )
 def test_a_website_that_is_not_a_uri_is_left_out(
-    api: Flask, open_directory: FakeServices, address: str, expected: str | None
+    api: Flask, open_directory: FakeServices, url: str, expected: str | None
 ) -> None:
-    organization = d.Organization(id=ID, name="Casa", url=address)
+    organization = d.Organization(id=ID, name="Casa", url=url)
     open_directory.answers["ListPublicOrganizations"] = o.ListPublicOrganizationsResponse(
         organizations=[organization], total_size=1
     )
@@ -250,7 +250,7 @@ def test_an_extension_that_is_not_a_number_is_left_out_instead_of_changed(
     assert "extension" not in office["phones"][0]
 
 
-def test_the_parameters_are_those_of_hsds(api: Flask, open_directory: FakeServices) -> None:
+def test_the_parameters_of_hsds_are_supported(api: Flask, open_directory: FakeServices) -> None:
     [group, _] = get(api, "/taxonomy_terms").json["contents"]
     answer = get(
         api,
@@ -317,7 +317,7 @@ def test_unsupported_parameters_are_refused(
         ("/api/v1/services", "limit"),
     ],
 )
-def test_a_page_that_is_too_large_to_transfer_is_refused_by_the_name_of_its_size(
+def test_a_page_that_is_too_large_to_transfer_is_refused_with_the_name_of_its_size_parameter(
     service: Service, clients: Clients, path: str, parameter: str
 ) -> None:
     """A refusal with 429 would have the client repeat the same request for ever."""
@@ -436,7 +436,7 @@ def test_a_body_that_names_a_parameter_twice_is_refused(
 
 
 @pytest.mark.parametrize("path", ["", *(f"/{name}/{HEX}" for name in OBJECTS)])
-def test_an_address_without_parameters_refuses_every_parameter(
+def test_a_url_without_parameters_refuses_every_parameter(
     api: Flask, open_directory: FakeServices, path: str
 ) -> None:
     for query in ("zz=1", "full=true", "page=1"):

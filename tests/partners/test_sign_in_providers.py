@@ -71,7 +71,7 @@ def test_an_official_signs_in_through_the_ministry(
     assert issued.worker.id == session.worker.id
 
 
-def test_after_the_first_sign_in_an_official_is_known_by_her_id_there_whatever_her_email(
+def test_after_the_first_sign_in_an_official_is_known_by_her_id_at_the_provider_not_her_email(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     first = sign_in_through(scene, ministry, provider)
@@ -120,11 +120,11 @@ def test_a_worker_who_is_suspended_here_is_not_signed_in_by_her_ministry(
     scene.rows(f"UPDATE workers SET status = 'SUSPENDED' {of_official}", OFFICIAL)
     assert_fails(scene, ministry, provider)
     scene.rows(f"UPDATE workers SET status = 'ACTIVE' {of_official}", OFFICIAL)
-    signed_in = sign_in_at_provider(scene, ministry, provider)
+    challenge_and_callback = sign_in_at_provider(scene, ministry, provider)
     scene.rows(
         "UPDATE organizations SET status = 'SUSPENDED' WHERE id = %s RETURNING id", ministry.id
     )
-    assert refusal(lambda: finish(scene, *signed_in)) == SIGN_IN_FAILED
+    assert refusal(lambda: finish(scene, *challenge_and_callback)) == SIGN_IN_FAILED
     assert refusal(lambda: begin(scene, ministry)) == NOT_FOUND
 
 
@@ -134,9 +134,9 @@ def test_a_state_is_used_up_even_by_a_wrong_answer(
     challenge, callback = sign_in_at_provider(scene, ministry, provider)
     assert refusal(lambda: finish(scene, challenge, callback | {"code": "otro"})) == SIGN_IN_FAILED
     assert refusal(lambda: finish(scene, challenge, callback)) == SIGN_IN_FAILED
-    signed_in = sign_in_at_provider(scene, ministry, provider)
-    finish(scene, *signed_in)
-    assert refusal(lambda: finish(scene, *signed_in)) == SIGN_IN_FAILED
+    challenge_and_callback = sign_in_at_provider(scene, ministry, provider)
+    finish(scene, *challenge_and_callback)
+    assert refusal(lambda: finish(scene, *challenge_and_callback)) == SIGN_IN_FAILED
 
 
 def test_a_sign_in_that_the_provider_refused_fails(
@@ -175,9 +175,9 @@ def test_a_code_of_another_sign_in_is_refused(
 def test_a_sign_in_has_to_be_finished_within_ten_minutes_and_is_then_deleted(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    signed_in = sign_in_at_provider(scene, ministry, provider)
+    challenge_and_callback = sign_in_at_provider(scene, ministry, provider)
     scene.advance(minutes=10)
-    assert refusal(lambda: finish(scene, *signed_in)) == SIGN_IN_FAILED
+    assert refusal(lambda: finish(scene, *challenge_and_callback)) == SIGN_IN_FAILED
     begin(scene, ministry)
     scene.sweep(minutes=11)
     assert not scene.rows("SELECT * FROM provider_questions")
@@ -267,8 +267,8 @@ def test_the_answer_of_another_issuer_is_refused(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     challenge, callback = sign_in_at_provider(scene, ministry, provider)
-    other = callback | {"iss": "https://other.example"}
-    assert refusal(lambda: finish(scene, challenge, other)) == SIGN_IN_FAILED
+    forged_callback = callback | {"iss": "https://other.example"}
+    assert refusal(lambda: finish(scene, challenge, forged_callback)) == SIGN_IN_FAILED
     challenge, callback = sign_in_at_provider(scene, ministry, provider)
     assert finish(scene, challenge, callback | {"iss": provider.issuer}).session_secret
 
@@ -276,10 +276,10 @@ def test_the_answer_of_another_issuer_is_refused(
 def test_a_provider_that_hangs_delays_nobody_for_long(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    signed_in = sign_in_at_provider(scene, ministry, provider)
+    challenge_and_callback = sign_in_at_provider(scene, ministry, provider)
     provider.hangs.set()
     started = time.monotonic()
-    assert refusal(lambda: finish(scene, *signed_in)) == UNAVAILABLE
+    assert refusal(lambda: finish(scene, *challenge_and_callback)) == UNAVAILABLE
     assert time.monotonic() - started < 4.5
     assert refusal(lambda: scene.nobody.BeginProviderSignIn(provider_id="f" * 32)) == NOT_FOUND
 
@@ -305,10 +305,12 @@ def test_one_coordinator_alone_sets_up_no_provider(
     assert proposed.proposal.issuer == provider.issuer
     assert refusal(lambda: confirm(scene.coordinator, proposed)) == SECOND_PERSON
     assert refusal(lambda: begin(scene, ministry)) == NOT_FOUND
-    again = propose_long_ago(scene, ministry, provider.issuer, "otro", provider.client.secret)
+    newer_proposal = propose_long_ago(
+        scene, ministry, provider.issuer, "otro", provider.client.secret
+    )
     # she agrees to the version that she saw
     assert refusal(lambda: confirm(second_of_coalition, proposed)) == STALE_ETAG
-    confirmed = confirm(second_of_coalition, again)
+    confirmed = confirm(second_of_coalition, newer_proposal)
     assert (confirmed.client_id, confirmed.sign_in_url) == (
         "otro",
         f"{SITE}/sign-in/with/{confirmed.provider_id}",
@@ -322,11 +324,11 @@ def test_a_provider_works_until_a_new_one_is_confirmed_and_the_new_one_knows_nob
     sign_in_through(scene, ministry, provider)
     proposed = propose_long_ago(scene, ministry, "https://new.example")
     assert sign_in_through(scene, ministry, provider).session_secret
-    signed_in = sign_in_at_provider(scene, ministry, provider)
+    challenge_and_callback = sign_in_at_provider(scene, ministry, provider)
     scene.advance(seconds=1)
     confirmed = confirm(scene.by(scene.coalition, Role.COORDINATOR), proposed)
     assert confirmed.provider_id == proposed.provider_id
-    assert refusal(lambda: finish(scene, *signed_in)) == SIGN_IN_FAILED
+    assert refusal(lambda: finish(scene, *challenge_and_callback)) == SIGN_IN_FAILED
     assert scene.rows("SELECT * FROM provider_accounts") == []
     [last, _] = scene.rows(
         "SELECT new_value FROM field_changes WHERE field = 'sign_in_provider' ORDER BY id DESC"
@@ -348,14 +350,14 @@ def test_officials_sign_in_after_their_ministry_registered_enlace_anew_at_its_pr
 def test_an_ended_provider_signs_nobody_in(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
-    signed_in = sign_in_at_provider(scene, ministry, provider)
+    challenge_and_callback = sign_in_at_provider(scene, ministry, provider)
     stored = scene.coordinator.GetSignInProvider(organization_id=ministry.id)
     ended = scene.coordinator.EndSignInProvider(organization_id=ministry.id, etag=stored.etag)
     assert (ended.issuer, ended.provider_id) == ("", stored.provider_id)
-    assert refusal(lambda: finish(scene, *signed_in)) == SIGN_IN_FAILED
+    assert refusal(lambda: finish(scene, *challenge_and_callback)) == SIGN_IN_FAILED
     assert refusal(lambda: begin(scene, ministry)) == NOT_FOUND
-    again = m.EndSignInProviderRequest(organization_id=ministry.id, etag=ended.etag)
-    assert refusal(lambda: scene.coordinator.EndSignInProvider(again)) == ILLEGAL
+    repeated_request = m.EndSignInProviderRequest(organization_id=ministry.id, etag=ended.etag)
+    assert refusal(lambda: scene.coordinator.EndSignInProvider(repeated_request)) == ILLEGAL
     assert not scene.rows(
         "SELECT 1 FROM sign_in_providers WHERE secret IS NOT NULL OR proposed_secret IS NOT NULL"
     )
@@ -377,8 +379,11 @@ def test_an_issuer_has_to_be_a_public_address(scene: Scene, issuer: str, reason:
 
 
 def test_an_issuer_inside_our_network_is_never_called(scene: Scene) -> None:
-    second, ministry = scene.by(scene.coalition, Role.COORDINATOR), scene.organization("Ministerio")
-    confirm(second, propose_long_ago(scene, ministry, "https://10.0.0.1"))
+    second_coordinator, ministry = (
+        scene.by(scene.coalition, Role.COORDINATOR),
+        scene.organization("Ministerio"),
+    )
+    confirm(second_coordinator, propose_long_ago(scene, ministry, "https://10.0.0.1"))
     assert refusal(lambda: begin(scene, ministry)) == UNAVAILABLE
 
 
@@ -430,13 +435,15 @@ def test_providers_that_hang_do_not_take_all_the_threads(
     sign_ins = [sign_in_at_provider(scene, ministry, provider) for _ in range(5)]
     provider.hangs.set()
 
-    def duration(signed_in: tuple[str, dict[str, str]]) -> float:
+    def duration(challenge_and_callback: tuple[str, dict[str, str]]) -> float:
         started = time.monotonic()
-        assert refusal(lambda: finish(scene, *signed_in)) == UNAVAILABLE
+        assert refusal(lambda: finish(scene, *challenge_and_callback)) == UNAVAILABLE
         return time.monotonic() - started
 
     with ThreadPoolExecutor(5) as pool:
-        futures = [pool.submit(duration, signed_in) for signed_in in sign_ins]
+        futures = [
+            pool.submit(duration, challenge_and_callback) for challenge_and_callback in sign_ins
+        ]
         time.sleep(0.5)
         started = time.monotonic()
         scene.nobody.EndSession(session_secret="x")
@@ -458,15 +465,17 @@ def test_a_providers_secrets_are_rewrapped_with_all_others_and_still_open(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     propose(scene.coordinator, ministry, "https://new.example", secret="wanted")
-    newer = Keyring(scene.sealing_key, lambda: {0: scene.sealing_key, 1: b"1" * 32})
+    newer_keyring = Keyring(scene.sealing_key, lambda: {0: scene.sealing_key, 1: b"1" * 32})
     places = [place for place in SEALED if place.table == "sign_in_providers"]
-    assert rewrap(scene.database, newer, places) == (2, 0)
+    assert rewrap(scene.database, newer_keyring, places) == (2, 0)
     with scene.database.transaction(SYSTEM) as tx:
-        known = sign_in_providers.fetch(tx, organization_id=ministry.id)
-        assert known
-        assert sign_in_providers.secret(tx, newer, known) == provider.client.secret
-        sign_in_providers.take_proposed_secret(tx, newer, known)
-        assert sign_in_providers.secret(tx, newer, known) == "wanted"
+        stored_provider = sign_in_providers.fetch(tx, organization_id=ministry.id)
+        assert stored_provider
+        assert (
+            sign_in_providers.secret(tx, newer_keyring, stored_provider) == provider.client.secret
+        )
+        sign_in_providers.take_proposed_secret(tx, newer_keyring, stored_provider)
+        assert sign_in_providers.secret(tx, newer_keyring, stored_provider) == "wanted"
 
 
 def test_an_account_that_was_released_is_bound_again_at_its_next_sign_in(

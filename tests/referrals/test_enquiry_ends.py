@@ -35,7 +35,7 @@ def scene(service: Service, story: Story) -> Iterator[EnquiryScene]:
     yield from new_scene(service, story)
 
 
-def ending(enquiry: e.Enquiry) -> tuple[e.EnquiryState.ValueType, str]:
+def state_and_reason(enquiry: e.Enquiry) -> tuple[e.EnquiryState.ValueType, str]:
     return enquiry.state, enquiry.reason_code
 
 
@@ -48,7 +48,10 @@ def test_an_enquiry_that_every_service_refuses_is_exhausted_with_their_reason(
     enquiry = scene.answered(shelter="no")
     copy = scene.answer("clinic", enquiry, "no", "no_capacity")
     assert (copy.state, copy.HasField("content")) == (e.ENQUIRY_STATE_EXHAUSTED, False)
-    assert ending(scene.seen_by(scene.ngo, enquiry)) == (e.ENQUIRY_STATE_EXHAUSTED, "no_capacity")
+    assert state_and_reason(scene.seen_by(scene.ngo, enquiry)) == (
+        e.ENQUIRY_STATE_EXHAUSTED,
+        "no_capacity",
+    )
     needs = scene.story.coordinator.ListUnmetNeeds().needs
     assert [(need.need_code, need.department, need.reason_code, need.count) for need in needs] == [
         ("HOU.EMG", "NI-CI", "no_capacity", 1)
@@ -73,7 +76,7 @@ def test_an_enquiry_that_nobody_answers_in_time_is_exhausted_once(
     assert scene.fire(timedelta(minutes=minutes, seconds=-1)) == 0
     assert (scene.fire(timedelta(seconds=1)), scene.fire()) == (1, 0)
     exhausted_enquiry = scene.seen_by(scene.ngo, enquiry)
-    assert ending(exhausted_enquiry) == (e.ENQUIRY_STATE_EXHAUSTED, "no_response")
+    assert state_and_reason(exhausted_enquiry) == (e.ENQUIRY_STATE_EXHAUSTED, "no_response")
     assert not exhausted_enquiry.HasField("due_time")
 
 
@@ -92,7 +95,10 @@ def test_waiting_offers_are_reported_once_and_released_if_nobody_takes_one(
         "an offer does not concern another receiver"
     )
     assert scene.fire(timedelta(hours=1)) == 1
-    assert ending(scene.seen_by(scene.ngo, enquiry)) == (e.ENQUIRY_STATE_CANCELLED, "not_taken")
+    assert state_and_reason(scene.seen_by(scene.ngo, enquiry)) == (
+        e.ENQUIRY_STATE_CANCELLED,
+        "not_taken",
+    )
     assert [verb for verb, _ in scene.facts(enquiry)] == [
         "opened",
         "answered",
@@ -299,26 +305,26 @@ def test_a_taken_offer_ends_when_its_member_or_service_leaves_unless_its_referra
     change(PartnersFacts(scene.service))
     current, (verb, fact) = scene.seen_by(scene.ngo, enquiry), scene.facts(enquiry)[-1]
     if not ends:
-        assert ending(current) == (e.ENQUIRY_STATE_MATCHED, "")
+        assert state_and_reason(current) == (e.ENQUIRY_STATE_MATCHED, "")
         assert current.taken_service_id == SERVICE["shelter_bed"]
         assert verb != "cancelled"
         return
-    assert ending(current) == (e.ENQUIRY_STATE_CANCELLED, "offer_gone")
+    assert state_and_reason(current) == (e.ENQUIRY_STATE_CANCELLED, "offer_gone")
     assert (current.taken_service_id, verb) == ("", "cancelled")
     assert (fact.actor_organization_id, fact.service_organization_id) == ("", ORG["shelter"])
 
 
 def test_a_service_that_leaves_the_directory_is_no_longer_asked(scene: EnquiryScene) -> None:
     enquiry, enquiry_to_shelter = scene.create(), scene.create(service_ids=[SHELTER])
-    for asked in (enquiry, enquiry_to_shelter):
-        scene.answer("shelter", asked, "yes")
+    for answered_enquiry in (enquiry, enquiry_to_shelter):
+        scene.answer("shelter", answered_enquiry, "yes")
     leave_directory(PartnersFacts(scene.service))
     offers = {offer.service_id: offer for offer in scene.seen_by(scene.ngo, enquiry).offers}
     assert (offers[SHELTER].answer, offers[SHELTER].reason_code) == (
         e.OFFER_ANSWER_NO,
         pb.DECLINE_REASON_SERVICE_NOT_OFFERED,
     )
-    assert ending(scene.seen_by(scene.ngo, enquiry_to_shelter)) == (
+    assert state_and_reason(scene.seen_by(scene.ngo, enquiry_to_shelter)) == (
         e.ENQUIRY_STATE_EXHAUSTED,
         "service_not_offered",
     )
@@ -373,7 +379,7 @@ def test_an_enquiry_ends_when_the_person_withdraws_her_consent(
         scene.take(enquiry, client=operator)
         operator.CreateReferral(person_id=operator.CreatePerson().id, enquiry_id=enquiry.id)
     scene.service.public().WithdrawConsentByReference(**credentials(call))
-    assert ending(scene.seen_by(operator, enquiry)) == WITHDRAWN
+    assert state_and_reason(scene.seen_by(operator, enquiry)) == WITHDRAWN
 
 
 def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
@@ -385,7 +391,7 @@ def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
     update_contact(operator, contact, person_id=person.id)
     file_enquiry = scene.matched(person_id=person.id)
     contact_enquiry = scene.create(contact_id=contact.id)
-    impersonal_enquiry, other_enquiry = scene.create(), scene.create(person_id=other_person.id)
+    enquiry_without_person, other_enquiry = scene.create(), scene.create(person_id=other_person.id)
     shelter_receipt = story.receipt(person.id)
     clinic_receipt = story.receipt(person.id, recipient=ORG["clinic"], purposes=["MED"])
 
@@ -394,7 +400,7 @@ def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
     assert scene.seen_by(operator, contact_enquiry).state == e.ENQUIRY_STATE_OPEN
     scene.clinic.WithdrawReceipt(id=clinic_receipt.id)  # on behalf of the person
     for enquiry in (file_enquiry, contact_enquiry):
-        assert ending(scene.seen_by(operator, enquiry)) == WITHDRAWN
+        assert state_and_reason(scene.seen_by(operator, enquiry)) == WITHDRAWN
         assert not scene.seen_by(scene.shelter, enquiry).HasField("content")
     verb, fact = scene.facts(file_enquiry)[-1]
     assert (verb, fact.service_organization_id, fact.actor_organization_id) == (
@@ -402,7 +408,7 @@ def test_the_enquiries_of_a_file_end_when_its_last_consent_is_withdrawn(
         ORG["shelter"],
         "",
     ), "the shelter no longer reserves a place, and the asker is notified"
-    for enquiry in (impersonal_enquiry, other_enquiry):
+    for enquiry in (enquiry_without_person, other_enquiry):
         assert scene.seen_by(operator, enquiry).state == e.ENQUIRY_STATE_OPEN
 
 

@@ -17,7 +17,7 @@ from tests.referrals.test_corrections import correction, stored_person
 from tests.referrals.test_trail import last_sequence
 
 EVERY_GROUP = [group for group in p.FieldGroup.values() if group]
-WHOLE = p.Identity(
+WHOLE_IDENTITY = p.Identity(
     given_name="Ximena",
     family_name="Rivas",
     birth_date="1990-05-01",
@@ -30,8 +30,8 @@ WHOLE = p.Identity(
 )
 
 
-def identified(story: Story, **identity: Any) -> p.Person:
-    fields = {name: getattr(WHOLE, name) for name in GROUP_OF} | identity
+def person_with_identity(story: Story, **identity: Any) -> p.Person:
+    fields = {name: getattr(WHOLE_IDENTITY, name) for name in GROUP_OF} | identity
     return story.person(**fields)
 
 
@@ -45,7 +45,7 @@ def update(person: p.Person, *paths: str, **identity: Any) -> p.UpdateIdentityRe
     )
 
 
-def opened(story: Story, person: p.Person) -> p.Identity:
+def opened_identity(story: Story, person: p.Person) -> p.Identity:
     identity: p.Identity = story.ngo.OpenPerson(
         id=person.id, purpose_code="HOU.EMG", field_groups=EVERY_GROUP
     )
@@ -55,40 +55,45 @@ def opened(story: Story, person: p.Person) -> p.Identity:
 
 @pytest.mark.parametrize("name", GROUP_OF)
 def test_each_field_of_an_adults_identity_can_be_removed_alone(name: str, story: Story) -> None:
-    person = identified(story)
+    person = person_with_identity(story)
     changed = story.ngo.UpdateIdentity(update(person, name))
-    kept = {kept_name: getattr(WHOLE, kept_name) for kept_name in GROUP_OF if kept_name != name}
-    assert opened(story, person) == p.Identity(**kept)
+    kept = {
+        kept_name: getattr(WHOLE_IDENTITY, kept_name) for kept_name in GROUP_OF if kept_name != name
+    }
+    assert opened_identity(story, person) == p.Identity(**kept)
     assert changed.coarse == person.coarse, "the age band stays, even without a birth date"
 
 
 def test_a_whole_identity_can_be_removed(story: Story) -> None:
-    person = identified(story)
+    person = person_with_identity(story)
     changed = story.ngo.UpdateIdentity(update(person, *GROUP_OF))
-    assert opened(story, person) == p.Identity()
+    assert opened_identity(story, person) == p.Identity()
     assert not changed.has_identity
 
 
 def test_fields_that_the_mask_does_not_name_are_neither_set_nor_checked(story: Story) -> None:
-    person = identified(story)
+    person = person_with_identity(story)
     request = update(person, "phone", family_name="Ruiz")
     request.identity.address, request.identity.birth_date = "Calle 2", "someday"
     story.ngo.UpdateIdentity(request)
-    identity = opened(story, person)
+    identity = opened_identity(story, person)
     assert (identity.family_name, identity.phone) == ("Ruiz", "")
-    assert (identity.address, identity.birth_date) == (WHOLE.address, WHOLE.birth_date)
+    assert (identity.address, identity.birth_date) == (
+        WHOLE_IDENTITY.address,
+        WHOLE_IDENTITY.birth_date,
+    )
 
 
 def test_without_a_mask_an_empty_field_changes_nothing_and_each_field_is_checked(
     story: Story,
 ) -> None:
-    person = identified(story)
+    person = person_with_identity(story)
     request = p.UpdateIdentityRequest(
         id=person.id, etag=person.etag, identity=p.Identity(family_name="Ruiz")
     )
     person = story.ngo.UpdateIdentity(request)
-    identity = opened(story, person)
-    assert (identity.family_name, identity.phone) == ("Ruiz", WHOLE.phone)
+    identity = opened_identity(story, person)
+    assert (identity.family_name, identity.phone) == ("Ruiz", WHOLE_IDENTITY.phone)
     request.etag, request.identity.phone = person.etag, "+" * 41
     assert wrong_fields(lambda: story.ngo.UpdateIdentity(request)) == [
         ("identity.phone", "too_long")
@@ -96,22 +101,22 @@ def test_without_a_mask_an_empty_field_changes_nothing_and_each_field_is_checked
 
 
 def test_a_removed_name_no_longer_finds_her(story: Story) -> None:
-    person = identified(story, given_name="Zenobia", family_name="Inventada")
+    person = person_with_identity(story, given_name="Zenobia", family_name="Inventada")
     story.ngo.UpdateIdentity(update(person, "family_name"))
     assert not story.ngo.SearchPeople(name="Inventada").people
     assert [found.id for found in story.ngo.SearchPeople(name="Zenobia").people] == [person.id]
 
 
 def test_a_childs_birth_date_can_be_replaced_but_not_removed(story: Story) -> None:
-    child = identified(story, birth_date="2011-01-01")
+    child = person_with_identity(story, birth_date="2011-01-01")
     for paths in (("birth_date",), tuple(GROUP_OF)):
         assert wrong_fields(partial(story.ngo.UpdateIdentity, update(child, *paths))) == [
             ("identity.birth_date", "required")
         ]
     assert stored_person(story.ngo, child.id).etag == child.etag
-    assert opened(story, child).birth_date == "2011-01-01"
+    assert opened_identity(story, child).birth_date == "2011-01-01"
     story.ngo.UpdateIdentity(update(child, birth_date="2011-01-02"))
-    assert opened(story, child).birth_date == "2011-01-02"
+    assert opened_identity(story, child).birth_date == "2011-01-02"
 
 
 def test_a_child_without_a_birth_date_can_have_her_other_fields_removed(story: Story) -> None:
@@ -123,7 +128,7 @@ def test_a_child_without_a_birth_date_can_have_her_other_fields_removed(story: S
     assert changed.coarse.age_band == pb.AGE_BAND_12_TO_17
 
 
-def test_only_an_acknowledged_birth_date_moves_a_known_age_band_from_or_to_a_childs(
+def test_only_an_acknowledged_birth_date_moves_a_known_age_band_across_the_age_of_eighteen(
     story: Story, service: Service
 ) -> None:
     before = last_sequence(service)
@@ -167,15 +172,15 @@ def test_removing_a_birth_date_keeps_the_age_band_of_the_day_of_the_removal(
     story: Story, service: Service
 ) -> None:
     """The band may not have been updated yet since her birthday."""
-    girl = identified(story, birth_date="2011-01-01")
+    girl = person_with_identity(story, birth_date="2011-01-01")
     service.clock.set(datetime(2029, 1, 1, 12, tzinfo=UTC))
-    grown = story.ngo.UpdateIdentity(update(girl, "birth_date"))
-    assert grown.coarse.age_band == pb.AGE_BAND_18_TO_24
+    adult = story.ngo.UpdateIdentity(update(girl, "birth_date"))
+    assert adult.coarse.age_band == pb.AGE_BAND_18_TO_24
 
 
 @pytest.mark.parametrize("path", ["opened", "id", "coarse", "given_name.first"])
 def test_a_mask_names_only_fields_of_an_identity(path: str, story: Story) -> None:
-    person = identified(story)
+    person = person_with_identity(story)
     assert wrong_fields(lambda: story.ngo.UpdateIdentity(update(person, path))) == [
         ("update_mask", "unknown_code")
     ]
@@ -184,7 +189,7 @@ def test_a_mask_names_only_fields_of_an_identity(path: str, story: Story) -> Non
 def test_the_trail_names_the_changed_and_cleared_fields_but_none_of_their_values(
     story: Story, service: Service
 ) -> None:
-    person = identified(story)
+    person = person_with_identity(story)
     before = last_sequence(service)
     story.ngo.UpdateIdentity(update(person, "phone", family_name="Marcada"))
     (row,) = service.rows("SELECT * FROM audit WHERE sequence > %s", before)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @pytest.fixture
-def running(postgres: parts.Server, tmp_path: Path) -> Iterator[tuple[int, Path]]:
+def running_service(postgres: parts.Server, tmp_path: Path) -> Iterator[tuple[int, Path]]:
     """Yields the pid of a process of the service, and its folder of keys."""
     key_folder.create(tmp_path, ["partners", "referrals", "notifications"])
     environment = os.environ | {
@@ -50,9 +50,9 @@ def running(postgres: parts.Server, tmp_path: Path) -> Iterator[tuple[int, Path]
 
 
 def test_the_core_limit_of_the_process_is_0_and_an_abort_leaves_no_file_in_its_folder(
-    running: tuple[int, Path],
+    running_service: tuple[int, Path],
 ) -> None:
-    pid, _ = running
+    pid, _ = running_service
     limits, files = Path(f"/proc/{pid}/limits").read_text(), {*ROOT.iterdir()}
     assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), limits
     os.kill(pid, signal.SIGABRT)
@@ -72,9 +72,9 @@ def test_no_other_process_can_read_the_memory_of_the_process() -> None:
 
 
 def test_neither_arguments_nor_environment_of_the_process_hold_a_key(
-    running: tuple[int, Path],
+    running_service: tuple[int, Path],
 ) -> None:
-    pid, folder = running
+    pid, folder = running_service
     visible = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
     assert b"services.referrals" in visible
     texts = [file.read_bytes() for file in folder.glob("*.key")]

@@ -158,9 +158,9 @@ def test_an_unconfirmed_override_opens_more_only_in_an_emergency(story: Story) -
     )
     story.shelter.OpenInEmergency(request)
     assert story.shelter.OpenPerson(opening(sent, G.FIELD_GROUP_HEALTH)).health_note == "anemia"
-    another = story.overridden()
-    confirm(story.coordinator, another)
-    request.referral_id, request.request_id = another.id, story.request_id()
+    second_override = story.overridden()
+    confirm(story.coordinator, second_override)
+    request.referral_id, request.request_id = second_override.id, story.request_id()
     assert refusal(lambda: story.shelter.OpenInEmergency(request)) == (
         "FAILED_PRECONDITION",
         "emergency_not_needed",
@@ -173,13 +173,13 @@ def test_the_sender_of_an_override_cannot_be_its_second_person(
     client = service.as_("ngo", "WORKER", "EMERGENCY", "MANAGER")
     sent = story.overridden(by=client)
     assert "confirm_override" not in sent.allowed_verbs
-    for other, expected in (
+    for confirming_client, expected in (
         (client, ("FAILED_PRECONDITION", "illegal_transition")),
         (story.ngo, ("PERMISSION_DENIED", "right_missing")),
         (service.as_("shelter", "MANAGER"), ("FAILED_PRECONDITION", "illegal_transition")),
         (service.as_("clinic", "MANAGER"), NOT_FOUND),
     ):
-        assert refusal(partial(confirm, other, sent)) == expected
+        assert refusal(partial(confirm, confirming_client, sent)) == expected
     assert "confirm_override" in read(manager, sent.id).allowed_verbs
     assert "confirm_override" not in confirm(manager, sent).allowed_verbs
     receipt = story.ngo.GetReceipt(id=sent.receipt_id)
@@ -231,9 +231,9 @@ def test_a_matching_consent_replaces_an_override(story: Story, service: Service)
         "FAILED_PRECONDITION",
         "receipt_field_group_differs",
     )
-    ended = story.ngo.GetReceipt(id=sent.receipt_id)
-    assert ended.until_time.ToDatetime() == NOON.replace(tzinfo=None)
-    assert not ended.HasField("withdraw_time")
+    former_receipt = story.ngo.GetReceipt(id=sent.receipt_id)
+    assert former_receipt.until_time.ToDatetime() == NOON.replace(tzinfo=None)
+    assert not former_receipt.HasField("withdraw_time")
 
 
 @pytest.mark.parametrize(

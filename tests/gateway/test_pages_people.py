@@ -192,8 +192,8 @@ def test_a_file_shows_no_code_word_and_reads_nothing_until_a_button_opens_it(
     ):
         client.get(path)
     assert all(request.outline_only for request in fakes.requests("GetPerson"))
-    path = f"/people/{ID}/safe-contact/open"
-    opened_page = client.post(path, data=form_fields(page, path + "#safe")).text
+    open_path = f"/people/{ID}/safe-contact/open"
+    opened_page = client.post(open_path, data=form_fields(page, open_path + "#safe")).text
     assert missing(opened_page, *plan_only) == []
     assert not fakes.last("GetPerson").outline_only
 

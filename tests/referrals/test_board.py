@@ -93,10 +93,13 @@ def test_a_page_token_is_refused_for_another_order_and_an_unknown_order_is_refus
 
 
 def test_a_filter_by_due_time_includes_its_start_and_excludes_its_end(story: Story) -> None:
-    sent, second = story.sent(urgency=pb.URGENCY_EMERGENCY), timedelta(seconds=1)
+    sent, one_second = story.sent(urgency=pb.URGENCY_EMERGENCY), timedelta(seconds=1)
     due_time = sent.next_due_time.ToDatetime()
     for start, end, is_listed in ((0, 1, True), (-1, 0, False), (1, 2, False)):
-        due_times = {"due_after": due_time + start * second, "due_before": due_time + end * second}
+        due_times = {
+            "due_after": due_time + start * one_second,
+            "due_before": due_time + end * one_second,
+        }
         listed_ids = [
             referral.id for referral in referrals_by_urgency(story.coordinator, 200, **due_times)
         ]

@@ -163,7 +163,7 @@ def subsets(content: Content) -> Iterable[Content]:
     yield from (content.without([attribute]) for attribute in Attribute)
 
 
-def person(rng: random.Random, country: str) -> Content:
+def random_person(rng: random.Random, country: str) -> Content:
     """Returns the data of a random person: most people are alike, a few are not."""
     department = rng.choices(DEPARTMENTS, (2, 20, 2))[0]
     language = rng.choices(LANGUAGES, (20, 1))[0]
@@ -264,7 +264,7 @@ def test_a_searcher_guesses_right_no_more_often_than_the_leak_budget_allows(
         )
         with service.database.transaction(SYSTEM) as tx:
             for _ in range(rng.randrange(60)):
-                open_case(tx, rng.choice(senders), person(rng, country))
+                open_case(tx, rng.choice(senders), random_person(rng, country))
             if case_exists:
                 open_case(tx, rng.choice(senders), target)
             questions = list(subsets(target))

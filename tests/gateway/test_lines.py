@@ -123,14 +123,14 @@ def test_the_status_page_of_a_reference_has_every_number_even_if_the_status_is_u
 
 
 @pytest.mark.parametrize(
-    "known",
+    "answer_for_code",
     [errors.NotFound(), Placement(code="7K2V", country="PE", active=True)],
     ids=["unknown", "the line of its country has left"],
 )
 def test_the_code_of_any_poster_leads_to_a_page_with_a_number(
-    fakes: FakePageServices, known: errors.NotFound | Placement
+    fakes: FakePageServices, answer_for_code: errors.NotFound | Placement
 ) -> None:
-    fakes.answers["GetPlacement"] = known
+    fakes.answers["GetPlacement"] = answer_for_code
     answer = pages(fakes).test_client().get("/l/7K2V")
     assert (answer.status_code, DIAL in answer.text) == (200, True)
 

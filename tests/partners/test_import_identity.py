@@ -109,8 +109,8 @@ def test_the_answers_to_a_dry_run_decide_what_is_written_from_the_same_file(
         second_service.id: "0001",
         complete.lines[1].subject_id: "0003",
     }
-    again = scene.import_report(manager, content)
-    assert [(line.outcome, line.subject_id) for line in again.lines] == [
+    repeated = scene.import_report(manager, content)
+    assert [(line.outcome, line.subject_id) for line in repeated.lines] == [
         (UNCHANGED, line.subject_id) for line in complete.lines
     ]
 

@@ -94,6 +94,14 @@ def test_a_place_with_another_address_loses_its_coordinates_unless_they_are_stat
     assert moved_place.entry.latitude == latitude
 
 
+def test_a_place_in_another_department_loses_its_coordinates_even_if_it_had_no_address() -> None:
+    moved_place = place(replace(HOUSE, address="", area_code=""))
+    moved_place.change({"department": "NI-LE", "address": "Del molino"}, AREAS, LATER)
+    assert moved_place.entry == replace(
+        HOUSE, department="NI-LE", area_code="", address="Del molino", latitude=None, longitude=None
+    )
+
+
 def test_a_place_whose_municipality_is_added_keeps_its_coordinates() -> None:
     completed_place = place(replace(HOUSE, area_code=""))
     completed_place.change({"area_code": HOUSE.area_code}, AREAS, LATER)

@@ -138,10 +138,10 @@ class LocationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateLocation(self, request, context):
-        """Changes the fields named in update_mask. Another address or municipality clears the coordinates,
-        unless update_mask names them, too. A sealed address, or the directions to it, can be replaced,
-        but not emptied. Callers: managers of the organisation; coordinators, who may not
-        change the name or the sealed address of a confidential place.
+        """Changes the fields named in update_mask. Another address, municipality, department or country
+        clears the coordinates, unless update_mask names them, too. A sealed address, or the directions
+        to it, can be replaced, but not emptied. Callers: managers of the organisation; coordinators, who
+        may not change the name or the sealed address of a confidential place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

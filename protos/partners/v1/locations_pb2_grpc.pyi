@@ -50,10 +50,10 @@ class LocationsStub:
     ListLocations: _grpc.UnaryUnaryMultiCallable[_locations_pb2.ListLocationsRequest, _locations_pb2.ListLocationsResponse]
     """Lists the places of an organisation, by the time of their creation."""
     UpdateLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.UpdateLocationRequest, _locations_pb2.Location]
-    """Changes the fields named in update_mask. Another address or municipality clears the coordinates,
-    unless update_mask names them, too. A sealed address, or the directions to it, can be replaced,
-    but not emptied. Callers: managers of the organisation; coordinators, who may not
-    change the name or the sealed address of a confidential place.
+    """Changes the fields named in update_mask. Another address, municipality, department or country
+    clears the coordinates, unless update_mask names them, too. A sealed address, or the directions
+    to it, can be replaced, but not emptied. Callers: managers of the organisation; coordinators, who
+    may not change the name or the sealed address of a confidential place.
     """
     DeleteLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.DeleteLocationRequest, _locations_pb2.DeleteLocationResponse]
     """Removes a place at which nothing is offered any more. Callers: managers, coordinators.
@@ -115,10 +115,10 @@ class LocationsAsyncStub(LocationsStub):
     ListLocations: _aio.UnaryUnaryMultiCallable[_locations_pb2.ListLocationsRequest, _locations_pb2.ListLocationsResponse]  # type: ignore[assignment]
     """Lists the places of an organisation, by the time of their creation."""
     UpdateLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.UpdateLocationRequest, _locations_pb2.Location]  # type: ignore[assignment]
-    """Changes the fields named in update_mask. Another address or municipality clears the coordinates,
-    unless update_mask names them, too. A sealed address, or the directions to it, can be replaced,
-    but not emptied. Callers: managers of the organisation; coordinators, who may not
-    change the name or the sealed address of a confidential place.
+    """Changes the fields named in update_mask. Another address, municipality, department or country
+    clears the coordinates, unless update_mask names them, too. A sealed address, or the directions
+    to it, can be replaced, but not emptied. Callers: managers of the organisation; coordinators, who
+    may not change the name or the sealed address of a confidential place.
     """
     DeleteLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.DeleteLocationRequest, _locations_pb2.DeleteLocationResponse]  # type: ignore[assignment]
     """Removes a place at which nothing is offered any more. Callers: managers, coordinators.
@@ -207,10 +207,10 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
         request: _locations_pb2.UpdateLocationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_locations_pb2.Location, _abc.Awaitable[_locations_pb2.Location]]:
-        """Changes the fields named in update_mask. Another address or municipality clears the coordinates,
-        unless update_mask names them, too. A sealed address, or the directions to it, can be replaced,
-        but not emptied. Callers: managers of the organisation; coordinators, who may not
-        change the name or the sealed address of a confidential place.
+        """Changes the fields named in update_mask. Another address, municipality, department or country
+        clears the coordinates, unless update_mask names them, too. A sealed address, or the directions
+        to it, can be replaced, but not emptied. Callers: managers of the organisation; coordinators, who
+        may not change the name or the sealed address of a confidential place.
         """
 
     @_abc_1.abstractmethod

@@ -109,17 +109,14 @@ class Location(Subject):
     def change(self, changes: Mapping[str, Any], areas: Areas, now: datetime) -> None:
         """Changes the given fields.
 
-        With another address or municipality, the place loses the coordinates, which would lead to
-        the wrong house, unless they are given. Raises Invalid if a confidential place would no
+        With another address or in another area, the place loses the coordinates, which would lead
+        to the wrong house, unless they are given. Raises Invalid if a confidential place would no
         longer be confidential: others would then learn where people were hidden.
         """
         entry = with_changes(self.entry, changes, "location")
         has_moved = any(
-            before and before != after
-            for before, after in (
-                (self.entry.address, entry.address),
-                (self.entry.area_code, entry.area_code),
-            )
+            getattr(self.entry, name) not in ("", getattr(entry, name))
+            for name in ("country", "department", "area_code", "address")
         )
         if has_moved and changes.keys().isdisjoint(("latitude", "longitude")):
             entry = replace(entry, latitude=None, longitude=None)

@@ -118,7 +118,15 @@ def test_a_mail_server_is_read_from_its_url(url: str, server: MailServer) -> Non
 
 
 @pytest.mark.parametrize(
-    "url", ["", "mail.example", "http://mail.example", "smtp://", "smtp://mail.example:port"]
+    "url",
+    [
+        "",
+        "mail.example",
+        "http://mail.example",
+        "smtp://",
+        "smtp://mail.example:port",
+        "smtp://mail.example:0",
+    ],
 )
 def test_an_invalid_mail_server_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011

@@ -25,7 +25,7 @@ def server_of(url: str) -> MailServer:
     their default ports are 25, 587 and 465.
     """
     parts = urlsplit(url)
-    if parts.scheme not in _SCHEMES or not parts.hostname:
+    if parts.scheme not in _SCHEMES or not parts.hostname or parts.port == 0:
         raise ValueError("not a mail server")
     security, port = _SCHEMES[parts.scheme]
     user, password = unquote(parts.username or ""), unquote(parts.password or "")

@@ -251,9 +251,12 @@ def test_an_unknown_facility_is_refused(scene: Scene, manager: Stubs) -> None:
     assert problems(report) == [(1, "", "accessibility", "unknown_code")]
 
 
-@pytest.mark.parametrize("id", ["", "2f6f4b7c-1c0d-4f6e-9d0a-5a2b3c4d5e6f"])
+@pytest.mark.parametrize(
+    ("id", "extension"),
+    [("", "12"), ("", "012"), ("2f6f4b7c-1c0d-4f6e-9d0a-5a2b3c4d5e6f", "012")],
+)
 def test_everything_that_the_open_data_state_about_a_service_is_imported(
-    id: str, scene: Scene, manager: Stubs
+    id: str, extension: str, scene: Scene, manager: Stubs
 ) -> None:
     """A service keeps its data when its export is imported; another network reads them all."""
     scene.import_report(manager, as_json(SERVICE | {"x_public": True}))
@@ -266,7 +269,7 @@ def test_everything_that_the_open_data_state_about_a_service_is_imported(
         update_mask={"paths": ["accessibility"]},
     )
     night: dict[str, Any] = {
-        "extension": "12",
+        "extension": extension,
         "description": "guardia de noche",
         "languages": ["miq"],
     }

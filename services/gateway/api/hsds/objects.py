@@ -213,9 +213,11 @@ def _service_at_location(message: l.ServiceAtLocation) -> JsonObject:
                         "id": derived_id(message.id, "phones", phone.number),
                         "number": phone.number,
                         # HSDS has a number here; 012 as 12 would reach another desk
-                        "extension": int(phone.extension)
-                        if re.fullmatch(r"0|[1-9][0-9]*", phone.extension)
-                        else "",
+                        **(
+                            {"extension": int(phone.extension)}
+                            if re.fullmatch(r"0|[1-9][0-9]*", phone.extension)
+                            else {"x_extension": phone.extension}
+                        ),
                         "description": phone.description,
                         "languages": _languages(
                             phone.languages, derived_id(message.id, phone.number)

@@ -254,7 +254,8 @@ def _service_at_place(
         [
             pb.Phone(
                 number=number,
-                extension=_text(item.get("extension")).removesuffix(".0"),
+                extension=_text(item.get("x_extension"))
+                or _text(item.get("extension")).removesuffix(".0"),
                 description=_text(item.get("description")),
                 languages=_languages(item),
             )

@@ -1,5 +1,6 @@
 """Imports of services and places in HSDS, as JSON or as a data package."""
 
+import math
 from typing import Any
 
 import pytest
@@ -389,6 +390,10 @@ def test_an_hour_in_hsds_is_read_as_the_hour_at_the_place_or_refused(
             {"phones": [{"number": "+505 2341 0000", "extension": "12345678901"}]},
             [("phones", "too_long")],
         ),
+        *(
+            ({"phones": [{"number": "+505 2341 0000"} | detail]}, [("phones", "malformed")])
+            for detail in ({"extension": math.nan}, {"description": "Noche \ud83d"})
+        ),
     ],
 )
 def test_a_file_may_state_no_more_about_a_service_at_a_place_than_an_rpc(
@@ -401,13 +406,14 @@ def test_a_file_may_state_no_more_about_a_service_at_a_place_than_an_rpc(
     assert stored == ([] if expected else [{"languages": ["es", "miq"]}])
 
 
-def test_a_text_that_was_cut_inside_a_character_is_reported_with_its_row(
-    scene: Scene, manager: Stubs
+@pytest.mark.parametrize("value", ["Ayuda \ud83d", math.nan, math.inf])
+@pytest.mark.parametrize("field", ["id", "name", "description", "minimum_age"])
+def test_a_text_that_was_cut_inside_a_character_and_a_value_that_is_no_number_are_refused(
+    field: str, value: str | float, scene: Scene, manager: Stubs
 ) -> None:
-    cut_file = as_json(
-        [SERVICE, {**SERVICE, "id": "2", "name": "b", "description": "Ayuda \ud83d"}]
-    )
-    assert problems(scene.import_report(manager, cut_file)) == [(2, "", "description", "malformed")]
+    """A program writes NaN for an empty cell: a service was called nan."""
+    content = as_json([SERVICE, {**SERVICE, "id": "2", "name": "b", field: value}])
+    assert problems(scene.import_report(manager, content)) == [(2, "", field, "malformed")]
 
 
 def test_an_error_in_a_table_is_reported_with_the_name_of_the_table(

@@ -477,7 +477,7 @@ def _id_error(source_id: str) -> str:
     """Returns the reason why an id in a file can't be stored; "" if it can."""
     if len(source_id) > _MAX_ID_LENGTH:
         return "too_long"
-    return "" if source_id.isprintable() else "malformed"
+    return "" if source_id.isprintable() and "\ufffd" not in source_id else "malformed"
 
 
 def _key(draft: ServiceDraft) -> str:

@@ -210,6 +210,8 @@ class CellReader:
         try:
             message.languages.extend(_language_tags(languages))
             for stated in phones:
+                if _WRONG_ENCODING.search(stated.extension + stated.description):
+                    raise Invalid(("phones", "malformed"))
                 message.phones.add(
                     number=phone("phones", stated.number, self.country),
                     extension=stated.extension,

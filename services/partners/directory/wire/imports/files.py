@@ -92,11 +92,12 @@ def _text(content: bytes, encoding: Encoding | None) -> File:
     decoding = encodings.detect([content], encoding)
     text = encodings.decode(content, decoding.encoding)
     if text.lstrip()[:1] in ("{", "["):
-        # Half a surrogate pair, from a text that was cut off, becomes a replacement character; a
-        # cell with this character is refused.
+        # Half a surrogate pair, from a text that was cut off, becomes a replacement character, and
+        # so does a value that is no number (NaN, Infinity); a cell with this character is refused.
         document = json.loads(text, object_pairs_hook=without_repeats)
         encoded = json.dumps(document, ensure_ascii=False).encode("utf-16", "surrogatepass")
-        return File(json.loads(encoded.decode("utf-16", "replace")), decoding)
+        text = encoded.decode("utf-16", "replace")
+        return File(json.loads(text, parse_constant=lambda _: "\ufffd"), decoding)
     return File(_csv(text), decoding)
 
 

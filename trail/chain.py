@@ -65,14 +65,15 @@ def first_marked_sequence(tx: Transaction) -> int | None:
     return row["sequence"] if row else None
 
 
-def repeated_marks(tx: Transaction) -> list[Finding]:
-    """Returns a finding for each row that has the same mark as an earlier row: each mark is made
-    only once.
+def repeated_marks(tx: Transaction, after: int = 0) -> list[Finding]:
+    """Returns a finding for each row after the sequence `after` that has the same mark, and so the
+    same time, as an earlier row: each mark is made only once.
     """
     rows = tx.execute(
-        "SELECT sequence FROM (SELECT sequence, row_number() OVER (PARTITION BY mark"
-        " ORDER BY sequence) AS times FROM audit WHERE mark IS NOT NULL) AS marked"
-        " WHERE times > 1 ORDER BY sequence"
+        "SELECT sequence FROM audit WHERE sequence > %s AND EXISTS (SELECT FROM audit AS earlier"
+        " WHERE earlier.time = audit.time AND earlier.mark = audit.mark"
+        " AND earlier.sequence < audit.sequence) ORDER BY sequence",
+        (after,),
     )
     return [Finding(row["sequence"], "repeated") for row in rows]
 

@@ -199,6 +199,7 @@ class Heads:
         if not findings and until > after.sequence:
             self._first_marked = self._first_marked or chain.first_marked_sequence(tx)
             last, findings = chain.verify(tx, after, until, {}, self._first_marked)
+            findings += chain.repeated_marks(tx, after.sequence)
             # after a finding the same rows are verified, and reported, again at each turn
             self._checked_head = self._checked_head if findings else last
         self._published_head, self._unchecked_heads = latest_head, []

@@ -21,7 +21,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from kafka.admin import KafkaAdminClient
 
 from chassis import audit, log
-from chassis.audit import Entry
+from chassis.audit import Entry, Marker
 from chassis.clock import SystemClock
 from chassis.config import ServiceSettings
 from chassis.db import Database
@@ -35,6 +35,7 @@ from facts.outbox import Fact
 from keys import key_folder
 from keys.sealing import Signer
 from runtime import commands
+from tests.chassis.test_trail import COPY, KEYRING, SIGNED_IN, commit
 from tests.chassis.world import MIGRATIONS, send_records, settings
 from tests.parts import brokers
 from tests.parts import postgres as parts
@@ -226,6 +227,19 @@ def test_a_row_edited_since_the_last_check_is_detected(pair: Pair) -> None:
     pair.write(one, 3)
     pair.pg_databases[one].run_as_owner("UPDATE audit SET object_id = 'nobody' WHERE sequence = 5")
     assert [pair.turn(one), pair.turn(one)] == [["altered"], ["altered"]]
+
+
+def test_a_copy_of_an_old_row_raises_the_alarm_although_its_mark_is_genuine(pair: Pair) -> None:
+    one, _ = pair.pg_databases
+    pg_database = pair.pg_databases[one]
+    with pg_database.open_as_service(max_size=4, marker=Marker(KEYRING)) as database:
+        pair.databases[one] = database
+        pair.start(one)
+        commit(database, 3, SIGNED_IN)
+        assert pair.turn(one) == []
+        with psycopg.connect(pg_database.url) as role:
+            role.execute(COPY.format(actor="actor_id", mark="mark").encode())
+        assert [pair.turn(one), pair.turn(one)] == [["repeated"], ["repeated"]]
 
 
 def test_the_command_compares_the_trail_with_the_topic_and_with_the_other_services_heads(

@@ -103,8 +103,9 @@ _NEW = (
 # records (a topic was deleted, or a power cut): a round then begins, as for a new cluster.
 _NOTE_OFFSETS = (
     "UPDATE relay SET offsets = offsets || %(offsets)s::jsonb, round = round + (EXISTS (SELECT"
-    " FROM jsonb_each_text(%(offsets)s::jsonb) AS new"
-    " WHERE new.value::bigint <= (offsets ->> new.key)::bigint))::int"
+    " FROM jsonb_each_text(%(offsets)s::jsonb) AS later"
+    " WHERE later.value::bigint <= (offsets ->> later.key)::bigint))::int"
+    " WHERE %(offsets)s <> '{}' RETURNING new.round > old.round AS lost"
 )
 
 
@@ -183,23 +184,25 @@ def mark_published(
     facts: Sequence[Fact],
     in_round: int,
     offsets: Mapping[int, int] | None = None,
-) -> None:
+) -> bool:
     """Records that the broker acknowledged these facts in this round, and the offsets after
-    them.
+    them. Returns True if the offsets show that the broker lost records.
     """
-    tx.execute(
-        f"WITH noted AS ({_NOTE_OFFSETS} WHERE %(offsets)s <> '{{}}')"
+    row = tx.execute(
+        f"WITH noted AS ({_NOTE_OFFSETS}), marked AS ("
         " UPDATE outbox SET published_at = now(), first_round = coalesce(first_round, %(round)s),"
         " last_round = %(round)s"
         " FROM unnest(%(subjects)s::text[], %(versions)s::bigint[]) AS published (subject, version)"
-        " WHERE outbox.subject = published.subject AND outbox.version = published.version",
+        " WHERE outbox.subject = published.subject AND outbox.version = published.version)"
+        " SELECT lost FROM noted",
         {
             "offsets": json.dumps(offsets or {}),
             "round": in_round,
             "subjects": [fact.subject for fact in facts],
             "versions": [fact.version for fact in facts],
         },
-    )
+    ).fetchone()
+    return bool(row and row["lost"])
 
 
 def offsets(tx: Transaction) -> dict[int, int]:
@@ -212,10 +215,12 @@ def offsets(tx: Transaction) -> dict[int, int]:
     )
 
 
-def note_offsets(tx: Transaction, offsets: Mapping[int, int]) -> None:
-    """Records offsets, before which this store knows all records."""
-    if offsets:
-        tx.execute(_NOTE_OFFSETS, {"offsets": json.dumps(offsets)})
+def note_offsets(tx: Transaction, offsets: Mapping[int, int]) -> bool:
+    """Records offsets, before which this store knows all records. Returns True if the offsets show
+    that the broker lost records.
+    """
+    row = tx.execute(_NOTE_OFFSETS, {"offsets": json.dumps(offsets)}).fetchone()
+    return bool(row and row["lost"])
 
 
 def knows(tx: Transaction, fact: Fact) -> bool:

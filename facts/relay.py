@@ -156,7 +156,8 @@ class Relay:
             if lost_count:
                 log.get().warning("relay_store_went_back", count=lost_count)
                 outbox.begin_epoch(connection, self._clock, after=max(epochs))
-            outbox.note_offsets(connection, ends)
+            if outbox.note_offsets(connection, ends):
+                self._log_loss(connection)
 
     def publish(self, connection: Transaction, producer: Producer) -> int:
         """Publishes the next facts. Returns how many it published, or 0 if no facts are left.
@@ -172,11 +173,21 @@ class Relay:
             offsets = producer.send_all(
                 self._topic, [pack(fact, self._source, self._signer) for fact in facts]
             )
-            outbox.mark_published(connection, facts, batch.round, offsets)
+            if outbox.mark_published(connection, facts, batch.round, offsets):
+                self._log_loss(connection)
             metrics.FACTS_PUBLISHED.inc(len(facts))
         if _MANY <= len(facts) < _BATCH:
             self._pause_until = time.monotonic() + _PAUSE_AFTER_MANY
         return len(facts) if len(facts) == _BATCH or batch.repeat else 0
+
+    def _log_loss(self, connection: Transaction) -> None:
+        """Logs that the broker lost records, so that all facts are published again."""
+        log.get().warning(
+            "relay_tells_all_again",
+            cluster_id=self._broker.cluster_id,
+            topic=self._topic,
+            count=outbox.count(connection),
+        )
 
     def _next_to_repeat(self, connection: Transaction) -> list[Fact]:
         # Facts before the position of the pass may have been marked in the meantime, so at its end

@@ -15,6 +15,7 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from prometheus_client import generate_latest
+from structlog.testing import capture_logs
 
 from chassis import metrics
 from chassis.clock import SystemClock
@@ -239,11 +240,14 @@ def test_unread_facts_in_a_topic_that_was_deleted_are_published_again(world: Wor
         world.write(subject, 1)
     until(lambda: sum(ends_of(world, world.topic).values()) == 21)
     topics.delete(world.broker.bootstrap, world.topic)
-    for version in (2, 3):  # the relay notices the new topic at the first fact
-        world.write(read_subject, 1, start=version)
-        until(lambda: sum(ends_of(world, world.topic).values()) > 0, 60)
-    world.start("listener")
-    until(lambda: len(world.effects()) == 23, 60)
+    with capture_logs() as lines:
+        for version in (2, 3):  # the relay notices the new topic at the first fact
+            world.write(read_subject, 1, start=version)
+            until(lambda: sum(ends_of(world, world.topic).values()) > 0, 60)
+        world.start("listener")
+        until(lambda: len(world.effects()) == 23, 60)
+    repeats = [line for line in lines if line["event"] == "relay_tells_all_again"]
+    assert (repeats[0]["topic"], repeats[0]["count"] in (22, 23)) == (world.topic, True)
 
 
 def ends_of(world: World, topic: str) -> dict[TopicPartition, int]:

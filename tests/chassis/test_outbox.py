@@ -149,9 +149,11 @@ def test_an_offset_that_is_not_above_the_last_one_starts_a_round(
 ) -> None:
     outbox.note_offsets(tx, {0: 5, 1: 5})
     first = outbox.current_round(tx)
-    outbox.mark_published(tx, [fact(1)], first, {0: offset})
-    outbox.note_offsets(tx, {1: offset, 2: 1})
-    assert outbox.current_round(tx) == first + 2 * rounds
+    is_lost = [
+        outbox.mark_published(tx, [fact(1)], first, {0: offset}),
+        outbox.note_offsets(tx, {1: offset, 2: 1}),
+    ]
+    assert (outbox.current_round(tx), is_lost) == (first + 2 * rounds, [bool(rounds)] * 2)
 
 
 def test_another_cluster_id_starts_a_round_and_the_first_one_does_not(

@@ -351,15 +351,19 @@ def _examine(service: Target, settings: ServiceSettings) -> dict[str, bool | Non
 
 
 def _has_schema(tx: Transaction, migrations: Sequence[Path]) -> bool:
-    """Returns True if the database has every migration of this version; migrations of a newer
-    version do no harm.
+    """Returns True if the database has every migration of this version, and every table that they
+    create, readable; migrations of a newer version do no harm.
     """
-    required_versions = {
-        file.name.split("_")[0] for folder in migrations for file in folder.glob("*.sql")
-    }
-    return required_versions <= {
-        row["version"] for row in tx.execute("SELECT version FROM schema_migrations")
-    }
+    files = [file for folder in migrations for file in folder.glob("*.sql")]
+    sql = "".join(file.read_text().partition("-- migrate:down")[0] for file in files)
+    tables = {*re.findall(r"CREATE TABLE (\w+)", sql)} - {*re.findall(r"DROP TABLE (\w+)", sql)}
+    rows = tx.execute(
+        "SELECT version::text AS name FROM schema_migrations UNION SELECT relname::text"
+        " FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        " AND has_table_privilege(oid, 'SELECT')"
+    )
+    required_names = tables | {file.name.split("_")[0] for file in files}
+    return required_names <= {row["name"] for row in rows}
 
 
 def _has_all_keys(tx: Transaction, service: Target, settings: ServiceSettings) -> bool:

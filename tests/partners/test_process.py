@@ -93,6 +93,14 @@ def register(place: Place) -> str:
     return organization.id
 
 
+def test_doctor_notices_a_missing_table_although_its_migration_is_recorded(
+    place: Place, environment: dict[str, str]
+) -> None:
+    command(environment, "migrate")
+    place.run_as_owner("DROP TABLE words")
+    assert json.loads(command(environment, "doctor", "--json").stdout)["schema"] is False
+
+
 def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
     place: Place, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,11 +9,11 @@ no exception other than BrokerLost.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient
+from kafka.admin import ConfigResource, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 from kafka.structs import OffsetAndMetadata
 
@@ -152,6 +152,19 @@ def create_topics(
             continue  # another service created it first
     if missing:
         admin.wait_for_topics(missing)
+
+
+def keeps_permanent(settings: ServiceSettings) -> bool:
+    """Returns True if the broker answers, and never deletes records of the permanent topics that
+    exist.
+    """
+    topics = [ConfigResource("TOPIC", settings.kafka_prefix + topic) for topic in PERMANENT]
+    try:
+        with closing(connect_admin(settings)) as admin:
+            configs = admin.describe_configs(topics, config_filter="all")["topic"].values()
+        return all(config["retention.ms"]["value"] == "-1" for config in configs if config)
+    except KAFKA_ERRORS:
+        return False
 
 
 class Producer:

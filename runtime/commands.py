@@ -31,7 +31,7 @@ from chassis.migrate import migrate
 from chassis.tokens import SYSTEM
 from facts import dead_letters, outbox
 from facts.broker import Broker
-from facts.kafka import BrokerLost
+from facts.kafka import BrokerLost, keeps_permanent
 from keys import commands as key_commands
 from keys import key_folder, sealing_keys
 from keys.check import find_problem
@@ -347,6 +347,7 @@ def _examine(service: Target, settings: ServiceSettings) -> dict[str, bool | Non
     broker.start()
     checks["broker"] = broker.wait(5) is not None
     broker.stop()
+    checks["topics kept for ever"] = (checks["broker"] or None) and keeps_permanent(settings)
     return checks
 
 

@@ -1,11 +1,12 @@
 """Consumers of the broker's topics, and topics that are read back from their beginning."""
 
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from kafka.admin import ConfigResource
 from kafka.protocol.consumer import FetchRequest
 
 from chassis.config import ServiceSettings
@@ -54,6 +55,21 @@ def test_a_consumer_that_leaves_while_it_rejoins_does_not_block_its_group(
     until(lambda: watch.cluster_id is not None)
     assigned_consumer(settings(broker.bootstrap), group, topic).close()
     watch.stop()
+
+
+@pytest.mark.parametrize(("retention", "kept"), [("-1", True), ("604800000", False)])
+def test_doctor_notices_that_a_topic_which_is_kept_for_ever_is_not(
+    broker: brokers.Broker, retention: str, kept: bool
+) -> None:
+    """A cluster's administrator may have created the topic, or changed its settings."""
+    config = replace(settings(broker.bootstrap), kafka_prefix=f"{new_id()}.")
+    assert kafka.keeps_permanent(config), "a topic that a service has yet to create"
+    with closing(kafka.connect_admin(config)) as admin:
+        kafka.create_topics(admin, config, ["enlace.erasures.v1"])
+        resource = ConfigResource("TOPIC", f"{config.kafka_prefix}enlace.erasures.v1")
+        resource.configs = {"retention.ms": retention}
+        admin.alter_configs([resource])
+        until(lambda: kafka.keeps_permanent(config) is kept)
 
 
 def assigned_consumer(

@@ -114,7 +114,7 @@ def test_the_service_migrates_serves_publishes_its_facts_and_stops_cleanly(
     }
     doctor = command(no_database, "doctor")
     assert doctor.returncode == 1
-    assert doctor.stdout.splitlines()[-5:-1] == [
+    assert doctor.stdout.splitlines()[-6:-2] == [
         "MISSING database",
         "unknown schema",
         "unknown append-only trail",

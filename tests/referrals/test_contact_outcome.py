@@ -256,6 +256,21 @@ def test_a_contact_whose_outcome_is_cleared_is_open_and_has_its_deadline(story: 
     assert not stored.clocks[-1].HasField("stop_time")
 
 
+def test_an_upgrade_opens_the_contacts_whose_outcome_was_cleared_and_starts_their_deadline(
+    story: Story, service: Service
+) -> None:
+    cleared, advised = story.contact(), story.contact()
+    for call in (cleared, advised):
+        write_outcome(story, call, c.CONTACT_OUTCOME_ADVISED)
+    service.as_owner("UPDATE contacts SET outcome_code = '' WHERE id = %s", cleared.contact.id)
+    migration = (MIGRATIONS[1] / "20261231410004_cleared_outcomes.sql").read_text()
+    service.as_owner(migration.split("-- migrate:down")[0])
+    queue = story.operator.ListContacts(outcome_code=OPEN).contacts
+    [opened] = [contact for contact in queue if contact.id == cleared.contact.id]
+    assert not opened.clocks[-1].HasField("stop_time")
+    assert outcome(story, advised) == c.CONTACT_OUTCOME_ADVISED
+
+
 def test_the_migration_gives_open_contacts_the_outcome_that_their_referrals_imply(
     story: Story, service: Service
 ) -> None:

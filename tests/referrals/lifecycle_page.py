@@ -81,8 +81,9 @@ REQUIRED_CONTENT = {
     ),
     "withdraw": "withdraw code (`other` needs a note)",
     "withdraw_consent": (
-        "the withdrawn receipt, through any partner that holds it; or her reference, which ends"
-        " everything, including drafts (without a deletion) and open needs"
+        "the withdrawn receipt, through any partner that holds it (a referral that came back keeps"
+        " its state); or her reference, which ends everything, including drafts (without a"
+        " deletion) and open needs"
     ),
     "assign": (
         "a worker of the receiver, or nobody: then the desk is responsible, as it is when its"

@@ -41,7 +41,12 @@ def is_over(row: dict[str, Any], filter_: Filter) -> bool:
 
 
 def due_time_of(row: dict[str, Any], filter_: Filter) -> Any:
-    return None if is_over(row, filter_) else row["next_due_time"]
+    if is_over(row, filter_):
+        return row["deletion_due_time"]
+    if filter_.box == "network":
+        times = (row["next_due_time"], row["deletion_due_time"])
+        return min((time for time in times if time), default=None)
+    return row["next_due_time"]
 
 
 def listed_time_of(row: dict[str, Any], filter_: Filter) -> Any:
@@ -55,10 +60,14 @@ def is_open_need(row: dict[str, Any], filter_: Filter) -> bool:
 
 def side_to_act(row: dict[str, Any], filter_: Filter) -> str:
     """Returns the side whose turn it is."""
-    is_deleting = State(row["state"]) in TO_DELETE and row["next_due_time"] is not None
     if State(row["state"]) in WAITS_FOR_SENDER or is_open_need(row, filter_):
         return "sender"
-    return "receiver" if State(row["state"]) in WAITS_FOR_RECEIVER or is_deleting else ""
+    return "receiver" if State(row["state"]) in WAITS_FOR_RECEIVER or is_to_delete(row) else ""
+
+
+def is_to_delete(row: dict[str, Any]) -> bool:
+    column = "deletion_due_time" if State(row["state"]) in CAME_BACK else "next_due_time"
+    return State(row["state"]) in TO_DELETE and row[column] is not None
 
 
 def waits_for_own_side(row: dict[str, Any], filter_: Filter) -> bool:
@@ -81,10 +90,7 @@ def waits_for_other_side(row: dict[str, Any], filter_: Filter) -> bool:
 
 
 MATCHES: dict[str, Callable[[dict[str, Any], Filter], bool]] = {
-    "live": lambda row, _: (
-        State(row["state"]) in LIVE
-        or (State(row["state"]) in TO_DELETE and row["next_due_time"] is not None)
-    ),
+    "live": lambda row, _: State(row["state"]) in LIVE or is_to_delete(row),
     "waiting_for_me": waits_for_own_side,
     "waiting_for_other": waits_for_other_side,
     "late": lambda row, filter_: (due_time_of(row, filter_) or NEVER) < NOON,
@@ -124,6 +130,7 @@ def rows_of_every_state(service: Service) -> list[dict[str, Any]]:
             has_deadline = state in LIVE or (
                 state in CAME_BACK | TO_DELETE and random_source.random() < 0.5
             )
+            has_deletion = state in CAME_BACK and random_source.random() < 0.5
             is_unsent = state is State.DRAFT or (
                 state is State.ENTERED_IN_ERROR and random_source.random() < 0.5
             )
@@ -139,6 +146,9 @@ def rows_of_every_state(service: Service) -> list[dict[str, Any]]:
                 "next_due_time": NOON + timedelta(hours=random_source.randint(-9, 9))
                 if has_deadline
                 else None,
+                "deletion_due_time": NOON + timedelta(hours=random_source.randint(-9, 9))
+                if has_deletion
+                else None,
                 "update_time": NOON - timedelta(minutes=number // 3),
             }
             database.execute(
@@ -153,6 +163,14 @@ def rows_of_every_state(service: Service) -> list[dict[str, Any]]:
                     ),
                     template.id,
                 ),
+            )
+            database.execute(
+                "INSERT INTO clocks (referral_id, number, kind, start_time, due_time,"
+                " fired_percent) SELECT %(id)s, number, kind, %(now)s, due_time, 0 FROM (VALUES"
+                " (0, 'replace', %(next_due_time)s::timestamptz),"
+                " (1, 'deletion', %(deletion_due_time)s)) AS due (number, kind, due_time)"
+                " WHERE %(deletion_due_time)s::timestamptz IS NOT NULL AND due_time IS NOT NULL",
+                values | {"now": NOON},
             )
         return database.execute("SELECT * FROM referrals").fetchall()
 

@@ -329,6 +329,7 @@ def test_a_returned_referral_is_the_senders_turn_until_it_is_followed_up_or_clos
 ) -> None:
     sender, receiver = ACTORS[Side.SENDER], ACTORS[Side.RECEIVER]
     referral = in_state(state)
+    referral.stop_deadlines(NOON, DeadlineKind.DELETION)
     for actor, turn in ((sender, Side.SENDER), (receiver, None)):
         assert (referral.shows_open_need(actor), referral.side_to_act(actor)) == (bool(turn), turn)
     years_later = NOON + timedelta(days=700)

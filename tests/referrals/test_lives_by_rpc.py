@@ -30,7 +30,10 @@ IN_PLACE = {  # steps that keep the state
     "amend": (LIVE.replace(" completed", ""), {Side.SENDER}),
     "assign": ("accepted in_progress completed", {Side.RECEIVER}),
     "close_need": ("declined not_delivered rerouted", SENDING),
-    "confirm_deletion": ("closed withdrawn consent_withdrawn", {Side.RECEIVER}),
+    "confirm_deletion": (
+        "closed withdrawn consent_withdrawn declined not_delivered rerouted",
+        {Side.RECEIVER},
+    ),
 }
 MODEL = STEPS | {verb: (sources, "", by) for verb, (sources, by) in IN_PLACE.items()}
 FORWARD = ["send", "acknowledge", "accept", "start", "complete"]
@@ -180,8 +183,10 @@ class LifeByRpc(RuleBasedStateMachine):
         self.has_asked = self.has_asked or verb == "ask"
         if MODEL[verb][1]:
             self.need_is_open = self.state in ("declined", "not_delivered", "rerouted")
-        elif verb in ("close_need", "confirm_deletion"):
-            self.need_is_open = self.deletion_expected = False
+        elif verb == "close_need":
+            self.need_is_open = False
+        elif verb == "confirm_deletion":
+            self.deletion_expected = False
         self.note_event(makes_stale=verb != "close_need")
 
     def note_event(self, *, makes_stale: bool = True) -> None:
@@ -197,11 +202,10 @@ class LifeByRpc(RuleBasedStateMachine):
             return
         is_first = not self.story.ngo.GetReceipt(id=self.receipt_id).HasField("withdraw_time")
         self.story.ngo.WithdrawReceipt(id=self.receipt_id)
-        came_back = self.state in IN_PLACE["close_need"][0].split() and not self.need_is_open
-        if self.state in LIVE.split() or (came_back and is_first):
+        if self.state in LIVE.split():
             self.state, self.deletion_expected = "consent_withdrawn", True
             self.note_event()
-        elif self.state in ("closed", "withdrawn") and is_first:
+        elif is_first:  # it ended before
             self.deletion_expected = True
             self.note_event()
         self.read()

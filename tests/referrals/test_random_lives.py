@@ -209,19 +209,24 @@ class Life(RuleBasedStateMachine):
         if offered_verbs:
             self.step(data.draw(st.sampled_from(offered_verbs)), side)
 
-    @rule()
-    def withdraw_the_consent(self) -> None:
-        if self.now > NOON + timedelta(days=4):  # otherwise few lives would reach late states
-            ends = self.state in LIVE | RETURNED_STATES
-            asks = self.state in ("closed", "withdrawn") and self.referral.deletion is None
-            self.referral.withdraw_consent(ACTORS[Side.PERSON], self.now, DAYS)
-            self.version += ends or self.state == "draft" or asks
-            self.deletion_due |= asks
-            if self.state in RETURNED_STATES:
-                self.remind_time = None
-            if ends or self.state == "draft":
-                self.state, self.deletion_due = "consent_withdrawn", ends
-            self.need_is_open = False
+    @rule(keeps_need=st.booleans())
+    def withdraw_the_consent(self, keeps_need: bool) -> None:
+        if self.now <= NOON + timedelta(days=4):  # otherwise few lives would reach late states
+            return
+        is_first = self.referral.deletion is None
+        returned = self.state in RETURNED_STATES
+        if keeps_need and not (returned and is_first):
+            return
+        asks = (self.state in LIVE | {"closed", "withdrawn"} or returned) and is_first
+        ends = self.state in LIVE | {"draft"} or (
+            returned and not keeps_need and (is_first or self.need_is_open)
+        )
+        self.referral.withdraw_consent(ACTORS[Side.PERSON], self.now, DAYS, keeps_need=keeps_need)
+        self.version += asks or ends
+        self.deletion_due |= asks
+        if ends:
+            self.remind_time = None if returned else self.remind_time
+            self.state, self.need_is_open = "consent_withdrawn", False
 
     @rule(side=st.sampled_from([Side.RECEIVER, *ACTORS]))
     def confirm_the_deletion(self, side: Side | None) -> None:
@@ -288,7 +293,8 @@ class Life(RuleBasedStateMachine):
             live and self.override in ("open", "confirmed"),
         ]
         assert len(other_kinds) == len(set(other_kinds))
-        assert (self.referral.next_due_time is not None) == bool(all_kinds)
+        due_times = [self.referral.next_due_time, self.referral.deletion_due_time]
+        assert any(due_times) == bool(all_kinds)
         # an amendment may restart a deadline
         last_amendment = max(
             (event.version for event in self.referral.events if event.verb == "amended"), default=0

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, timedelta
 from functools import partial
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.db import Transaction
 from protos.referrals.v1 import contacts_pb2 as c
@@ -238,17 +239,73 @@ def test_a_receiver_whose_referral_came_back_is_asked_to_delete_what_it_holds(
     assert received.next_due_time.ToDatetime(tzinfo=UTC) - story.service.clock.now() == DELETION
 
 
+@pytest.mark.parametrize("need", ["open", "closed"])
 def test_the_withdrawal_of_one_consent_asks_the_receiver_but_never_hides_an_open_need(
+    need: str, story: Story
+) -> None:
+    declined = ended_referral(story, "declined")
+    if need == "closed":
+        story.ngo.CloseNeed(
+            id=declined.id, etag=declined.etag, reason_code=pb.NEED_CLOSE_REASON_MET_ELSEWHERE
+        )
+    mine = pb.ReferralFilter(
+        box=pb.BOX_INBOX, live=True, waiting_for_me=True, person_id=declined.person_id
+    )
+    since, version = Timestamp(), story.shelter.GetQueueVersion().version
+    since.FromDatetime(story.service.clock.now())
+    story.service.clock.advance(timedelta(minutes=1))
+    story.ngo.WithdrawReceipt(id=declined.receipt_id)
+    [listed] = story.shelter.ListReferrals(filter=mine).referrals
+    assert (listed.state, listed.turn, list(listed.allowed_verbs)) == (
+        pb.STATE_DECLINED,
+        pb.TURN_RECEIVER,
+        ["confirm_deletion"],
+    )
+    assert listed.next_due_time.ToDatetime(tzinfo=UTC) - story.service.clock.now() == DELETION
+    assert story.shelter.GetQueueVersion().version != version
+    changed = pb.ReferralFilter(box=pb.BOX_INBOX, modified_after=since)
+    assert listed in story.shelter.ListReferrals(filter=changed).referrals
+    seen = read(story.ngo, declined.id)
+    assert (seen.unanswered, seen.turn) == (
+        (True, pb.TURN_SENDER) if need == "open" else (False, pb.TURN_RECEIVER)
+    )
+    story.shelter.ConfirmDeletion(id=listed.id, etag=listed.etag)
+    assert not story.shelter.ListReferrals(filter=mine).referrals
+    assert read(story.ngo, declined.id).unanswered == (need == "open")
+
+
+def test_a_need_opens_again_although_the_consent_for_its_first_receiver_was_withdrawn(
     story: Story,
 ) -> None:
-    still_open, closed = ended_referral(story, "declined"), ended_referral(story, "declined")
-    story.ngo.CloseNeed(
-        id=closed.id, etag=closed.etag, reason_code=pb.NEED_CLOSE_REASON_MET_ELSEWHERE
+    declined = ended_referral(story, "declined")
+    following = story.sent(person=people_pb2.Person(id=declined.person_id), based_on_id=declined.id)
+    story.ngo.WithdrawReceipt(id=declined.receipt_id)
+    assert not read(story.ngo, declined.id).unanswered
+    story.ngo.EnterReferralInError(id=following.id, etag=following.etag)
+    opened = read(story.ngo, declined.id)
+    assert (opened.unanswered, opened.main_step) == (True, "refer_again")
+
+
+def test_a_receiver_that_deleted_what_it_held_is_not_asked_again(story: Story) -> None:
+    declined = ended_referral(story, "declined")
+    story.ngo.WithdrawReceipt(id=declined.receipt_id)
+    asked = read(story.shelter, declined.id)
+    story.shelter.ConfirmDeletion(id=asked.id, etag=asked.etag)
+    story.ngo.WithdrawAllReceipts(id=declined.person_id)
+    ended = read(story.ngo, declined.id)
+    assert (ended.state, ended.turn, ended.unanswered) == (
+        pb.STATE_CONSENT_WITHDRAWN,
+        pb.TURN_UNSPECIFIED,
+        False,
     )
-    for declined in (still_open, closed):
-        story.ngo.WithdrawReceipt(id=declined.receipt_id)
-    assert read(story.ngo, still_open.id).unanswered
-    assert read(story.ngo, closed.id).turn == pb.TURN_RECEIVER
+
+
+def test_a_coordinator_sees_a_late_deletion_beside_an_open_need(story: Story) -> None:
+    declined = ended_referral(story, "declined", urgency=pb.URGENCY_NORMAL)
+    story.ngo.WithdrawReceipt(id=declined.receipt_id)
+    story.service.clock.advance(DELETION + timedelta(minutes=1))
+    late = pb.ReferralFilter(box=pb.BOX_NETWORK, late=True)
+    assert declined.id in {r.id for r in story.coordinator.ListReferrals(filter=late).referrals}
 
 
 def test_a_caller_sees_that_those_who_helped_her_before_are_asked_to_delete(line: Story) -> None:

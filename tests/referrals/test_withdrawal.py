@@ -390,6 +390,23 @@ def test_after_a_withdrawal_only_another_worker_may_override_and_only_for_a_new_
     )
 
 
+def test_who_sent_a_referral_that_came_back_overrides_no_withdrawal_of_its_consent(
+    story: Story, service: Service
+) -> None:
+    sender = service.as_("ngo", "OPERATOR", "EMERGENCY")
+    draft = story.draft()
+    receipt = story.receipt(draft.person_id)  # recorded by another worker
+    story.decline(sender.SendReferral(send_request(draft, receipt.id)))
+    story.ngo.WithdrawReceipt(id=receipt.id)
+    override = partial(
+        story.overridden,
+        "danger_after_withdrawal",
+        sender,
+        person=people_pb2.Person(id=draft.person_id),
+    )
+    assert refusal(override) == ("FAILED_PRECONDITION", "override_after_withdrawal")
+
+
 def test_a_danger_after_a_withdrawal_is_refused_as_a_reason_without_a_withdrawal(
     story: Story,
 ) -> None:

@@ -304,8 +304,8 @@ class PeopleServicer:
 
     def WithdrawReceipt(self, request, context):
         """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once, and
-        the receivers have to confirm the deletion. A closed or withdrawn referral keeps its state, and
-        so does one that came back, while its need is open; the receiver of the latter is not asked.
+        the receivers have to confirm the deletion. A referral that was closed or withdrawn, or that came
+        back, keeps its state, and an open need stays open; its receiver is asked all the same.
         Callers: the file's organisation, or the recipient if the person told it so. When the last
         consent that opens anything is withdrawn, the file's plans end, and its organisation's
         enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A consent

@@ -135,8 +135,8 @@ class PeopleStub:
     """Returns one receipt, signed. Callers: the file's organisation or the recipient."""
     WithdrawReceipt: _grpc.UnaryUnaryMultiCallable[_people_pb2.WithdrawReceiptRequest, _people_pb2.Receipt]
     """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once, and
-    the receivers have to confirm the deletion. A closed or withdrawn referral keeps its state, and
-    so does one that came back, while its need is open; the receiver of the latter is not asked.
+    the receivers have to confirm the deletion. A referral that was closed or withdrawn, or that came
+    back, keeps its state, and an open need stays open; its receiver is asked all the same.
     Callers: the file's organisation, or the recipient if the person told it so. When the last
     consent that opens anything is withdrawn, the file's plans end, and its organisation's
     enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A consent
@@ -269,8 +269,8 @@ class PeopleAsyncStub(PeopleStub):
     """Returns one receipt, signed. Callers: the file's organisation or the recipient."""
     WithdrawReceipt: _aio.UnaryUnaryMultiCallable[_people_pb2.WithdrawReceiptRequest, _people_pb2.Receipt]  # type: ignore[assignment]
     """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once, and
-    the receivers have to confirm the deletion. A closed or withdrawn referral keeps its state, and
-    so does one that came back, while its need is open; the receiver of the latter is not asked.
+    the receivers have to confirm the deletion. A referral that was closed or withdrawn, or that came
+    back, keeps its state, and an open need stays open; its receiver is asked all the same.
     Callers: the file's organisation, or the recipient if the person told it so. When the last
     consent that opens anything is withdrawn, the file's plans end, and its organisation's
     enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A consent
@@ -496,8 +496,8 @@ class PeopleServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_people_pb2.Receipt, _abc.Awaitable[_people_pb2.Receipt]]:
         """Withdraws a consent or an override; referrals that use it end as consent_withdrawn at once, and
-        the receivers have to confirm the deletion. A closed or withdrawn referral keeps its state, and
-        so does one that came back, while its need is open; the receiver of the latter is not asked.
+        the receivers have to confirm the deletion. A referral that was closed or withdrawn, or that came
+        back, keeps its state, and an open need stays open; its receiver is asked all the same.
         Callers: the file's organisation, or the recipient if the person told it so. When the last
         consent that opens anything is withdrawn, the file's plans end, and its organisation's
         enquiries for her are cancelled (an enquiry needs no consent, but she has said no). A consent

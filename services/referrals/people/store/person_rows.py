@@ -155,8 +155,8 @@ PARTS = (
         " planned_first_contact_time first_contact_time"
         " reason_code question_code outcome_code delivered_need_codes alternative_service_id"
         " expected_wait_days review_time based_on_id send_time"
-        " next_due_time create_time update_time override_worker_id appointment_time"
-        " need_close_reason_code step_version remind_time urgency_reason_code"
+        " next_due_time deletion_due_time create_time update_time override_worker_id"
+        " appointment_time need_close_reason_code step_version remind_time urgency_reason_code"
         " sides_out",
         live_condition=f"state IN ({_LIVE})",
     ),

@@ -164,13 +164,13 @@ class Consents:
         identifier: str,
         trail: list[Entry],
         *,
-        only_this_referral: bool = False,
+        only_referral_id: str = "",
     ) -> Receipt:
         """Withdraws a receipt and ends what is based on it; returns the receipt.
 
-        `only_this_referral` is True if the person used her reference to stop a single referral. Her
-        page promises that everything else continues, so her enquiries continue, even if this was
-        her last consent.
+        `only_referral_id` is set if the person used her reference to stop a single referral, whose
+        need the calling code closes. Her page promises that everything else continues, so her
+        enquiries continue, even if this was her last consent.
         """
         receipt = self._lock_receipt(tx, identifier)
         if receipt.withdraw_time is not None:
@@ -197,7 +197,7 @@ class Consents:
             self._receipts.change(tx, ended_receipt, "withdrawn")
             trail.append(Entry("withdraw_consent", person_id, "", (f"receipt:{ended_receipt.id}",)))
         was_last = not any(other.is_live(now) for other in other_receipts)
-        if was_last and not only_this_referral:
+        if was_last and not only_referral_id:
             contact_ids = ids_of(tx, person_id).sole_contact_ids
             cancel_waiting(tx, now, contact_ids, [person_id], receipt.organization_id)
         person_referrals = referrals.of_people(tx, [person_id])
@@ -207,9 +207,12 @@ class Consents:
                 for referral in person_referrals
                 if referral.receipt_id == ended_receipt.id
                 # her consent for one recipient ends neither a draft nor an open need
-                and (referral.state in LIVE or not referral.is_asked_for)
+                and (
+                    referral.state in LIVE
+                    or (referral.receiver_may_hold_data and referral.id != only_referral_id)
+                )
             ]
-            self._referral_changes.withdraw_consent(tx, actor, now, referral_ids)
+            self._referral_changes.withdraw_consent(tx, actor, now, referral_ids, keeps_needs=True)
             self._end_emergencies(tx, now, person_id, ended_receipt.recipient_organization_id)
         if was_last:
             self._plans.close_on_withdrawal(tx, person_id, now)
@@ -311,7 +314,7 @@ class Consents:
         """
         actor = Actor("person", contact_id, "")
         if referral.receipt_id:
-            self._withdraw(tx, actor, now, referral.receipt_id, trail, only_this_referral=True)
+            self._withdraw(tx, actor, now, referral.receipt_id, trail, only_referral_id=referral.id)
         self._files.lock(tx, referral.person_id)
         self._referral_changes.withdraw_consent(tx, actor, now, [referral.id])
 

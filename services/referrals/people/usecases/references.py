@@ -389,11 +389,7 @@ class References:
                 may_be_contacted=contact_allowed and state.may_be_contacted,
                 key=self._book.item_key(contact.id, referral.id),
                 may_withdraw=referral.is_asked_for,
-                deletion_due_time=timestamp(
-                    referral.deletion.due_time
-                    if referral.deletion and referral.deletion.running
-                    else None
-                ),
+                deletion_due_time=timestamp(referral.deletion_due_time),
                 deletion_confirm_time=timestamp(
                     referral.deletion.stop_time if referral.deletion else None
                 ),

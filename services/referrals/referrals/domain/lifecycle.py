@@ -98,8 +98,8 @@ The need stays open until another referral is sent, or a worker closes the need 
 """
 ENDED_BEFORE = frozenset({S.CLOSED, S.WITHDRAWN})
 """End states that a referral keeps when the person withdraws her consent afterwards."""
-TO_DELETE = ENDED_BEFORE | {S.CONSENT_WITHDRAWN}
-"""States in which the receiver may have to delete data, and in which no other deadline runs."""
+TO_DELETE = ENDED_BEFORE | CAME_BACK | {S.CONSENT_WITHDRAWN}
+"""States in which the receiver may have to delete data."""
 REFER_AGAIN = "refer_again"
 """The sender's main step for a referral that came back, while its need is open.
 
@@ -443,7 +443,7 @@ TRANSITIONS: tuple[Step, ...] = (
         carries=(Field("urgency", None), Field("urgency_reason_code"), NOTE),
     ),
     Step(
-        "remind", "reminded", LIVE | CAME_BACK | TO_DELETE, None,
+        "remind", "reminded", LIVE | TO_DELETE, None,
         frozenset({Side.COORDINATOR}),
         guards=(someone_is_expected_to_act, not_reminded_recently), effects=(note_reminder,),
         decides=False,

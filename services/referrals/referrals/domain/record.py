@@ -197,12 +197,16 @@ class ReferralRecord:
 
     @property
     def ends_with_consent(self) -> bool:
-        """Returns whether the referral changes when the person withdraws her consent.
+        """Returns whether the referral changes when the person withdraws all her consents."""
+        return self.is_asked_for or self.receiver_may_hold_data
 
-        This is so if the referral is still asked for. It is also so if the referral has ended, and
-        its receiver is another organisation, which may hold data and was not asked to delete them.
+    @property
+    def receiver_may_hold_data(self) -> bool:
+        """Returns whether the referral ended, and its receiver was not asked to delete data.
+
+        The receiver must be another organisation than the sender.
         """
-        return self.is_asked_for or (
+        return (
             self.state in ENDED_BEFORE | CAME_BACK
             and self.deletion is None
             and self.receiver_organization_id != self.sender_organization_id
@@ -239,12 +243,14 @@ class ReferralRecord:
         )
 
     def over_since(self, actor: Actor) -> datetime | None:
-        """Returns the time at which the referral ended for this actor, who sees no later change.
+        """Returns the time of the last change that this actor sees, if the referral has ended.
 
-        A referral that came back has ended only for the receiver; for anyone else, returns None.
+        A referral that came back has ended only for the receiver, which later only has to delete
+        data; for anyone else, returns None.
         """
-        is_over = self.state in CAME_BACK and self.is_only_receiver(actor)
-        return self.return_time if is_over else None
+        if self.state not in CAME_BACK or not self.is_only_receiver(actor):
+            return None
+        return self.deletion.start_time if self.deletion else self.return_time
 
     def events_for(self, actor: Actor, events: Iterable[Event]) -> list[Event]:
         """Returns the events that this actor may see."""
@@ -301,10 +307,24 @@ class ReferralRecord:
         )
 
     @property
+    def deletion_due_time(self) -> datetime | None:
+        """Returns when the running deletion deadline is due; None if none runs."""
+        return self.deletion.due_time if self.deletion and self.deletion.running else None
+
+    @property
     def next_due_time(self) -> datetime | None:
-        """Returns the earliest due time of the running deadlines; None if none runs."""
+        """Returns the earliest due time of the running deadlines; None if none runs.
+
+        After the referral came back, only the deadlines of its need count, not the deletion.
+        """
         return min(
-            (deadline.due_time for deadline in self.deadlines if deadline.running), default=None
+            (
+                deadline.due_time
+                for deadline in self.deadlines
+                if deadline.running
+                and not (self.state in CAME_BACK and deadline.kind is DeadlineKind.DELETION)
+            ),
+            default=None,
         )
 
     def _moves_on(self, step: Step, actor: Actor, now: datetime) -> bool:

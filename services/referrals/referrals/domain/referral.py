@@ -275,24 +275,30 @@ class Referral(ReferralWithDeadlines):
         self._use_receipt(receipt, now)
         self._move(step, actor, now, calendar)
 
-    def withdraw_consent(self, actor: Actor, now: datetime, calendar: Calendar) -> None:
+    def withdraw_consent(
+        self, actor: Actor, now: datetime, calendar: Calendar, *, keeps_need: bool = False
+    ) -> None:
         """Ends the referral because the person withdrew her consent.
 
         She may have withdrawn it through any worker, or with her reference. The receiver has to
-        delete data, except of a draft. If the referral came back, its open need is closed. A
-        referral that was closed or withdrawn keeps its state.
+        delete data, except of a draft, and is asked once. A referral that was closed or withdrawn
+        keeps its state. So does a referral that came back if `keeps_need` is True (she withdrew her
+        consent for the receiver alone); otherwise its open need is closed.
         """
         step = BY_VERB["withdraw_consent"]
         if not self.ends_with_consent:
             return
-        if self.need_is_open:
-            self.need_close_reason_code = PERSON_DECLINED
-        if self.state in CAME_BACK:
-            self.remind_time = None  # the receiver saw no reminder about the need
         if self.state is State.DRAFT:
             step = replace(step, starts=())
-        elif self.state in ENDED_BEFORE:
-            step = replace(step, target=None)
+        elif self.state in ENDED_BEFORE or (keeps_need and self.state in CAME_BACK):
+            step = replace(step, target=None, stops=())
+        elif self.state in CAME_BACK:
+            if self.need_is_open:
+                self.need_close_reason_code = PERSON_DECLINED
+            self.remind_time = None  # the receiver saw no reminder about the need
+            if self.deletion is not None:
+                other_kinds = tuple({*step.stops} - {DeadlineKind.DELETION})
+                step = replace(step, starts=(), stops=other_kinds)
         self._move(step, actor, now, calendar)
 
     def reroute(

@@ -40,12 +40,19 @@ _STRANDED = (
     f"(state IN ({_words(LIVE)}) AND (receiver_organization_id IN {_OUT_IDS}"
     f" OR sender_organization_id IN {_OUT_IDS}))"
 )
-# In these states only the deletion deadline can run.
-_TO_DELETE = f"(state IN ({_words(TO_DELETE)}) AND next_due_time IS NOT NULL)"
+# In these states only the deletion deadline can run. After a referral came back, the deadlines of
+# its need can run, too, so then the deletion has a column of its own.
+_TO_DELETE = (
+    f"((state IN ({_words(TO_DELETE - CAME_BACK)}) AND next_due_time IS NOT NULL)"
+    " OR deletion_due_time IS NOT NULL)"
+)
 # The condition for referrals with something left to do, written as in their partial indexes. Most
 # queries of the site are for these referrals, which are a small part of all referrals.
 _OPEN_STATES = LIVE | {State.DRAFT}
-_OPEN = f"(state IN ({_words(_OPEN_STATES)}) OR next_due_time IS NOT NULL)"
+_OPEN = (
+    f"(state IN ({_words(_OPEN_STATES)}) OR next_due_time IS NOT NULL"
+    " OR deletion_due_time IS NOT NULL)"
+)
 _LIVE, _FOR_RECEIVER, _FOR_SENDER = (
     f"state IN ({_words(states)})" for states in (LIVE, WAITS_FOR_RECEIVER, WAITS_FOR_SENDER)
 )
@@ -58,7 +65,8 @@ MINE = (
 )
 _OTHER_SIDES = (
     f"((receiver_organization_id = %(organization)s AND {_FOR_SENDER} AND state <> 'draft')"
-    f" OR (sender_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE})))"
+    f" OR (sender_organization_id = %(organization)s AND ({_FOR_RECEIVER} OR {_TO_DELETE})"
+    f" AND NOT {_UNANSWERED}))"
 )
 _SENT_BY = "sender_organization_id = %(organization)s"
 _SENT_TO = "receiver_organization_id = %(organization)s AND send_time IS NOT NULL"
@@ -87,8 +95,8 @@ class _Part(NamedTuple):
 
 
 _DUE_TO_RECEIVER = (
-    f"(CASE WHEN {_CAME_BACK} AND sender_organization_id <> receiver_organization_id THEN NULL"
-    " ELSE next_due_time END)"
+    f"(CASE WHEN {_CAME_BACK} AND sender_organization_id <> receiver_organization_id"
+    " THEN deletion_due_time ELSE next_due_time END)"
 )
 _UNANSWERED_OF_RECEIVER = f"({_SENT_BY} AND {_UNANSWERED})"
 # A referral that was sent has an answer about who is unsafe, until an erasure takes the answer away
@@ -96,7 +104,8 @@ _UNANSWERED_OF_RECEIVER = f"({_SENT_BY} AND {_UNANSWERED})"
 _CHANGED_FOR_RECEIVER = (
     f"(CASE WHEN {_CAME_BACK} AND sender_organization_id <> receiver_organization_id"
     " AND (unsafe_code, age_band, department) <> ('', '', '') THEN"
-    " (SELECT max(start_time) FROM clocks WHERE referral_id = referrals.id AND kind = 'replace')"
+    " (SELECT max(start_time) FROM clocks WHERE referral_id = referrals.id"
+    " AND kind IN ('deletion', 'replace'))"
     " ELSE update_time END)"
 )
 # The receiver does not see in the order of a list what happened after a referral came back.
@@ -104,9 +113,11 @@ _ORDERED_FOR_RECEIVER = (
     f"(CASE WHEN {_CAME_BACK} AND sender_organization_id <> receiver_organization_id"
     " THEN send_time ELSE update_time END)"
 )
-# Only these referrals can have a running health deadline, which a coordinator does not see; there
-# are never many of them.
-_AFTER_ASSAULT = "(assault_time IS NOT NULL AND next_due_time IS NOT NULL)"
+# Only these referrals can have a running health deadline, which a coordinator does not see, or a
+# deletion beside an open need; there are never many of them.
+_OWN_DUE_TIME = (
+    "((assault_time IS NOT NULL AND next_due_time IS NOT NULL) OR deletion_due_time IS NOT NULL)"
+)
 _DUE_TO_NETWORK = (
     "(SELECT min(due_time) FROM clocks WHERE referral_id = referrals.id AND stop_time IS NULL"
     f" AND pause_time IS NULL AND kind NOT IN ({_words(HEALTH)}))"
@@ -129,8 +140,8 @@ _BOXES = {
         ),
     ),
     "network": (
-        _Part(f"send_time IS NOT NULL AND NOT {_AFTER_ASSAULT}"),
-        _Part(f"send_time IS NOT NULL AND {_AFTER_ASSAULT}", _DUE_TO_NETWORK),
+        _Part(f"send_time IS NOT NULL AND NOT {_OWN_DUE_TIME}"),
+        _Part(f"send_time IS NOT NULL AND {_OWN_DUE_TIME}", _DUE_TO_NETWORK),
     ),
 }
 
@@ -256,7 +267,7 @@ def count(tx: Transaction, query: Filter) -> Row:
         (MINE, _OTHER_SIDES) if query.box != "network" else ("false", _FOR_RECEIVER)
     )
     columns = (
-        "state, next_due_time, need_code, department, sender_organization_id,"
+        "state, next_due_time, deletion_due_time, need_code, department, sender_organization_id,"
         " receiver_organization_id"
     )
     parts = [(part.due, _condition(query, part)) for part in _BOXES[query.box]]
@@ -331,8 +342,9 @@ _OWN_CHANGES = " UNION ALL ".join(
             version=f"CASE WHEN {_CAME_BACK} THEN 0 ELSE version END",
             ordered=_ORDERED_FOR_RECEIVER,
         ),
-        # A referral that comes back may not be among its receiver's newest rows.
-        f"(SELECT '', count(*) FROM referrals WHERE {_SENT_TO} AND {_LIVE})",
+        # A referral that comes back, or has data to delete, may not be among its receiver's newest
+        # rows.
+        f"(SELECT '', count(*) FROM referrals WHERE {_SENT_TO} AND ({_LIVE} OR {_TO_DELETE}))",
         # An organisation that is asked sees only its own copies, so the answers of other
         # organisations must not change its version.
         _newest("enquiry_offers", _ORGANIZATION, identifier="enquiry_id || service_id"),

@@ -48,10 +48,7 @@ COLUMNS = [
     *_PLAIN_FIELDS,
     *_COARSE,
     *_UNSAFE,
-    "state",
-    "urgency",
-    "delivered_need_codes",
-    "next_due_time",
+    *"state urgency delivered_need_codes next_due_time deletion_due_time".split(),
 ]
 """The columns of a referral's row that `read` needs."""
 # The states as literals of the statement, so that the partial index is used.
@@ -157,6 +154,7 @@ def _values_of(referral: Referral) -> dict[str, Any]:
         "urgency": referral.urgency.value if referral.urgency else None,
         "delivered_need_codes": list(referral.delivered_need_codes),
         "next_due_time": referral.next_due_time,
+        "deletion_due_time": referral.deletion_due_time if referral.state in CAME_BACK else None,
         "unsafe_code": referral.unsafe.code,
         "unsafe_organization_ids": list(referral.unsafe.organization_ids),
         "unsafe_departments": list(referral.unsafe.departments),
@@ -368,8 +366,8 @@ def senders_before_withdrawal(
     rows = tx.execute(
         "SELECT s.actor_id FROM referrals r JOIN referral_events s ON s.referral_id = r.id"
         " AND s.verb = 'sent'"
+        " JOIN referral_events w ON w.referral_id = r.id AND w.verb = 'consent_withdrawn'"
         " WHERE r.person_id = %s AND r.receiver_organization_id = %s"
-        " AND r.state = 'consent_withdrawn'"
         " UNION SELECT recorded_by_worker_id FROM receipts WHERE person_id = %s"
         " AND recipient_organization_id = %s AND withdraw_time IS NOT NULL",
         (person_id, receiver_organization_id, person_id, receiver_organization_id),

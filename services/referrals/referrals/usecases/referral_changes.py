@@ -189,24 +189,34 @@ class ReferralChanges:
         return len(referral_ids) == _MAX_CHANGED
 
     def withdraw_consent(
-        self, tx: Transaction, actor: Actor, now: datetime, identifiers: Sequence[str]
+        self,
+        tx: Transaction,
+        actor: Actor,
+        now: datetime,
+        identifiers: Sequence[str],
+        *,
+        keeps_needs: bool = False,
     ) -> None:
         """Ends these referrals because their person withdrew her consent.
 
         The receiver of a referral that ended before is asked to delete what it holds. A taken offer
-        of a draft is released. The calling code must have locked the person.
+        of a draft is released. `keeps_needs` as in `Referral.withdraw_consent`. The calling code
+        must have locked the person.
         """
         ended_referrals = []
         for identifier in identifiers:
             referral = referrals.get(tx, identifier, for_update=True)
             if not referral.ends_with_consent:
                 continue
-            was_draft = referral.state is State.DRAFT
-            referral.withdraw_consent(actor, now, self.calendar(tx, referral))
-            if was_draft:
+            state_before = referral.state
+            referral.withdraw_consent(
+                actor, now, self.calendar(tx, referral), keeps_need=keeps_needs
+            )
+            if state_before is State.DRAFT:
                 self.release_offer(tx, now, referral, CONSENT_WITHDRAWN)
             self.save(tx, referral)
-            ended_referrals.append(referral)
+            if referral.state is not state_before:
+                ended_referrals.append(referral)
         self.update_dependents(tx, now, *ended_referrals)
 
     def confirm_help(

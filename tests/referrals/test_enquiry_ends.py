@@ -10,6 +10,7 @@ import pytest
 
 from protos.referrals.v1 import enquiries_pb2 as e
 from protos.referrals.v1 import referrals_pb2 as pb
+from services.referrals.__main__ import MIGRATIONS
 from tests.builders import NOON, NOTHING_UNSAFE, refusal, wrong_fields
 from tests.referrals.conftest import ORG, SERVICE, Service, Story
 from tests.referrals.contact_calls import credentials, update_contact
@@ -264,6 +265,41 @@ def test_a_service_whose_offer_was_taken_learns_that_no_referral_will_come(
         "by_asker",
     )
     assert_copy_is_blank(scene, enquiry)
+
+
+@pytest.mark.parametrize("came_back", [False, True], ids=["live", "came back"])
+def test_a_service_keeps_no_copy_of_an_enquiry_after_the_consent_was_withdrawn(
+    asking: EnquiryScene, came_back: bool
+) -> None:
+    enquiry = asking.matched()
+    sent = asking.story.send(asking.refer(enquiry))
+    if came_back:
+        asking.story.decline(sent)
+    assert asking.seen(asking.shelter, enquiry).HasField("content")
+    asking.ngo.WithdrawReceipt(id=sent.receipt_id)
+    assert not asking.seen(asking.shelter, enquiry).HasField("content")
+    assert asking.rows("SELECT need_code, department FROM enquiry_offers WHERE taken") == [
+        {"need_code": None, "department": None}
+    ]
+    assert ending(asking.seen(asking.ngo, enquiry)) == (e.ENQUIRY_STATE_MATCHED, "")
+
+
+def test_an_upgrade_blanks_the_copies_that_outlived_a_consent_and_no_other(
+    asking: EnquiryScene,
+) -> None:
+    withdrawn, live = asking.matched(), asking.matched()
+    sent = asking.story.send(asking.refer(withdrawn))
+    asking.story.send(asking.refer(live))
+    asking.ngo.WithdrawReceipt(id=sent.receipt_id)
+    asking.service.as_owner(
+        "UPDATE enquiry_offers SET need_code = 'HOU.EMG', urgency = 'urgent' WHERE enquiry_id = %s",
+        withdrawn.id,
+    )
+    migration = (MIGRATIONS[1] / "20261231410003_copies_after_withdrawal.sql").read_text()
+    asking.service.as_owner(migration.split("-- migrate:down")[0])
+    assert [
+        asking.seen(asking.shelter, enquiry).HasField("content") for enquiry in (withdrawn, live)
+    ] == [False, True]
 
 
 def suspend(partners_facts: PartnersFacts) -> None:

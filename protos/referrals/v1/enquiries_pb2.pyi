@@ -236,7 +236,7 @@ class Offer(_message.Message):
     """Whether this offer was taken."""
     holds_content: _builtins.bool
     """Whether the service's copy of the enquiry still has the content: it does while the service is
-    asked, and after its offer was taken.
+    asked, and after its offer was taken, unless the consent for the referral was then withdrawn.
     """
     @_builtins.property
     def answer_time(self) -> _timestamp_pb2.Timestamp:
@@ -318,7 +318,7 @@ class Enquiry(_message.Message):
     @_builtins.property
     def content(self) -> Global___EnquiryContent:
         """The content; absent for receivers once the enquiry is closed, except for the receiver whose
-        offer was taken.
+        offer was taken, until the consent for the referral is withdrawn.
         """
 
     @_builtins.property

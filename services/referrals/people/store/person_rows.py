@@ -53,7 +53,7 @@ PARTS = (
         " country answer"
         " reason_code answer_time taken due_time"
         " create_time update_time",
-        live_condition="state = 'open'",
+        live_condition="need_code IS NOT NULL",
     ),
     Part(
         "enquiries",

@@ -79,8 +79,8 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Enquir
     return _read(tx, [row])[0]
 
 
-def of_draft(tx: Transaction, referral_id: str) -> Enquiry | None:
-    """Locks and returns the enquiry whose taken offer a draft follows; None if there is none."""
+def of_referral(tx: Transaction, referral_id: str) -> Enquiry | None:
+    """Locks and returns the enquiry whose taken offer a referral follows; None if there is none."""
     rows = tx.execute(
         "SELECT * FROM enquiries WHERE referral_id = %s AND referral_id <> '' AND state = 'matched'"
         " FOR UPDATE",

@@ -62,7 +62,7 @@ class ReferralChanges:
 
         Otherwise the service that made the offer would wait for a referral that never comes.
         """
-        enquiry = enquiries.of_draft(tx, draft.id)
+        enquiry = enquiries.of_referral(tx, draft.id)
         if enquiry and (
             reason_code == NOT_REFERRED
             or draft.state is not State.DRAFT
@@ -200,7 +200,8 @@ class ReferralChanges:
         """Ends these referrals because their person withdrew her consent.
 
         The receiver of a referral that ended before is asked to delete what it holds. A taken offer
-        of a draft is released. `keeps_needs` as in `Referral.withdraw_consent`. The calling code
+        of a draft is released; of a referral that was sent, its copy of the enquiry is blanked.
+        `keeps_needs` as in `Referral.withdraw_consent`. The calling code
         must have locked the person.
         """
         ended_referrals = []
@@ -214,6 +215,9 @@ class ReferralChanges:
             )
             if state_before is State.DRAFT:
                 self.release_offer(tx, now, referral, CONSENT_WITHDRAWN)
+            elif enquiry := enquiries.of_referral(tx, referral.id):
+                enquiry.stop_asking([enquiry.taken_service_id], now)  # blanks the last copy
+                enquiries.save_copies(tx, enquiry)
             self.save(tx, referral)
             if referral.state is not state_before:
                 ended_referrals.append(referral)

@@ -397,6 +397,23 @@ def test_only_one_of_two_drafts_in_place_of_a_declined_referral_is_sent(story: S
     assert sends[second]().state == pb.STATE_SENT, "the first draft was declined too"
 
 
+def test_two_workers_who_look_for_another_service_at_once_get_one_draft(story: Story) -> None:
+    original = declined(story)
+    begin = partial(
+        story.ngo.CreateReferral,
+        person_id=original.person_id,
+        need_code=original.need_code,
+        urgency=original.urgency,
+        based_on_id=original.id,
+    )
+    assert run_concurrently(begin, begin) == ["OK", "OK"]
+    drafts = pb.ReferralFilter(
+        box=pb.BOX_OUTBOX, states=[pb.STATE_DRAFT], person_id=original.person_id
+    )
+    [draft] = story.ngo.ListReferrals(filter=drafts).referrals
+    assert begin() == draft
+
+
 @pytest.mark.parametrize("box", [pb.BOX_MINE, pb.BOX_OUTBOX, pb.BOX_NETWORK], ids=pb.Box.Name)
 def test_a_list_by_time_of_change_has_a_need_that_was_met_and_a_need_that_is_open_again(
     story: Story, box: pb.Box.ValueType

@@ -1355,7 +1355,9 @@ class CreateReferralRequest(_message.Message):
     service_id: _builtins.str
     """The service to ask for help."""
     based_on_id: _builtins.str
-    """The earlier referral that this one follows."""
+    """The earlier referral that this one follows. If its need is open and a draft follows it already,
+    a request with no more than its person, need, urgency and contact returns that draft.
+    """
     request_id: _builtins.str
     enquiry_id: _builtins.str
     """The enquiry whose taken offer this referral continues: it determines need, urgency, service and

@@ -6,6 +6,7 @@ from datetime import datetime
 from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.network.domain.deadline import Urgency
 from services.referrals.referrals.domain.enquiry import Enquiry
+from services.referrals.referrals.domain.record import ReferralRecord
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,22 @@ class Draft:
             stored_answer.code if code is None else code,
             stored_answer.organization_ids if organizations is None else organizations,
             stored_answer.departments if departments is None else departments,
+        )
+
+    def only_repeats(self, earlier: ReferralRecord, person_id: str) -> bool:
+        """Returns whether this draft adds nothing to the draft that already follows an open need.
+
+        `earlier` is the referral that came back, and `person_id` the person of this draft.
+        """
+        repetition = Draft(
+            need_code=earlier.need_code,
+            urgency=earlier.urgency,
+            contact_id=earlier.contact_id or None,
+        )
+        return (
+            earlier.need_is_open
+            and earlier.following_id != ""
+            and (self, person_id) == (repetition, earlier.person_id)
         )
 
     def from_enquiry(self, enquiry: Enquiry) -> "Draft":

@@ -88,7 +88,8 @@ class Referrals(Steps):
         """Opens a draft for a person of the caller's own organisation.
 
         If the draft is based on an enquiry, fields that the request does not set are taken from the
-        enquiry and its accepted offer.
+        enquiry and its accepted offer. If two workers at once begin to look for another service,
+        both get the first draft.
         """
         tx, caller, now, draft = call.tx, call.caller, call.clock.now(), new_draft(request)
         based_on_id = optional_id(request.based_on_id, "based_on_id")
@@ -105,6 +106,8 @@ class Referrals(Steps):
         earlier = referrals.get(tx, based_on_id) if based_on_id else None
         enquiry = _enquiry_of(tx, enquiry_id, person_id) if enquiry_id else None
         actor = actor_of(caller)
+        if enquiry is None and earlier is not None and draft.only_repeats(earlier, person_id):
+            return referral_message(referrals.get(tx, earlier.following_id), actor, now)
         calendar = calendar_at(person.coarse.country, person.coarse.department)
         referral = Referral.draft(
             new_id(), actor, person.id, person.coarse, now, calendar, based_on_id=based_on_id

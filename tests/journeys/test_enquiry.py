@@ -24,15 +24,20 @@ SERVICES_OF = {
     "psicologia@tejerredes.demo": 3,
 }
 """The number of services of each member, by the account with which the member answers."""
+AUTHORS = {
+    "albergue@lunanueva.demo": "gestion@lunanueva.demo",
+    "hogar@jicaro.demo": "coordinacion@coalicion.demo",
+}
+"""The accounts that add the services of a member if the account that answers may not."""
 
 
 @pytest.fixture(scope="module")
 def members(stack: LocalStack) -> dict[str, Any]:
     """Members, all signed in, with twelve services that state whom they accept."""
-    coordinator = stack.worker("coordinacion@coalicion")
     staff = {email: stack.worker(email) for email in SERVICES_OF}
     service_ids: list[str] = []
     for email, number in SERVICES_OF.items():
+        author = stack.worker(AUTHORS.get(email, email))
         for _ in range(number):
             service = d.Service(
                 organization_id=staff[email].organization_id,
@@ -41,7 +46,7 @@ def members(stack: LocalStack) -> dict[str, Any]:
                 eligibility=d.Eligibility(minimum_age=18),
             )
             service_request = d.CreateServiceRequest(service=service, request_id=new_id())
-            service_ids.append(coordinator.directory.CreateService(service_request).id)
+            service_ids.append(author.directory.CreateService(service_request).id)
     with stack.database("referrals") as database:
         count_services = "SELECT count(*) AS n FROM directory_services WHERE id = ANY(%s)"
         until(lambda: database.execute(count_services, (service_ids,)).fetchone() == {"n": 12})

@@ -4,6 +4,7 @@ import pytest
 
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.members.domain.organization import Organization
+from services.partners.members.domain.worker import Role
 from tests.partners.scene import Scene, Stubs
 from tests.partners.test_imports import CHANGED, CREATED, UNCHANGED, outcomes, problems, sheet
 
@@ -60,13 +61,12 @@ def test_a_renamed_service_is_found_again_by_its_id(scene: Scene, manager: Stubs
     )
 
 
-def test_the_ids_of_two_importers_are_not_mixed_up(
-    scene: Scene, member: Organization, manager: Stubs
-) -> None:
-    managers_report = scene.import_report(manager, with_ids("1;Consejería;PSS;León;2341-0001"))
+def test_the_ids_of_two_importers_are_not_mixed_up(scene: Scene, member: Organization) -> None:
     coordinators_report = scene.import_report(
         scene.coordinator, with_ids("1;Asesoría;LEG;León;2341-0002"), organization_id=member.id
     )
+    manager = scene.by(member, Role.MANAGER)
+    managers_report = scene.import_report(manager, with_ids("1;Consejería;PSS;León;2341-0001"))
     assert (outcomes(managers_report), outcomes(coordinators_report)) == ([CREATED], [CREATED])
 
 

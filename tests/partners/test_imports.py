@@ -16,6 +16,7 @@ import pytest
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.usecases.import_jobs import run_import
 from services.partners.directory.wire.imports import hours
+from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal, wrong_fields
 from tests.partners.scene import Scene, Stubs
@@ -243,20 +244,20 @@ def test_a_manager_imports_for_her_own_organisation_and_a_coordinator_for_those_
     scene: Scene,
 ) -> None:
     first_house, second_house = scene.organization("Casa Uno"), scene.organization("Casa Dos")
-    manager = scene.by(first_house, Role.MANAGER)
     content = sheet(
         "A;LEG;León;casa uno",
         "B;LEG;León;Casa Dos",
         headings=WITH_ORGANIZATION,
     )
+    report = scene.import_report(scene.coordinator, content)
+    assert (report.written, report.created) == (True, 2)
+    manager = scene.by(first_house, Role.MANAGER)
     assert problems(scene.import_report(manager, content)) == [
         (3, "D", "organization", "unknown_organization")
     ]
     assert refusal(
         lambda: manager.CreateImport(content=content, organization_id=second_house.id)
     ) == (NOT_FOUND)
-    report = scene.import_report(scene.coordinator, content)
-    assert (report.written, report.created) == (True, 2)
     assert scene.rows("SELECT name, organization_id FROM services ORDER BY name") == [
         {"name": "A", "organization_id": first_house.id},
         {"name": "B", "organization_id": second_house.id},
@@ -289,6 +290,27 @@ def test_a_coordinators_file_adds_no_place_to_another_organisations_public_servi
     content = sheet(f"A;LEG;León;Casa Uno;Calle 1;{service.id}", headings=headings)
     report = scene.import_report(scene.coordinator, content)
     assert problems(report) == [(2, "E", "address", "out_of_range")]
+
+
+def test_a_coordinators_file_does_not_state_how_to_reach_a_member_that_has_a_manager(
+    scene: Scene, member: Organization, manager: Stubs
+) -> None:
+    headings = f"id;{HEADINGS};Dirección"
+    known, placed = (scene.service(member, name, "LEG", department="NI-LE") for name in "AB")
+    rows = (
+        f"{known.id};A;LEG;León;2341-0001;;;;",
+        "C1;C;LEG;León;;;;;",
+        f"{placed.id};B;LEG;León;;;;;Calle 1",
+    )
+    report = scene.import_report(
+        scene.coordinator, sheet(*rows, headings=headings), organization_id=member.id
+    )
+    assert problems(report) == [
+        (2, "E", "phone", "out_of_range"),
+        (3, "B", "name", "out_of_range"),
+        (4, "B", "name", "out_of_range"),
+        (4, "I", "address", "out_of_range"),
+    ]
 
 
 def test_an_applicant_gets_no_services_and_does_not_stand_in_a_members_way(scene: Scene) -> None:

@@ -1,8 +1,10 @@
 """Places: their entries, how much each caller sees of them, and search by place."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from chassis.ids import new_id
@@ -12,6 +14,7 @@ from protos.referrals.v1 import facts_pb2
 from services.partners.directory.domain.service import Service
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
+from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal, wrong_fields
 from tests.partners.scene import RIGHT_MISSING, Scene, Stubs
 from tests.partners.shelters import consume
@@ -425,3 +428,36 @@ def test_a_coordinator_adds_no_place_to_another_organisations_public_service(
     ]
     offer(manager, service.id, office)
     assert offer(scene.coordinator, service.id, office, languages=["es"]).languages == ["es"]
+
+
+@pytest.mark.parametrize("has_manager", [False, True])
+def test_once_a_member_has_a_manager_no_coordinator_states_how_to_reach_it(
+    scene: Scene, member: Organization, has_manager: bool
+) -> None:
+    by, id = scene.coordinator, member.id
+    service = scene.service(member, "Asesoría", "LEG", phone="+50522220000")
+    office = make(by, **OFFICE, organization_id=id)
+    offer(by, service.id, office)
+    if has_manager:
+        scene.worker(member, Role.MANAGER)
+    calls: dict[str, Callable[[], Any]] = {
+        "organization.url": partial(
+            by.UpdateOrganization,
+            organization=d.Organization(id=id, etag=etag_of(member), url="https://otra.example"),
+            update_mask=FieldMask(paths=["url"]),
+        ),
+        "service.phone": partial(change_service, by, service.id, phone="+50520000101"),
+        "service.name": partial(make_service, by, organization_id=id),
+        "location.name": partial(make, by, organization_id=id, name="Otra"),
+        "location.address": lambda: change(by, get(by, office), address="Otra calle"),
+        "service_at_location.phones": partial(
+            offer, by, service.id, office, phones=[d.Phone(number="+50520000101")]
+        ),
+        "location.confidential": lambda: change(by, get(by, office), confidential=True),
+    }
+    for path, call in calls.items():
+        if has_manager:
+            assert wrong_fields(call) == [(path, "out_of_range")]
+        else:
+            call()
+    change_service(by, service.id, phone="")

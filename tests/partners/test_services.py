@@ -267,7 +267,7 @@ def test_only_its_own_organisation_exposes_a_service_and_a_coordinator_may_hide_
     ) == [(f"service.{field}", "out_of_range") for field in exposed]
     manager.UpdateService(change_of(manager.GetService(id=id), **exposed))
     as_shown = scene.coordinator.GetService(id=id)
-    scene.coordinator.UpdateService(change_of(as_shown, name="Otro nombre", **hidden))
+    scene.coordinator.UpdateService(change_of(as_shown, **hidden))
 
 
 def test_a_coordinator_does_not_add_a_public_service_to_another_organisation(scene: Scene) -> None:

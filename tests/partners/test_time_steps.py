@@ -282,10 +282,10 @@ def test_a_coordinator_updates_an_entry_with_the_etag_that_she_sees(shelters: Sh
     seen_service = shelters.shown(coordinator)
     shelters.refer("accepted")
     change = pb.UpdateServiceRequest(
-        service=pb.Service(id=seen_service.id, etag=seen_service.etag, name="Casa"),
-        update_mask=FieldMask(paths=["name"]),
+        service=pb.Service(id=seen_service.id, etag=seen_service.etag, languages=["es"]),
+        update_mask=FieldMask(paths=["languages"]),
     )
-    assert coordinator.UpdateService(change).name == "Casa"
+    assert coordinator.UpdateService(change).languages == ["es"]
     assert shelters.shown(coordinator).update_time.ToDatetime(NOON.tzinfo) == NOON + HOUR
     assert refusal(lambda: coordinator.UpdateService(change)) == STALE_ETAG
 

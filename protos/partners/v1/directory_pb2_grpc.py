@@ -258,6 +258,8 @@ class DirectoryServicer:
     def UpdateOrganization(self, request, context):
         """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
         type, country and hotline_number can be changed only with ProposeOrganizationChange.
+        invalid_fields: out_of_range: a coordinator of another organisation states how to reach a member
+        that has a manager: a new name, description, phone or web address.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -340,8 +342,8 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateService(self, request, context):
-        """Adds a service to the caller's organisation (a coordinator may name any). Callers: managers,
-        coordinators. not_found: the organisation does not exist.
+        """Adds a service to the caller's organisation (a coordinator may name any that has no manager).
+        Callers: managers, coordinators. not_found: the organisation does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -364,6 +366,8 @@ class DirectoryServicer:
 
     def UpdateService(self, request, context):
         """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
+        invalid_fields: out_of_range: a coordinator of another organisation exposes a service, or states
+        a new name, description or phone of a member that has a manager.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -77,6 +77,8 @@ class DirectoryStub:
     UpdateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdateOrganizationRequest, _directory_pb2.Organization]
     """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
     type, country and hotline_number can be changed only with ProposeOrganizationChange.
+    invalid_fields: out_of_range: a coordinator of another organisation states how to reach a member
+    that has a manager: a new name, description, phone or web address.
     """
     ProposeOrganizationChange: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ProposeOrganizationChangeRequest, _directory_pb2.Organization]
     """Proposes other values of type, country and hotline_number; nothing changes until another person
@@ -121,8 +123,8 @@ class DirectoryStub:
     coordinators. not_found: the organisation does not exist.
     """
     CreateService: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CreateServiceRequest, _directory_pb2.Service]
-    """Adds a service to the caller's organisation (a coordinator may name any). Callers: managers,
-    coordinators. not_found: the organisation does not exist.
+    """Adds a service to the caller's organisation (a coordinator may name any that has no manager).
+    Callers: managers, coordinators. not_found: the organisation does not exist.
     """
     GetService: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetServiceRequest, _directory_pb2.Service]
     """Returns one service."""
@@ -131,7 +133,10 @@ class DirectoryStub:
     organisation, in any order; unknown ids are left out. At most 200 ids in all.
     """
     UpdateService: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdateServiceRequest, _directory_pb2.Service]
-    """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators."""
+    """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
+    invalid_fields: out_of_range: a coordinator of another organisation exposes a service, or states
+    a new name, description or phone of a member that has a manager.
+    """
     SetCapacity: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SetCapacityRequest, _directory_pb2.Service]
     """Sets how much room a service has now; without an etag the last call wins. Callers: any worker
     of the organisation. stale_etag: only if an etag was sent.
@@ -194,6 +199,8 @@ class DirectoryAsyncStub(DirectoryStub):
     UpdateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
     type, country and hotline_number can be changed only with ProposeOrganizationChange.
+    invalid_fields: out_of_range: a coordinator of another organisation states how to reach a member
+    that has a manager: a new name, description, phone or web address.
     """
     ProposeOrganizationChange: _aio.UnaryUnaryMultiCallable[_directory_pb2.ProposeOrganizationChangeRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Proposes other values of type, country and hotline_number; nothing changes until another person
@@ -238,8 +245,8 @@ class DirectoryAsyncStub(DirectoryStub):
     coordinators. not_found: the organisation does not exist.
     """
     CreateService: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateServiceRequest, _directory_pb2.Service]  # type: ignore[assignment]
-    """Adds a service to the caller's organisation (a coordinator may name any). Callers: managers,
-    coordinators. not_found: the organisation does not exist.
+    """Adds a service to the caller's organisation (a coordinator may name any that has no manager).
+    Callers: managers, coordinators. not_found: the organisation does not exist.
     """
     GetService: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetServiceRequest, _directory_pb2.Service]  # type: ignore[assignment]
     """Returns one service."""
@@ -248,7 +255,10 @@ class DirectoryAsyncStub(DirectoryStub):
     organisation, in any order; unknown ids are left out. At most 200 ids in all.
     """
     UpdateService: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdateServiceRequest, _directory_pb2.Service]  # type: ignore[assignment]
-    """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators."""
+    """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
+    invalid_fields: out_of_range: a coordinator of another organisation exposes a service, or states
+    a new name, description or phone of a member that has a manager.
+    """
     SetCapacity: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetCapacityRequest, _directory_pb2.Service]  # type: ignore[assignment]
     """Sets how much room a service has now; without an etag the last call wins. Callers: any worker
     of the organisation. stale_etag: only if an etag was sent.
@@ -374,6 +384,8 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
         """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
         type, country and hotline_number can be changed only with ProposeOrganizationChange.
+        invalid_fields: out_of_range: a coordinator of another organisation states how to reach a member
+        that has a manager: a new name, description, phone or web address.
         """
 
     @_abc_1.abstractmethod
@@ -472,8 +484,8 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.CreateServiceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Service, _abc.Awaitable[_directory_pb2.Service]]:
-        """Adds a service to the caller's organisation (a coordinator may name any). Callers: managers,
-        coordinators. not_found: the organisation does not exist.
+        """Adds a service to the caller's organisation (a coordinator may name any that has no manager).
+        Callers: managers, coordinators. not_found: the organisation does not exist.
         """
 
     @_abc_1.abstractmethod
@@ -500,7 +512,10 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.UpdateServiceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Service, _abc.Awaitable[_directory_pb2.Service]]:
-        """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators."""
+        """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
+        invalid_fields: out_of_range: a coordinator of another organisation exposes a service, or states
+        a new name, description or phone of a member that has a manager.
+        """
 
     @_abc_1.abstractmethod
     def SetCapacity(

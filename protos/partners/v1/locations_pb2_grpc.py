@@ -115,8 +115,8 @@ class LocationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateLocation(self, request, context):
-        """Adds a place to the caller's organisation (a coordinator may name any). Callers: managers,
-        coordinators. not_found: the organisation does not exist.
+        """Adds a place to the caller's organisation (a coordinator may name any that has no manager).
+        Callers: managers, coordinators. not_found: the organisation does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,7 +141,8 @@ class LocationsServicer:
         """Changes the fields named in update_mask. Another address, municipality, department or country
         clears the coordinates, unless update_mask names them, too. A sealed address, or the directions
         to it, can be replaced, but not emptied. Callers: managers of the organisation; coordinators, who
-        may not change the name or the sealed address of a confidential place.
+        may not change the name or the address of a confidential place, or of any place of a member that
+        has a manager, and may not make such a place confidential.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,7 +158,8 @@ class LocationsServicer:
 
     def SetServiceAtLocation(self, request, context):
         """Records that a service is offered at a place, with the details for that place. A repeated call
-        replaces the former details. Callers: managers, coordinators. not_found: the service or the
+        replaces the former details. Callers: managers, coordinators, who state no new phone or contact
+        for a member that has a manager. not_found: the service or the
         place does not exist, or they belong to different organisations.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -40,8 +40,8 @@ class LocationsStub:
     the municipalities of Nicaragua. Needs no token.
     """
     CreateLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.CreateLocationRequest, _locations_pb2.Location]
-    """Adds a place to the caller's organisation (a coordinator may name any). Callers: managers,
-    coordinators. not_found: the organisation does not exist.
+    """Adds a place to the caller's organisation (a coordinator may name any that has no manager).
+    Callers: managers, coordinators. not_found: the organisation does not exist.
     """
     GetLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.GetLocationRequest, _locations_pb2.Location]
     """Returns one place. For a confidential place, other organisations get the department alone, and
@@ -53,7 +53,8 @@ class LocationsStub:
     """Changes the fields named in update_mask. Another address, municipality, department or country
     clears the coordinates, unless update_mask names them, too. A sealed address, or the directions
     to it, can be replaced, but not emptied. Callers: managers of the organisation; coordinators, who
-    may not change the name or the sealed address of a confidential place.
+    may not change the name or the address of a confidential place, or of any place of a member that
+    has a manager, and may not make such a place confidential.
     """
     DeleteLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.DeleteLocationRequest, _locations_pb2.DeleteLocationResponse]
     """Removes a place at which nothing is offered any more. Callers: managers, coordinators.
@@ -61,7 +62,8 @@ class LocationsStub:
     """
     SetServiceAtLocation: _grpc.UnaryUnaryMultiCallable[_locations_pb2.SetServiceAtLocationRequest, _locations_pb2.ServiceAtLocation]
     """Records that a service is offered at a place, with the details for that place. A repeated call
-    replaces the former details. Callers: managers, coordinators. not_found: the service or the
+    replaces the former details. Callers: managers, coordinators, who state no new phone or contact
+    for a member that has a manager. not_found: the service or the
     place does not exist, or they belong to different organisations.
     """
     ListServiceAtLocations: _grpc.UnaryUnaryMultiCallable[_locations_pb2.ListServiceAtLocationsRequest, _locations_pb2.ListServiceAtLocationsResponse]
@@ -105,8 +107,8 @@ class LocationsAsyncStub(LocationsStub):
     the municipalities of Nicaragua. Needs no token.
     """
     CreateLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.CreateLocationRequest, _locations_pb2.Location]  # type: ignore[assignment]
-    """Adds a place to the caller's organisation (a coordinator may name any). Callers: managers,
-    coordinators. not_found: the organisation does not exist.
+    """Adds a place to the caller's organisation (a coordinator may name any that has no manager).
+    Callers: managers, coordinators. not_found: the organisation does not exist.
     """
     GetLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.GetLocationRequest, _locations_pb2.Location]  # type: ignore[assignment]
     """Returns one place. For a confidential place, other organisations get the department alone, and
@@ -118,7 +120,8 @@ class LocationsAsyncStub(LocationsStub):
     """Changes the fields named in update_mask. Another address, municipality, department or country
     clears the coordinates, unless update_mask names them, too. A sealed address, or the directions
     to it, can be replaced, but not emptied. Callers: managers of the organisation; coordinators, who
-    may not change the name or the sealed address of a confidential place.
+    may not change the name or the address of a confidential place, or of any place of a member that
+    has a manager, and may not make such a place confidential.
     """
     DeleteLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.DeleteLocationRequest, _locations_pb2.DeleteLocationResponse]  # type: ignore[assignment]
     """Removes a place at which nothing is offered any more. Callers: managers, coordinators.
@@ -126,7 +129,8 @@ class LocationsAsyncStub(LocationsStub):
     """
     SetServiceAtLocation: _aio.UnaryUnaryMultiCallable[_locations_pb2.SetServiceAtLocationRequest, _locations_pb2.ServiceAtLocation]  # type: ignore[assignment]
     """Records that a service is offered at a place, with the details for that place. A repeated call
-    replaces the former details. Callers: managers, coordinators. not_found: the service or the
+    replaces the former details. Callers: managers, coordinators, who state no new phone or contact
+    for a member that has a manager. not_found: the service or the
     place does not exist, or they belong to different organisations.
     """
     ListServiceAtLocations: _aio.UnaryUnaryMultiCallable[_locations_pb2.ListServiceAtLocationsRequest, _locations_pb2.ListServiceAtLocationsResponse]  # type: ignore[assignment]
@@ -179,8 +183,8 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
         request: _locations_pb2.CreateLocationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_locations_pb2.Location, _abc.Awaitable[_locations_pb2.Location]]:
-        """Adds a place to the caller's organisation (a coordinator may name any). Callers: managers,
-        coordinators. not_found: the organisation does not exist.
+        """Adds a place to the caller's organisation (a coordinator may name any that has no manager).
+        Callers: managers, coordinators. not_found: the organisation does not exist.
         """
 
     @_abc_1.abstractmethod
@@ -210,7 +214,8 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
         """Changes the fields named in update_mask. Another address, municipality, department or country
         clears the coordinates, unless update_mask names them, too. A sealed address, or the directions
         to it, can be replaced, but not emptied. Callers: managers of the organisation; coordinators, who
-        may not change the name or the sealed address of a confidential place.
+        may not change the name or the address of a confidential place, or of any place of a member that
+        has a manager, and may not make such a place confidential.
         """
 
     @_abc_1.abstractmethod
@@ -230,7 +235,8 @@ class LocationsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_locations_pb2.ServiceAtLocation, _abc.Awaitable[_locations_pb2.ServiceAtLocation]]:
         """Records that a service is offered at a place, with the details for that place. A repeated call
-        replaces the former details. Callers: managers, coordinators. not_found: the service or the
+        replaces the former details. Callers: managers, coordinators, who state no new phone or contact
+        for a member that has a manager. not_found: the service or the
         place does not exist, or they belong to different organisations.
         """
 

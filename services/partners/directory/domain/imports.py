@@ -10,6 +10,8 @@ from services.partners.directory.domain.schedule import Schedule
 from services.partners.directory.domain.service import ServiceEntry
 
 MAX_ROWS = 5000
+MAX_ID_LENGTH = 200
+"""The maximum number of characters of an id in a file."""
 _GROUP = "eligibility"
 _AGES = ("minimum_age", "maximum_age")
 
@@ -189,3 +191,10 @@ class Report:
     def count(self, outcome: Outcome) -> int:
         """Returns the number of rows with this outcome."""
         return sum(line.outcome is outcome for line in self.lines)
+
+
+def id_error(source_id: str) -> str:
+    """Returns the reason why an id in a file can't be stored; "" if it can."""
+    if len(source_id) > MAX_ID_LENGTH:
+        return "too_long"
+    return "" if source_id.isprintable() and "\ufffd" not in source_id else "malformed"

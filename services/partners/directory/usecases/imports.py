@@ -26,6 +26,7 @@ from services.partners.directory.domain.imports import (
     Report,
     ServiceAtPlace,
     ServiceDraft,
+    id_error,
 )
 from services.partners.directory.domain.location import MAX_PLACES, Location, ServiceAtLocation
 from services.partners.directory.domain.service import NOT_STATED, Service
@@ -42,7 +43,8 @@ from services.partners.directory.usecases.services import (
     forget_revealing_values,
 )
 from services.partners.members.domain.organization import Organization
-from services.partners.members.usecases.standing import worker_of
+from services.partners.members.usecases.standing import is_led_elsewhere, worker_of
+from services.partners.network.domain.check import check_contact
 from services.partners.network.domain.field_change import FieldChange
 from services.partners.network.store import field_changes
 
@@ -51,23 +53,23 @@ T = TypeVar("T", Service, Location)
 Answers = Mapping[tuple[str, int], str]
 """For (file, row), the id of the service that the row refers to; "" for a new service."""
 
-_MAX_ID_LENGTH = 200  # maximum number of characters of an id in a file
-
 
 @dataclass
 class _Work:
     """The services and places that the rows of a file may refer to, and the changes to write.
 
-    `importer_id`: the organisation that imports the file; `known_ids`: our ids, keyed by the ids in
-    earlier files; `ids_by_name`: the ids of services by their names; `offers`, `new_offers`:
-    services at places, by (service id, place id); `places_of`: the ids of each service's places;
-    `place_by_draft`: each member's places for this file's places, by (member id, id of the draft).
+    `importer_id`: the organisation that imports the file; `led_ids`: the members for which
+    is_led_elsewhere is true; `known_ids`: our ids, keyed by the ids in earlier files;
+    `ids_by_name`: the ids of services by their names; `offers`, `new_offers`: services at places,
+    by (service id, place id); `places_of`: the ids of each service's places; `place_by_draft`: each
+    member's places for this file's places, by (member id, id of the draft).
     """
 
     now: datetime
     worker_id: str
     importer_id: str
     members: dict[str, Organization]
+    led_ids: set[str]
     answers: Answers
     known_ids: dict[Key, str]
     ids_by_name: dict[Key, list[str]]
@@ -166,6 +168,7 @@ def _begin_work(
         worker_id=worker_of(caller),
         importer_id=caller.organization_id,
         members=members,
+        led_ids={id for id in members if is_led_elsewhere(tx, caller, id)},
         answers=answers,
         known_ids=known_ids,
         ids_by_name=ids_by_name,
@@ -178,7 +181,7 @@ def _begin_work(
 def _settle(work: _Work, member: Organization, draft: ServiceDraft) -> None:
     """Decides the outcome of a row."""
     key = (member.id, "service", _key(draft))
-    if error_code := _id_error(draft.source_id):
+    if error_code := id_error(draft.source_id):
         draft.line.refuse("id", error_code)
     elif key in work.lines:
         draft.line.refuse("id" if draft.source_id else "name", "duplicate")
@@ -227,7 +230,7 @@ def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> 
         if service is None
         else _change_service(work, member, draft, service)
     )
-    check_exposure(work.importer_id, service, before)
+    check_exposure(work.importer_id, service, before, is_led=member.id in work.led_ids)
     draft.line.subject_id = service.id
     work.ids[key] = service.id
     work.used_ids.add(service.id)
@@ -329,6 +332,10 @@ def _offer(
     if place.id not in own_places and len(own_places) >= MAX_PLACES:
         raise Invalid(("service.service_at_locations", "too_long"))
     offer.check()
+    if member.id in work.led_ids:
+        trial = _place_trial(offer_draft.place, place, work.now)
+        check_contact("location", None if place.facts else place.entry, trial.entry, "confidential")
+        check_contact("service_at_location", work.offers.get((service.id, place.id)), offer)
     if service.entry.confidential and not _will_be_confidential(place, offer_draft):
         # refused as in a call: an open place would lead to the hidden service
         raise Invalid(("service.address", "out_of_range"))
@@ -372,7 +379,7 @@ def _place(
     service: Service,
     place_draft: PlaceDraft,
 ) -> Location:
-    if reason := _id_error(place_draft.source_id):
+    if reason := id_error(place_draft.source_id):
         raise Invalid(("service.location_id", reason))
     place = _known_place(work, member, draft, service, place_draft)
     if place is None:
@@ -471,13 +478,6 @@ def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> No
     for place_id in work.changed_places:
         new_words |= {*locations.service_ids_at(tx, place_id)}
     services.refresh_words(tx, sorted(new_words))
-
-
-def _id_error(source_id: str) -> str:
-    """Returns the reason why an id in a file can't be stored; "" if it can."""
-    if len(source_id) > _MAX_ID_LENGTH:
-        return "too_long"
-    return "" if source_id.isprintable() and "\ufffd" not in source_id else "malformed"
 
 
 def _key(draft: ServiceDraft) -> str:

@@ -34,12 +34,14 @@ from services.partners.directory.wire import locations as messages
 from services.partners.members.store import organizations
 from services.partners.members.usecases.organizations import owner_of
 from services.partners.members.usecases.standing import (
+    is_led_elsewhere,
     may_act_for,
     sees_inactive_members,
     sees_shelters,
     viewer,
     worker_of,
 )
+from services.partners.network.domain.check import check_contact
 from services.partners.network.domain.field_change import changes_of
 from services.partners.network.store import field_changes
 from services.partners.network.wire.messages import etag_of
@@ -68,6 +70,8 @@ class Locations:
         organization = owner_of(call.tx, call.caller, request.location.organization_id)
         entry = entry.in_country(organization.entry.country)
         location = Location.register(new_id(), organization.id, entry, areas(), call.clock.now())
+        if is_led_elsewhere(call.tx, call.caller, organization.id):
+            check_contact("location", None, location.entry)
         locations.save(call.tx, self._keyring, location)
         call.trail.append(Entry("location_create", location.id))
         return _message(_stored_location(call.tx, location.id), call.caller)
@@ -106,7 +110,8 @@ class Locations:
         """Changes a place.
 
         Only workers of the organisation that owns a confidential place may change its name, its
-        address or the directions to it.
+        address or the directions to it. If the organisation has a manager, this is so for each of
+        its places.
         """
         entry = messages.location_entry(request.location)
         changes = {
@@ -124,7 +129,11 @@ class Locations:
         # An empty text is refused, because the store keeps a sealed field if its new text is empty.
         if empty_fields := [name for name in own_fields if name in SEALED and not changes[name]]:
             raise Invalid(*((f"location.{name}", "required") for name in empty_fields))
+        before = location.entry
         change_location(call.tx, self._keyring, call.caller, call.clock.now(), location, changes)
+        if is_led_elsewhere(call.tx, call.caller, location.organization_id):
+            # a place that becomes confidential loses its phones and its history for good
+            check_contact("location", before, location.entry, "confidential")
         services.refresh_words(call.tx, locations.service_ids_at(call.tx, location.id))
         call.trail.append(Entry("location_change", location.id, detail_codes=tuple(changes)))
         return _message(_stored_location(call.tx, location.id), call.caller)
@@ -171,6 +180,8 @@ class Locations:
             raise Invalid(("service_at_location.location_id", "out_of_range"))
         if location.entry.confidential:
             offer = offer.discreet()
+        if is_led_elsewhere(call.tx, call.caller, location.organization_id):
+            check_contact("service_at_location", former_offer, offer)
         locations.save_service(call.tx, offer)
         open_hours.refresh(call.tx, service.id, call.clock.now())
         if not location.entry.confidential and (

@@ -29,6 +29,7 @@ from services.partners.directory.wire import messages
 from services.partners.members.store import organizations, workers
 from services.partners.members.usecases.organizations import owner_of, visible_to
 from services.partners.members.usecases.standing import (
+    is_led_elsewhere,
     may_act_for,
     sees_inactive_members,
     sees_shelters,
@@ -36,7 +37,7 @@ from services.partners.members.usecases.standing import (
     worker_of,
 )
 from services.partners.members.wire.messages import organization as organization_message
-from services.partners.network.domain.check import Check
+from services.partners.network.domain.check import Check, check_contact
 from services.partners.network.domain.field_change import FieldChange, changes_of
 from services.partners.network.domain.visibility import Tier
 from services.partners.network.store import field_changes
@@ -73,7 +74,8 @@ class Services:
         organization = owner_of(call.tx, call.caller, requested.organization_id)
         entry = replace(entry, country=entry.country or organization.entry.country)
         service = Service.register(new_id(), organization.id, entry, room, taxonomy(), areas(), now)
-        check_exposure(call.caller.organization_id, service, None)
+        is_led = is_led_elsewhere(call.tx, call.caller, service.organization_id)
+        check_exposure(call.caller.organization_id, service, None, is_led=is_led)
         service.organization_name = organization.entry.name
         service.organization_type = organization.entry.type
         services.save(call.tx, service)
@@ -126,7 +128,8 @@ class Services:
         )
         before = service.entry
         service.change(changes, taxonomy(), areas(), now)
-        check_exposure(call.caller.organization_id, service, before)
+        is_led = is_led_elsewhere(call.tx, call.caller, service.organization_id)
+        check_exposure(call.caller.organization_id, service, before, is_led=is_led)
         services.save(call.tx, service)
         recorded_changes = entry_changes(before, service.entry, worker_of(call.caller), now)
         field_changes.save(call.tx, service.id, service.organization_id, recorded_changes)
@@ -240,12 +243,15 @@ def entry_changes(
     )
 
 
-def check_exposure(organization_id: str, service: Service, before: ServiceEntry | None) -> None:
+def check_exposure(
+    organization_id: str, service: Service, before: ServiceEntry | None, *, is_led: bool
+) -> None:
     """Raises Invalid if another organisation shows more of a service, or shows it to more readers.
 
     Only the service's own organisation makes it public or no longer confidential, or lowers the
     tier of a field; coordinators may do the opposite. `organization_id`: the organisation that
-    acts. `before`: the former entry, if any.
+    acts. `before`: the former entry, if any. `is_led`: as in is_led_elsewhere; then the other
+    organisation does not change how to reach the service, either.
     """
     after, chosen_tiers = service.entry, dict(service.entry.tiers)
     exposed_fields = {
@@ -259,6 +265,8 @@ def check_exposure(organization_id: str, service: Service, before: ServiceEntry 
         for name in (name for name, is_exposed in exposed_fields.items() if is_exposed):
             check.refuse(name, "out_of_range")
         check.done()
+    if is_led:
+        check_contact("service", before, after)
 
 
 def becomes_confidential(before: ServiceEntry, after: ServiceEntry) -> bool:

@@ -18,6 +18,7 @@ from services.partners.members.store import applications, organizations, workers
 from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.standing import (
+    is_led_elsewhere,
     lock_account,
     may_act_for,
     sees_inactive_members,
@@ -26,6 +27,7 @@ from services.partners.members.usecases.standing import (
     worker_of,
 )
 from services.partners.members.wire import messages
+from services.partners.network.domain.check import check_contact
 from services.partners.network.domain.field_change import changes_of
 from services.partners.network.domain.time_step import time_step_of
 from services.partners.network.store import field_changes
@@ -136,13 +138,18 @@ class Organizations:
     def UpdateOrganization(
         self, request: pb.UpdateOrganizationRequest, call: Call
     ) -> pb.Organization:
-        """Changes the fields of an entry that the mask names."""
+        """Changes the fields of an entry that the mask names.
+
+        Raises Invalid if a coordinator changes how to reach a member that has a manager.
+        """
         requested, now = request.organization, call.clock.now()
         changes = masked_fields(request.update_mask, messages.organization_entry(requested))
         organization = _locked(call, requested.id)
         check_etag(requested.etag, _etag(organization, call), "organization.etag")
         before = organization.entry
         organization.change(changes, now)
+        if is_led_elsewhere(call.tx, call.caller, organization.id):
+            check_contact("organization", before, organization.entry)
         organizations.save(call.tx, organization)
         _save_changes(call, organization, before)
         if organization.entry.name != before.name:

@@ -53,6 +53,19 @@ def may_act_for(caller: Caller, organization_id: str) -> bool:
     )
 
 
+def is_led_elsewhere(tx: Transaction, caller: Caller, organization_id: str) -> bool:
+    """Returns whether the caller works elsewhere, and this organisation has a manager.
+
+    Only its own people then state how to reach the organisation: one coordinator alone could
+    otherwise direct callers to a stranger's phone or house.
+    """
+    return (
+        caller.kind != "system"
+        and caller.organization_id != organization_id
+        and workers.has_manager(tx, organization_id)
+    )
+
+
 def sees_inactive_members(caller: Caller) -> bool:
     """Returns whether lists for the caller include organisations that are not active."""
     return caller.kind == "system" or caller.has("COORDINATOR") or caller.has("AUDITOR")

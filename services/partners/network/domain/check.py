@@ -70,3 +70,32 @@ class Check:
             self.refuse(path, "required")
         elif len(value) > MAX_EMAIL or not _EMAIL.match(value):
             self.refuse(path, "malformed")
+
+
+CONTACT_FIELDS = (
+    "name",
+    "description",
+    "phone",
+    "phones",
+    "contacts",
+    "url",
+    "address",
+    "transportation",
+    "latitude",
+    "longitude",
+)
+"""The fields of entries that tell readers whom to call and where to go."""
+
+
+def check_contact(at: str, before: object, after: object, *more_fields: str) -> None:
+    """Raises Invalid if one of CONTACT_FIELDS or `more_fields` has a new value.
+
+    A value may be removed. `at`: the prefix of each path; `before`: the former entry; None for a
+    new entry.
+    """
+    check = Check(at)
+    for name in (*CONTACT_FIELDS, *more_fields):
+        value = getattr(after, name, None)
+        if value and value != getattr(before, name, None):
+            check.refuse(name, "out_of_range")
+    check.done()

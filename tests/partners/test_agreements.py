@@ -1,13 +1,15 @@
 """The end of a member's agreement: warnings, the last day, and what follows."""
 
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 from chassis.local_time import zone_of
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import facts_pb2
 from services.partners.members.domain.organization import Organization, OrganizationType
 from services.partners.members.domain.worker import Role
-from tests.partners.scene import NOON, Scene
+from tests.builders import refusal
+from tests.partners.scene import NOON, SECOND_PERSON, Scene, Stubs
 from tests.partners.test_membership import APPROVED, PROBATION, record_evidence, verbs
 
 
@@ -89,6 +91,27 @@ def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_
     after_renewal = record_evidence(scene, before_renewal, pb.EVIDENCE_KIND_AGREEMENT, "2027-09-01")
     assert (before_renewal.status, after_renewal.status) == (PROBATION, PROBATION)
     assert scene.approve(new_member.id, until=date(2027, 9, 1)).status == APPROVED
+
+
+def test_an_approved_members_agreement_is_prolonged_by_another_person_than_the_last_time(
+    scene: Scene, new_member: Organization, second: Stubs
+) -> None:
+    approved = scene.approve(new_member.id, until=date(2026, 6, 1))
+    renewed = record_evidence(scene, approved, pb.EVIDENCE_KIND_AGREEMENT, "2027-06-01")
+    for until, refused in (("2031-03-01", True), ("2027-05-01", False)):
+        record = partial(record_evidence, scene, renewed, pb.EVIDENCE_KIND_AGREEMENT, until)
+        if refused:
+            assert refusal(record) == SECOND_PERSON
+        else:
+            renewed = record()
+    evidence = pb.Evidence(
+        kind=pb.EVIDENCE_KIND_AGREEMENT,
+        reference="EXP-8",
+        seen_date="2026-03-14",
+        expire_date="2031-03-01",
+    )
+    by_another = second.RecordEvidence(id=renewed.id, etag=renewed.etag, evidence=evidence)
+    assert by_another.agreement_expire_date == "2031-03-01"
 
 
 def test_a_member_on_probation_since_its_agreement_ended_is_shown_no_shelters(

@@ -227,8 +227,9 @@ class DirectoryServicer:
         """Records evidence about a member on probation, or about an approved one: a newer agreement
         renews its membership. New evidence replaces earlier evidence of its kind (the last two
         references count), and an approval that waits for a second person begins anew. Callers:
-        coordinators. invalid_fields: out_of_range: the agreement of an approved member would end within
-        60 days, and sooner than the recorded one.
+        coordinators. second_person_required: an approved member's agreement is not prolonged by the
+        coordinator who recorded it. invalid_fields: out_of_range: the agreement of an approved member
+        would end within 60 days, and sooner than the recorded one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -65,8 +65,9 @@ class DirectoryStub:
     """Records evidence about a member on probation, or about an approved one: a newer agreement
     renews its membership. New evidence replaces earlier evidence of its kind (the last two
     references count), and an approval that waits for a second person begins anew. Callers:
-    coordinators. invalid_fields: out_of_range: the agreement of an approved member would end within
-    60 days, and sooner than the recorded one.
+    coordinators. second_person_required: an approved member's agreement is not prolonged by the
+    coordinator who recorded it. invalid_fields: out_of_range: the agreement of an approved member
+    would end within 60 days, and sooner than the recorded one.
     """
     CreateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CreateOrganizationRequest, _directory_pb2.Organization]
     """Registers an organisation as a member in state PROBATION. Callers: coordinators."""
@@ -187,8 +188,9 @@ class DirectoryAsyncStub(DirectoryStub):
     """Records evidence about a member on probation, or about an approved one: a newer agreement
     renews its membership. New evidence replaces earlier evidence of its kind (the last two
     references count), and an approval that waits for a second person begins anew. Callers:
-    coordinators. invalid_fields: out_of_range: the agreement of an approved member would end within
-    60 days, and sooner than the recorded one.
+    coordinators. second_person_required: an approved member's agreement is not prolonged by the
+    coordinator who recorded it. invalid_fields: out_of_range: the agreement of an approved member
+    would end within 60 days, and sooner than the recorded one.
     """
     CreateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Registers an organisation as a member in state PROBATION. Callers: coordinators."""
@@ -348,8 +350,9 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         """Records evidence about a member on probation, or about an approved one: a newer agreement
         renews its membership. New evidence replaces earlier evidence of its kind (the last two
         references count), and an approval that waits for a second person begins anew. Callers:
-        coordinators. invalid_fields: out_of_range: the agreement of an approved member would end within
-        60 days, and sooner than the recorded one.
+        coordinators. second_person_required: an approved member's agreement is not prolonged by the
+        coordinator who recorded it. invalid_fields: out_of_range: the agreement of an approved member
+        would end within 60 days, and sooner than the recorded one.
         """
 
     @_abc_1.abstractmethod

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from chassis.second import Second, check_second
 from services.partners.network.domain.check import Check
 
 WARNING_DAYS = (60, 30, 7)
@@ -68,6 +69,14 @@ class Evidence:
         elif not max(today, earliest_end) <= self.expire_date <= today + LONGEST_TERM:
             check.refuse("expire_date", "out_of_range")
         check.done()
+
+    def check_renewal(self, agreement: "Evidence", by: Second) -> None:
+        """Raises Conflict if `by` prolongs an agreement that the same person recorded.
+
+        Otherwise one coordinator alone could keep a member approved for ever.
+        """
+        if self.expire_date and agreement.expire_date and self.expire_date > agreement.expire_date:
+            check_second(by, agreement.worker_id)
 
     def has_expired(self, today: date) -> bool:
         """Returns whether the evidence is an agreement whose last day has passed."""

@@ -240,11 +240,13 @@ class Organization(Subject):
         self.rejection_reason = reason
         self.entry = replace(self.entry, phone="", url="", description="")
 
-    def record(self, evidence: Evidence, now: datetime, today: date) -> None:
+    def record(
+        self, evidence: Evidence, now: datetime, today: date, by: Second | None = None
+    ) -> None:
         """Records evidence. Here and below, `today` is the date where the organisation is.
 
         A proposed approval is dropped, because its proposer had seen other evidence: two people
-        must look at the evidence again.
+        must look at the evidence again. Without `by`, nobody's independence is checked.
         """
         if not self.is_active:
             raise Conflict("illegal_transition")
@@ -252,21 +254,17 @@ class Organization(Subject):
         if self.status is OrganizationStatus.APPROVED:
             earliest_end = min(today + NOTICE, self.agreement_expire_date or date.max)
         evidence.check(today, earliest_end)
+        if by and self.agreement and self.status is OrganizationStatus.APPROVED:
+            evidence.check_renewal(self.agreement, by)
         others_of_kind = [
             other
             for other in self.evidence
             if other.kind is evidence.kind
             and other.reference.casefold() != evidence.reference.casefold()
         ]
-        remaining = (
-            others_of_kind[-(evidence.kind.required_count - 1) :]
-            if evidence.kind.required_count > 1
-            else []
-        )
         self.evidence = (
             *(other for other in self.evidence if other.kind is not evidence.kind),
-            *remaining,
-            evidence,
+            *(*others_of_kind, evidence)[-evidence.kind.required_count :],
         )
         self.approval_proposed_by_worker_id = ""
         if evidence.kind is EvidenceKind.AGREEMENT:
@@ -465,14 +463,15 @@ class Organization(Subject):
         return "held" if self.suspension and self.suspension.expire_time else "suspended"
 
     @property
+    def agreement(self) -> Evidence | None:
+        """The organisation's agreement; None if no agreement is recorded."""
+        agreements = [one for one in self.evidence if one.kind is EvidenceKind.AGREEMENT]
+        return agreements[0] if agreements else None
+
+    @property
     def agreement_expire_date(self) -> date | None:
         """The last day of the organisation's agreement; None if no agreement is recorded."""
-        dates = [
-            evidence.expire_date
-            for evidence in self.evidence
-            if evidence.kind is EvidenceKind.AGREEMENT
-        ]
-        return dates[0] if dates else None
+        return self.agreement.expire_date if self.agreement else None
 
     def agreement_days(self, today: date) -> int | None:
         """Returns the days until the agreement's last day: 0 on that day, negative afterwards.

@@ -21,6 +21,7 @@ from services.partners.members.domain.organization import (
 from services.partners.members.domain.suspension import PROPOSAL
 from services.partners.members.domain.worker import mailbox_of
 from services.partners.members.store import applications, organizations, workers
+from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.organizations import (
     Refresh,
@@ -150,7 +151,8 @@ class Membership:
         now = call.clock.now()
         evidence = messages.evidence(request.evidence, call.caller.id, now)
         organization = lock(call, request.id, request.etag)
-        organization.record(evidence, now, messages.today_at(organization, now))
+        by = with_present_kin(call.tx, call.caller, now)
+        organization.record(evidence, now, messages.today_at(organization, now), by)
         save(call, organization, self._refresh)
         call.trail.append(
             Entry("organization_evidence", organization.id, detail_codes=(evidence.kind,))

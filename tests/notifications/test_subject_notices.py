@@ -145,6 +145,13 @@ def test_the_managers_and_the_exporting_worker_are_notified_of_an_export(
     ]
 
 
+def test_the_coordinators_are_notified_of_each_publication(service: Service) -> None:
+    for count in (1, 2):
+        body = referrals_pb2.PublicationFact(organization_id=OTHER, worker_id=new_id())
+        service.apply(fact(service, "publication.made", body))
+        assert service.as_(SENDER, "COORDINATOR").kinds() == ["publication_made"] * count
+
+
 def apply_member_fact(service: Service, verb: str, status: str) -> Fact:
     """Applies the same fact about a new organisation twice; a fact may be delivered again."""
     id = new_id()

@@ -30,7 +30,7 @@ def test_only_the_export_of_a_person_needs_a_fresh_proof() -> None:
         if service.full_name.startswith("enlace.referrals.")
         for method in service.methods
         if contract.rules(method).step_up
-    } == {"ExportPerson"}
+    } == {"ExportPerson", "PublishAdviceCard", "PublishPathway", "PublishDeadlinePolicy"}
 
 
 def test_a_sheet_is_exported_only_within_ten_minutes_of_a_proof(

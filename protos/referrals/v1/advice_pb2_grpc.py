@@ -72,10 +72,10 @@ class AdviceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PublishAdviceCard(self, request, context):
-        """Publishes the next version of a card, or a new card: all operators see it from then on.
-        invalid_fields: a title or text is missing in one of the languages, or the languages have
-        different numbers of lines. stale_etag: another version was published first. not_found: no card
-        has this id.
+        """Publishes the next version of a card, or a new card: all operators see it from then on,
+        and the coordinators are notified. invalid_fields: a title or text is missing in one of the
+        languages, or the languages have different numbers of lines. stale_etag: another version was
+        published first. not_found: no card has this id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

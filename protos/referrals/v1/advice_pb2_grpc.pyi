@@ -42,10 +42,10 @@ class AdviceStub:
     GetAdviceCard: _grpc.UnaryUnaryMultiCallable[_advice_pb2.GetAdviceCardRequest, _advice_pb2.AdviceCard]
     """Returns one version of a card; version 0 is the newest, even if the card is retired."""
     PublishAdviceCard: _grpc.UnaryUnaryMultiCallable[_advice_pb2.PublishAdviceCardRequest, _advice_pb2.AdviceCard]
-    """Publishes the next version of a card, or a new card: all operators see it from then on.
-    invalid_fields: a title or text is missing in one of the languages, or the languages have
-    different numbers of lines. stale_etag: another version was published first. not_found: no card
-    has this id.
+    """Publishes the next version of a card, or a new card: all operators see it from then on,
+    and the coordinators are notified. invalid_fields: a title or text is missing in one of the
+    languages, or the languages have different numbers of lines. stale_etag: another version was
+    published first. not_found: no card has this id.
     """
 
 @_typing.type_check_only
@@ -60,10 +60,10 @@ class AdviceAsyncStub(AdviceStub):
     GetAdviceCard: _aio.UnaryUnaryMultiCallable[_advice_pb2.GetAdviceCardRequest, _advice_pb2.AdviceCard]  # type: ignore[assignment]
     """Returns one version of a card; version 0 is the newest, even if the card is retired."""
     PublishAdviceCard: _aio.UnaryUnaryMultiCallable[_advice_pb2.PublishAdviceCardRequest, _advice_pb2.AdviceCard]  # type: ignore[assignment]
-    """Publishes the next version of a card, or a new card: all operators see it from then on.
-    invalid_fields: a title or text is missing in one of the languages, or the languages have
-    different numbers of lines. stale_etag: another version was published first. not_found: no card
-    has this id.
+    """Publishes the next version of a card, or a new card: all operators see it from then on,
+    and the coordinators are notified. invalid_fields: a title or text is missing in one of the
+    languages, or the languages have different numbers of lines. stale_etag: another version was
+    published first. not_found: no card has this id.
     """
 
 class AdviceServicer(metaclass=_abc_1.ABCMeta):
@@ -93,10 +93,10 @@ class AdviceServicer(metaclass=_abc_1.ABCMeta):
         request: _advice_pb2.PublishAdviceCardRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_advice_pb2.AdviceCard, _abc.Awaitable[_advice_pb2.AdviceCard]]:
-        """Publishes the next version of a card, or a new card: all operators see it from then on.
-        invalid_fields: a title or text is missing in one of the languages, or the languages have
-        different numbers of lines. stale_etag: another version was published first. not_found: no card
-        has this id.
+        """Publishes the next version of a card, or a new card: all operators see it from then on,
+        and the coordinators are notified. invalid_fields: a title or text is missing in one of the
+        languages, or the languages have different numbers of lines. stale_etag: another version was
+        published first. not_found: no card has this id.
         """
 
 def add_AdviceServicer_to_server(servicer: AdviceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

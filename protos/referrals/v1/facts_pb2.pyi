@@ -299,6 +299,41 @@ class ExportFact(_message.Message):
 Global___ExportFact: _TypeAlias = ExportFact  # noqa: Y015
 
 @_typing.final
+class PublicationFact(_message.Message):
+    """enlace.publication.made.v1 · key: publication_id. A coordinator published a version of a pathway,
+    of an advice card or of the deadlines; notifications notifies the coordinators.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLICATION_ID_FIELD_NUMBER: _builtins.int
+    KIND_CODE_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    publication_id: _builtins.str
+    kind_code: _builtins.str
+    """pathway, advice_card or deadline_policy"""
+    organization_id: _builtins.str
+    """the coordinator's organisation"""
+    worker_id: _builtins.str
+    """the coordinator"""
+    def __init__(
+        self,
+        *,
+        publication_id: _builtins.str = ...,
+        kind_code: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind_code", b"kind_code", "organization_id", b"organization_id", "publication_id", b"publication_id", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublicationFact: _TypeAlias = PublicationFact  # noqa: Y015
+
+@_typing.final
 class EmergencyFact(_message.Message):
     """enlace.emergency.{opened,ended,reviewed,review_overdue}.v1 · key: emergency_id. Somebody opened a
     person's data without a consent. For opened and review_overdue, notifications notifies the desk

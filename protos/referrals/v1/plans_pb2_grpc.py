@@ -130,11 +130,11 @@ class PlansServicer:
 
     def PublishPathway(self, request, context):
         """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on;
-        open plans keep their version. Callers: coordinators. invalid_fields: each field is text.LINE,
-        with one of these reasons: required, unknown_field, unknown_code, unknown_step,
-        language_missing, repeated, cycle, malformed, too_long, too_short, or out_of_range (if
-        `version` is not the next version); for a missing word the field is text.LINE.WORD, where LINE
-        is the first line of the part that lacks the word.
+        open plans keep their version. The coordinators are notified. Callers: coordinators.
+        invalid_fields: each field is text.LINE, with one of these reasons: required, unknown_field,
+        unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, too_short,
+        or out_of_range (if `version` is not the next version); for a missing word the field is
+        text.LINE.WORD, where LINE is the first line of the part that lacks the word.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

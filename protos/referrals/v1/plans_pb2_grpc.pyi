@@ -50,11 +50,11 @@ class PlansStub:
     """
     PublishPathway: _grpc.UnaryUnaryMultiCallable[_plans_pb2.PublishPathwayRequest, _plans_pb2.StandardPathway]
     """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on;
-    open plans keep their version. Callers: coordinators. invalid_fields: each field is text.LINE,
-    with one of these reasons: required, unknown_field, unknown_code, unknown_step,
-    language_missing, repeated, cycle, malformed, too_long, too_short, or out_of_range (if
-    `version` is not the next version); for a missing word the field is text.LINE.WORD, where LINE
-    is the first line of the part that lacks the word.
+    open plans keep their version. The coordinators are notified. Callers: coordinators.
+    invalid_fields: each field is text.LINE, with one of these reasons: required, unknown_field,
+    unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, too_short,
+    or out_of_range (if `version` is not the next version); for a missing word the field is
+    text.LINE.WORD, where LINE is the first line of the part that lacks the word.
     """
     CreatePlan: _grpc.UnaryUnaryMultiCallable[_plans_pb2.CreatePlanRequest, _plans_pb2.Plan]
     """Begins a plan: the newest version of a pathway for a person. Callers: the file's organisation.
@@ -116,11 +116,11 @@ class PlansAsyncStub(PlansStub):
     """
     PublishPathway: _aio.UnaryUnaryMultiCallable[_plans_pb2.PublishPathwayRequest, _plans_pb2.StandardPathway]  # type: ignore[assignment]
     """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on;
-    open plans keep their version. Callers: coordinators. invalid_fields: each field is text.LINE,
-    with one of these reasons: required, unknown_field, unknown_code, unknown_step,
-    language_missing, repeated, cycle, malformed, too_long, too_short, or out_of_range (if
-    `version` is not the next version); for a missing word the field is text.LINE.WORD, where LINE
-    is the first line of the part that lacks the word.
+    open plans keep their version. The coordinators are notified. Callers: coordinators.
+    invalid_fields: each field is text.LINE, with one of these reasons: required, unknown_field,
+    unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, too_short,
+    or out_of_range (if `version` is not the next version); for a missing word the field is
+    text.LINE.WORD, where LINE is the first line of the part that lacks the word.
     """
     CreatePlan: _aio.UnaryUnaryMultiCallable[_plans_pb2.CreatePlanRequest, _plans_pb2.Plan]  # type: ignore[assignment]
     """Begins a plan: the newest version of a pathway for a person. Callers: the file's organisation.
@@ -203,11 +203,11 @@ class PlansServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_plans_pb2.StandardPathway, _abc.Awaitable[_plans_pb2.StandardPathway]]:
         """Publishes the next version of a pathway, or a new pathway, for plans that begin from now on;
-        open plans keep their version. Callers: coordinators. invalid_fields: each field is text.LINE,
-        with one of these reasons: required, unknown_field, unknown_code, unknown_step,
-        language_missing, repeated, cycle, malformed, too_long, too_short, or out_of_range (if
-        `version` is not the next version); for a missing word the field is text.LINE.WORD, where LINE
-        is the first line of the part that lacks the word.
+        open plans keep their version. The coordinators are notified. Callers: coordinators.
+        invalid_fields: each field is text.LINE, with one of these reasons: required, unknown_field,
+        unknown_code, unknown_step, language_missing, repeated, cycle, malformed, too_long, too_short,
+        or out_of_range (if `version` is not the next version); for a missing word the field is
+        text.LINE.WORD, where LINE is the first line of the part that lacks the word.
         """
 
     @_abc_1.abstractmethod

@@ -319,11 +319,11 @@ class ReferralsServicer:
 
     def PublishDeadlinePolicy(self, request, context):
         """Publishes the next version of the policy. Deadlines that begin from now on follow it; a running
-        deadline keeps the version under which it began. invalid_fields: a span is missing, is not part
-        of a policy, is under 5 minutes or over 90 days (3 days for an emergency, 1 day for immediate),
-        counts working days for somebody in danger (emergency, immediate), or breaks the order: more
-        time for a more urgent referral, or less time to decide than to acknowledge. stale_etag:
-        another version was published first.
+        deadline keeps the version under which it began. The coordinators are notified. invalid_fields:
+        a span is missing, is not part of a policy, is under 5 minutes or over 90 days (3 days for an
+        emergency, 1 day for immediate), counts working days for somebody in danger (emergency,
+        immediate), or breaks the order: more time for a more urgent referral, or less time to decide
+        than to acknowledge. stale_etag: another version was published first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -91,11 +91,11 @@ class ReferralsStub:
     """
     PublishDeadlinePolicy: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.PublishDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]
     """Publishes the next version of the policy. Deadlines that begin from now on follow it; a running
-    deadline keeps the version under which it began. invalid_fields: a span is missing, is not part
-    of a policy, is under 5 minutes or over 90 days (3 days for an emergency, 1 day for immediate),
-    counts working days for somebody in danger (emergency, immediate), or breaks the order: more
-    time for a more urgent referral, or less time to decide than to acknowledge. stale_etag:
-    another version was published first.
+    deadline keeps the version under which it began. The coordinators are notified. invalid_fields:
+    a span is missing, is not part of a policy, is under 5 minutes or over 90 days (3 days for an
+    emergency, 1 day for immediate), counts working days for somebody in danger (emergency,
+    immediate), or breaks the order: more time for a more urgent referral, or less time to decide
+    than to acknowledge. stale_etag: another version was published first.
     """
     ListReferralEvents: _grpc.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]
     """Returns the history: each transition and deadline event, with actor, time and reason. Notes are
@@ -296,11 +296,11 @@ class ReferralsAsyncStub(ReferralsStub):
     """
     PublishDeadlinePolicy: _aio.UnaryUnaryMultiCallable[_referrals_pb2.PublishDeadlinePolicyRequest, _referrals_pb2.DeadlinePolicy]  # type: ignore[assignment]
     """Publishes the next version of the policy. Deadlines that begin from now on follow it; a running
-    deadline keeps the version under which it began. invalid_fields: a span is missing, is not part
-    of a policy, is under 5 minutes or over 90 days (3 days for an emergency, 1 day for immediate),
-    counts working days for somebody in danger (emergency, immediate), or breaks the order: more
-    time for a more urgent referral, or less time to decide than to acknowledge. stale_etag:
-    another version was published first.
+    deadline keeps the version under which it began. The coordinators are notified. invalid_fields:
+    a span is missing, is not part of a policy, is under 5 minutes or over 90 days (3 days for an
+    emergency, 1 day for immediate), counts working days for somebody in danger (emergency,
+    immediate), or breaks the order: more time for a more urgent referral, or less time to decide
+    than to acknowledge. stale_etag: another version was published first.
     """
     ListReferralEvents: _aio.UnaryUnaryMultiCallable[_referrals_pb2.ListReferralEventsRequest, _referrals_pb2.ListReferralEventsResponse]  # type: ignore[assignment]
     """Returns the history: each transition and deadline event, with actor, time and reason. Notes are
@@ -558,11 +558,11 @@ class ReferralsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_referrals_pb2.DeadlinePolicy, _abc.Awaitable[_referrals_pb2.DeadlinePolicy]]:
         """Publishes the next version of the policy. Deadlines that begin from now on follow it; a running
-        deadline keeps the version under which it began. invalid_fields: a span is missing, is not part
-        of a policy, is under 5 minutes or over 90 days (3 days for an emergency, 1 day for immediate),
-        counts working days for somebody in danger (emergency, immediate), or breaks the order: more
-        time for a more urgent referral, or less time to decide than to acknowledge. stale_etag:
-        another version was published first.
+        deadline keeps the version under which it began. The coordinators are notified. invalid_fields:
+        a span is missing, is not part of a policy, is under 5 minutes or over 90 days (3 days for an
+        emergency, 1 day for immediate), counts working days for somebody in danger (emergency,
+        immediate), or breaks the order: more time for a more urgent referral, or less time to decide
+        than to acknowledge. stale_etag: another version was published first.
         """
 
     @_abc_1.abstractmethod

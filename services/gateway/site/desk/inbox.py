@@ -23,6 +23,7 @@ LINKS = {
     "person_invited": ("members.listing",),
     "role_given": ("network_roles.listing", "members.listing"),
     "export_made": ("people.listing",),
+    "publication_made": ("pathways.listing",),
     **dict.fromkeys(
         (
             "organization_applied",

@@ -115,6 +115,16 @@ NOTICES: tuple[Notice, ...] = (
         fact="organization.left",
     ),
     Notice(
+        "publication_made",
+        "",
+        (Party.COORDINATION_PER_FACT,),
+        N_(
+            "Alguien de la coordinación publicó una ruta de ayuda, una tarjeta de qué decir o los"
+            " plazos de la red. Si la coordinación no quiso eso, corríjanlo ya."
+        ),
+        fact="publication.made",
+    ),
+    Notice(
         "manager_invited",
         "",
         (),

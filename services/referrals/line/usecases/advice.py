@@ -11,6 +11,7 @@ from chassis.ids import new_id, object_id
 from chassis.languages import LANGUAGES, SOURCE
 from chassis.locks import advisory_lock
 from chassis.rpc import Call
+from facts import outbox
 from protos.referrals.v1 import advice_pb2 as pb
 from services.referrals.line.domain.advice import AdviceCard, Text
 from services.referrals.line.domain.triage import Triage
@@ -18,6 +19,7 @@ from services.referrals.line.store import advice
 from services.referrals.line.store.contacts import answers_of
 from services.referrals.line.wire.advice import card as parse
 from services.referrals.line.wire.advice import card_message
+from services.referrals.network.wire.facts import publication_fact
 
 SHIPPED = Path(__file__).parent.parent / "advice.yaml"
 
@@ -88,8 +90,10 @@ class AdviceRpcs:
             newest_version = self._get(call.tx, card.id, 0).version
         if card.version != newest_version + 1:
             raise Stale
-        card = replace(card, publish_time=call.clock.now())
+        now = call.clock.now()
+        card = replace(card, publish_time=now)
         advice.add(call.tx, card, call.caller.id)
+        outbox.save(call.tx, [publication_fact("advice_card", call.caller, now)])
         return card_message(card)
 
     def _get(self, tx: Transaction, identifier: str, version: int) -> AdviceCard:

@@ -15,6 +15,7 @@ from chassis.local_time import zone_of
 from chassis.locks import advisory_lock
 from chassis.public_holidays import is_public_holiday
 from chassis.tokens import Caller
+from facts import outbox
 from services.referrals.network.domain.deadline import (
     FIRST_POLICY,
     Calendar,
@@ -24,6 +25,7 @@ from services.referrals.network.domain.deadline import (
     is_fixed_or_derived,
 )
 from services.referrals.network.store import policies
+from services.referrals.network.wire.facts import publication_fact
 
 # Creates the counter before the first event, as metrics.publish_loop_state does.
 _MISSING = metrics.VERSIONS_MISSING.labels("deadline_policies")
@@ -149,4 +151,5 @@ class Policies:
             {key: span for key, span in spans.items() if is_fixed_or_derived(key)}, newest_policy
         )
         policies.add(tx, policy, caller.id, now)
+        outbox.save(tx, [publication_fact("deadline_policy", caller, now)])
         return policy

@@ -15,7 +15,9 @@ from chassis.errors import Invalid, NotFound
 from chassis.locks import advisory_lock
 from chassis.tokens import Caller
 from chassis.wire import words
+from facts import outbox
 from protos.referrals.v1 import plans_pb2, referrals_pb2
+from services.referrals.network.wire.facts import publication_fact
 from services.referrals.network.wire.languages import REQUIRED
 from services.referrals.plans.domain.pathway import Lists, Pathway, TextNode, Word, read
 from services.referrals.plans.store import plans
@@ -172,6 +174,7 @@ class Pathways:
             parse(text), LISTS, text, lambda identifier: newest_versions.get(identifier, 0) + 1
         )
         plans.publish(tx, pathway, caller.id, now)
+        outbox.save(tx, [publication_fact("pathway", caller, now)])
         return pathway
 
     def _newest_versions(self, tx: Transaction) -> dict[str, int]:

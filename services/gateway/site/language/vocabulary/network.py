@@ -279,6 +279,7 @@ TABLES: dict[str, dict[str, str]] = {
         "reinstatement_proposed": N_("Levantar una suspensión espera a otra persona"),
         "leaving_proposed": N_("Una retirada espera a otra persona"),
         "organization_left": N_("Una organización se retiró"),
+        "publication_made": N_("Se publicó una ruta, una tarjeta o plazos"),
         "member_held": N_("Su organización está detenida por 24 horas"),
         "member_suspended": N_("Su organización está suspendida"),
         "member_reinstated": N_("Su organización entra otra vez"),

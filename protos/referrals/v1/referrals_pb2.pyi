@@ -2632,7 +2632,9 @@ class StartReferralRequest(_message.Message):
     """A note for the sender."""
     @_builtins.property
     def first_contact_time(self) -> _timestamp_pb2.Timestamp:
-        """When the person was first met; at most an hour ahead, because clocks differ."""
+        """When the person was first met: at most an hour ahead, because clocks differ, and at most seven
+        days before the draft was created.
+        """
 
     def __init__(
         self,

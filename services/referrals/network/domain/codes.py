@@ -121,9 +121,7 @@ def beginnings_of(code: str) -> list[str]:
     return [f"{number | high << 30:08x}" for high in range(4)]
 
 
-def check_between(
-    path: str, earliest: datetime | None, time: datetime | None, latest: datetime
-) -> None:
+def check_between(path: str, earliest: datetime, time: datetime | None, latest: datetime) -> None:
     """Refuses a time that is missing or out of range."""
-    if time is None or not (earliest or time) <= time <= latest:
+    if time is None or not earliest <= time <= latest:
         raise Invalid((path, "out_of_range"))

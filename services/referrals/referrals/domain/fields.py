@@ -23,6 +23,10 @@ The result may be recorded this long before the appointment, and an appointment 
 a time this long ago. A first contact may be this far in the future, since the receiver's
 clock may be fast.
 """
+EARLY_CONTACT = timedelta(days=7)
+"""How long before the draft was created a first contact may be: some help begins before it is
+requested here.
+"""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class Field:
     name: str
     default: Any = ""
     stored_as: str = ""  # the attribute of Referral that `Referral.take` sets; empty for none
-    check: Callable[[Any, datetime], None] | None = None  # raises Invalid, before anything changes
+    # Is given the value, the time of the step, and the time at which the draft was created. Raises
+    # Invalid, before anything changes.
+    check: Callable[[Any, datetime, datetime], None] | None = None
 
 
 NOT_MET = "not_met"
@@ -56,7 +62,7 @@ def check_delivered(outcome_code: str, need_codes: tuple[str, ...]) -> None:
 
 
 def stored_field(
-    name: str, default: Any = "", check: Callable[[Any, datetime], None] | None = None
+    name: str, default: Any = "", check: Callable[[Any, datetime, datetime], None] | None = None
 ) -> Field:
     """Returns a field whose value the referral stores under the same name."""
     return Field(name, default, name, check)
@@ -65,16 +71,18 @@ def stored_field(
 def moment(name: str, earliest: timedelta | None, latest: timedelta) -> Field:
     """Returns a field for a required time, which the referral stores under the same name.
 
-    The limits are relative to now; without an earliest limit, any earlier time is allowed.
+    The limits are relative to now; without an earliest limit, the time may be as early as
+    EARLY_CONTACT allows.
     """
 
-    def check(time: datetime | None, now: datetime) -> None:
-        check_between(name, None if earliest is None else now + earliest, time, now + latest)
+    def check(time: datetime | None, now: datetime, create_time: datetime) -> None:
+        earliest_time = create_time - EARLY_CONTACT if earliest is None else now + earliest
+        check_between(name, earliest_time, time, now + latest)
 
     return stored_field(name, None, check)
 
 
-def _check_delivered(codes: tuple[str, ...], now: datetime) -> None:
+def _check_delivered(codes: tuple[str, ...], now: datetime, create_time: datetime) -> None:
     check = Check()
     for number, code in enumerate(codes):
         check.need(f"delivered_need_codes.{number}", code, required=True)

@@ -155,7 +155,9 @@ class Step:
     # False: the step changes nothing that decisions are based on, so no version becomes stale
     decides: bool = True
 
-    def checked_values(self, carried: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    def checked_values(
+        self, carried: Mapping[str, Any], now: datetime, create_time: datetime
+    ) -> dict[str, Any]:
         """Returns the value, or else the default, of every field that the step carries, by name.
 
         Raises Invalid for a value that the check of its field refuses, for `other` without a note,
@@ -167,7 +169,7 @@ class Step:
             raise TypeError(f"{self.verb} carries no {sorted(unknown)}")
         for field in self.carries:
             if field.check:
-                field.check(values[field.name], now)
+                field.check(values[field.name], now, create_time)
         check_note(values.get("note", ""), required=values.get(self.reason) == "other")
         check_delivered(values.get("outcome_code", ""), values.get("delivered_need_codes", ()))
         return values

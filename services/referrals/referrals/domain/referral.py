@@ -209,7 +209,7 @@ class Referral(ReferralWithDeadlines):
         now) or Invalid (a field that its check refuses, or a reason `other` without a note).
         """
         step = self._check_step(verb, actor, now, **carried)
-        values = step.checked_values(carried, now)
+        values = step.checked_values(carried, now, self.create_time)
         for carried_field in step.carries:
             if carried_field.stored_as:
                 setattr(self, carried_field.stored_as, values[carried_field.name])

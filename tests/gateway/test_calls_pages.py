@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 
 from chassis import errors
 from protos.referrals.v1 import contacts_pb2 as c
+from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
 from tests.gateway.pages_gateway import ID, FakePageServices, missing, send, token_of
@@ -20,10 +21,31 @@ def owe_call(fakes: FakePageServices, **fields: object) -> None:
     fakes.answers["ListCallbacks"] = c.ListCallbacksResponse(callbacks=[callback])
 
 
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (p.Person(safe_contact=p.SafeContact(channel_code=p.SAFE_CHANNEL_PHONE)), ""),
+        (
+            p.Person(safe_contact=p.SafeContact(channel_code=p.SAFE_CHANNEL_VISIT)),
+            "El plan de contacto no permite llamadas.",
+        ),
+        (p.Person(), "Falta decir cómo se la puede contactar sin peligro"),
+        (p.Person(erased=True), "Este expediente se borró."),
+    ],
+)
+def test_a_call_is_offered_to_a_caller_with_a_file_only_if_her_plan_allows_it(
+    file: p.Person, reason: str, fakes: FakePageServices, client: FlaskClient
+) -> None:
+    fakes.answers |= {"GetContact": c.Contact(id=ID, person_id=ID), "GetPerson": file}
+    page = client.get(f"/line/{ID}").text
+    assert (f'action="/line/{ID}/call"' in page, reason in page) == (not reason, True)
+
+
 @pytest.mark.parametrize("of_this_contact", [True, False])
 def test_the_page_of_a_contact_shows_only_the_call_that_is_owed_to_this_contact(
     of_this_contact: bool, fakes: FakePageServices, client: FlaskClient
 ) -> None:
+    fakes.answers["GetContact"] = c.Contact(id=ID)
     owe_call(
         fakes,
         id="c" * 32,

@@ -343,6 +343,7 @@ def page(
         if contact.id
         else [],
         cards=send(ad.ListAdviceCardsRequest(contact_id=contact.id)).cards,
+        file=referrals.file_of(contact.person_id) if contact.person_id else None,
         local_date=day_at(i18n.now(), contact.line_country, contact.department).isoformat(),
         names=names.names_of(
             contact_referrals, organizations=[contact.handed_over_organization_id]

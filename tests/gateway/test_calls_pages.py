@@ -11,6 +11,7 @@ from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n
+from tests.gateway.page_forms import posted_forms
 from tests.gateway.pages_gateway import ID, FakePageServices, missing, send, token_of
 
 
@@ -39,6 +40,23 @@ def test_a_call_is_offered_to_a_caller_with_a_file_only_if_her_plan_allows_it(
     fakes.answers |= {"GetContact": c.Contact(id=ID, person_id=ID), "GetPerson": file}
     page = client.get(f"/line/{ID}").text
     assert (f'action="/line/{ID}/call"' in page, reason in page) == (not reason, True)
+
+
+@pytest.mark.parametrize(
+    ("page", "form"), [(f"/line/{ID}", f"{ID}/call"), ("/line", f"calls/{ID}")]
+)
+def test_no_hours_are_chosen_for_a_call_before_somebody_chooses_them(
+    page: str, form: str, fakes: FakePageServices, client: FlaskClient
+) -> None:
+    """Hours that are chosen already would be over if she chose today in the evening."""
+    owe_call(fakes)
+    fakes.answers["GetContact"] = c.Contact(id=ID)
+    hours = [
+        each.sent["hour_code"]
+        for each in posted_forms(client.get(page).text, page)
+        if each.path == f"/line/{form}" and "hour_code" in each.sent
+    ]
+    assert hours == [[""]]
 
 
 @pytest.mark.parametrize("of_this_contact", [True, False])

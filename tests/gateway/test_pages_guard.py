@@ -180,6 +180,15 @@ def test_error_pages_have_the_security_policy_and_the_exit(client: FlaskClient) 
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
+def test_a_browser_that_opens_the_address_of_a_form_is_led_to_a_page(client: FlaskClient) -> None:
+    dead_ends = {
+        path: answer.status_code
+        for _endpoint, path in routes(client.application, "POST")
+        if (answer := client.get(path, follow_redirects=True)).status_code != 200
+    }
+    assert dead_ends == {}
+
+
 def test_every_form_is_signed_and_acts_once(client: FlaskClient) -> None:
     form_count = 0
     # forms that change nothing, or that may be sent twice without harm

@@ -210,8 +210,8 @@ def test_searched_text_is_in_no_url_and_no_log(
 def test_an_operator_records_a_call_under_the_same_reference_without_showing_it_again(
     fakes: FakePageServices, operator: FlaskClient
 ) -> None:
-    assert 'action="/line/again"' in status(operator).text
-    empty_page = post(operator, "/line/again", reference=REFERENCE, pin=PIN)
+    assert 'action="/line/new/again"' in status(operator).text
+    empty_page = post(operator, "/line/new/again", reference=REFERENCE, pin=PIN)
     assert f'name="reference" value="{REFERENCE}"' in empty_page.text
     assert 'id="pin"' not in empty_page.text, "the caller already has a PIN"
     fakes.answers["CreateContact"] = c.CreateContactResponse(
@@ -241,5 +241,5 @@ def test_the_written_text_stays_after_a_wrong_pin(
 
 def test_a_worker_who_is_no_operator_records_no_calls(fakes: FakePageServices) -> None:
     worker = signed_in_as(fakes, contract_pb2.ROLE_WORKER)
-    assert 'action="/line/again"' not in status(worker).text
-    assert post(worker, "/line/again", reference=REFERENCE, pin=PIN).status_code == 404
+    assert 'action="/line/new/again"' not in status(worker).text
+    assert post(worker, "/line/new/again", reference=REFERENCE, pin=PIN).status_code == 404

@@ -198,11 +198,23 @@ def test_a_form_with_nothing_ticked_leads_back_to_the_list_with_a_hint(
     assert fakes.requests("RemindReferral") == []
 
 
+@pytest.mark.parametrize("step", ["remind", "reroute"])
+def test_a_page_to_which_a_browser_cannot_come_back_opens_its_referrals_in_another_window(
+    step: str, fakes: FakePageServices, client: FlaskClient
+) -> None:
+    fakes.answers |= {
+        "GetReferral": lambda request: sent_referral(request.id),
+        "RemindReferral": lambda request: sent_referral(request.id),
+    }
+    page = take_steps(client, IDS[:1], step).text
+    assert re.findall(rf'href="/referrals/{IDS[0]}"([^>]*)>', page) == [' target="_blank"']
+
+
 def test_a_form_without_a_valid_token_does_nothing(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     data = {"chosen": f"{IDS[0]}:v3", "form_token": "x"}
-    for path in ("/board/several", "/board/several/reroute", "/referrals/assign"):
+    for path in ("/board/several", "/board/several/reroute", "/referrals/several/assign"):
         assert client.post(path, data=data).status_code == 403
     for rpc in ("RemindReferral", "RerouteReferral", "AssignReferral"):
         assert fakes.requests(rpc) == []
@@ -280,12 +292,20 @@ def test_a_manager_assigns_received_referrals_to_one_worker(
     }
     page = client.get("/referrals?box=inbox").text
     assert re.findall(r'name="chosen" form="several" value="([^"]+)"', page) == [f"{IDS[0]}:v3"]
-    post(client, "/referrals/assign", page, chosen=[f"{IDS[0]}:v3"], responsible_worker_id="b" * 32)
+    post(
+        client,
+        "/referrals/several/assign",
+        page,
+        chosen=[f"{IDS[0]}:v3"],
+        responsible_worker_id="b" * 32,
+    )
     [request] = fakes.requests("AssignReferral")
     assert (request.id, request.etag, request.responsible_worker_id) == (IDS[0], "v3", "b" * 32)
     worker = signed_in_as(fakes, contract_pb2.ROLE_WORKER)
     assert "several" not in worker.get("/referrals?box=inbox").text
-    assert post(worker, "/referrals/assign", page, chosen=[f"{IDS[0]}:v3"]).status_code == 404
+    assert (
+        post(worker, "/referrals/several/assign", page, chosen=[f"{IDS[0]}:v3"]).status_code == 404
+    )
 
 
 def test_the_number_of_pressing_referrals_is_on_every_page_of_the_list(

@@ -281,7 +281,7 @@ def new() -> str:
     )
 
 
-@pages.post("/line/again", access.LINE)
+@pages.post("/line/new/again", access.LINE)
 def again() -> str:
     """Shows an empty triage for a caller who gave her reference and PIN.
 

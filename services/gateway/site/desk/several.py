@@ -157,7 +157,7 @@ def reroute() -> access.Answer:
     return results_page("reroute", steps, "board.board", anchor="queue")
 
 
-@pages.post("/referrals/assign", access.MANAGERS)
+@pages.post("/referrals/several/assign", access.MANAGERS)
 def assign() -> access.Answer:
     """Makes one worker, or the desk as a whole, responsible for the chosen referrals.
 

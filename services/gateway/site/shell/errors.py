@@ -1,10 +1,23 @@
 """Refusals as pages that say what to do. The page of a fault shows only its request id."""
 
-from flask import Flask, Response, g, make_response, redirect, render_template, request, url_for
+from contextlib import suppress
+
+from flask import (
+    Flask,
+    Response,
+    current_app,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from chassis import errors, log
+from chassis.ids import is_id
 from services.gateway.edge.problems import RETRY_SECONDS, status_of
 from services.gateway.site.language import _, words
 from services.gateway.site.parts import cookies
@@ -159,10 +172,27 @@ def ask_to_sign_in() -> AnyResponse:
 
 
 def http_error(error: HTTPException) -> AnyResponse:
-    """Answers Flask's own errors: no such page, wrong method, form too large."""
+    """Answers Flask's own errors: no such page, wrong method, form too large.
+
+    A browser may open the address of a form as a page, for example after a sign-in; it is led to
+    the page above.
+    """
     if error.code is None or error.code < 400:
         return error.get_response()
+    if error.code == 405 and request.method == "GET":
+        return redirect(address_above(), 303)
     return page({404: "not_found", 413: "too_long"}.get(error.code, "unusable"), error.code)
+
+
+def address_above() -> str:
+    """Returns the address of the nearest page above this path; the home page if there is none."""
+    addresses, path = current_app.url_map.bind(""), request.path
+    while path := path.rpartition("/")[0]:
+        with suppress(HTTPException):
+            endpoint, values = addresses.match(path, method="GET")
+            if all(map(is_id, values.values())):  # `/line/calls` is the address of no contact
+                return url_for(endpoint, **values)
+    return url_for("home.home")
 
 
 def fault(error: Exception) -> Response:

@@ -11,15 +11,20 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from chassis import errors
+from protos.areas import MUNICIPALITIES
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as m
 from protos.referrals.v1 import referrals_pb2 as r
-from tests.gateway.page_forms import sent_fields
+from services.gateway.site.shell import kept
+from tests.gateway.page_forms import posted_forms, sent_fields
 from tests.gateway.pages_gateway import (
+    FILLED_TEXT,
     ID,
     SECRET,
     FakePageServices,
     missing,
+    page_at,
+    routes,
     signed_in,
     submit,
     token_of,
@@ -80,6 +85,22 @@ def test_the_written_text_is_offered_again_and_sent_only_by_its_writer(
     client.post("/line/new", data=fields)
     request = fakes.last("CreateContact")
     assert (request.contact.note, request.request_id) == (NOTE, "one")
+
+
+def test_no_code_that_she_chose_is_shown_as_text_when_a_form_is_offered_again(
+    client: FlaskClient,
+) -> None:
+    choices = {
+        (name, value)
+        for _endpoint, path in routes(client.application)
+        for form in posted_forms(page_at(client, path), path)
+        for name, values in form.choices.items()
+        for value in values
+        if value != FILLED_TEXT
+    }
+    choices |= {("area_code", code) for towns in MUNICIPALITIES.values() for code in towns}
+    assert {("language", "qu"), ("languages", "es")} <= choices
+    assert {choice for choice in choices if kept.is_typed(*choice)} == set()
 
 
 def test_the_next_person_at_the_screen_reads_nothing_of_the_text(

@@ -43,8 +43,8 @@ SECRETS = frozenset(
         "client_secret",
     }
 )
-# an id, a need, a country, a department, or the value of a check box
-_CODE = re.compile(r"[0-9a-f]{32}|[A-Z]{2,3}([.-][A-Z0-9]{1,3})?|[01]|on")
+# an id, a need, a country, a department, a municipality, or the value of a check box
+_CODE = re.compile(r"[0-9a-f]{32}|[A-Z]{2,3}([.-][A-Z0-9]{1,3})?(\.[a-z-]+)?|[01]|on")
 _CODES = frozenset(code for table in vocabulary.TABLES.values() for code in table)
 
 
@@ -77,10 +77,12 @@ class Form:
 def is_typed(name: str, value: str) -> bool:
     """Returns whether a value is shown, to be read and changed.
 
-    A value is shown if its field has a label, and the value is neither a code nor an id.
+    A value is shown if its field has a label, and the value is neither a code nor an id. The codes
+    of languages and units look like words.
     """
     return (
         bool(value.strip())
+        and words.field_name(name) not in ("language", "languages", "unit")
         and bool(words.spanish("field", words.field_name(name)))
         and not (_CODE.fullmatch(value) or value in _CODES)
     )

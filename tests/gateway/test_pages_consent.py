@@ -255,7 +255,7 @@ def test_a_child_who_was_not_asked_needs_a_best_interest_decision_and_a_record_o
     [
         (errors.Invalid(("receipt.until_time", "out_of_range")), 'href="#until_time"'),
         (errors.Invalid(("receipt.explained_codes", "required")), "Léale esto"),
-        (errors.Conflict("guardian_required"), "Es menor de edad"),
+        (errors.Conflict("guardian_required"), "elija quién lo da: su madre, padre o tutor"),
     ],
 )
 def test_a_consent_that_the_service_refuses_shows_the_page_with_the_mistake_again(

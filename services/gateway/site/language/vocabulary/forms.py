@@ -313,9 +313,10 @@ TABLES: dict[str, dict[str, str]] = {
             "Falta que otra persona lo confirme, o ya pasó el plazo para confirmarlo."
         ),
         "guardian_required": N_(
-            "Es menor de edad, o no se sabe: lo autoriza su madre, padre, tutor o la autoridad, o"
-            " se decide por su interés superior entre dos. Si es mayor de edad, marque cómo se"
-            " sabe."
+            "Es menor de edad, o no se sabe, y no lo autoriza sola. En la página «¿Cómo dio su"
+            " permiso?», elija quién lo da: su madre, padre o tutor, la autoridad de niñez, o una"
+            " decisión por su interés superior, que confirma otra persona. Si su expediente no"
+            " dice la edad y es mayor, marque ahí cómo se sabe."
         ),
         "assent_required": N_(
             "Falta su sí: es o puede ser menor de edad, y dijo que no o no se le preguntó. Contra"

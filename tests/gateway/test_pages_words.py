@@ -225,6 +225,12 @@ def test_french_texts_have_no_breaking_space_beside_a_mark_and_no_straight_apost
     assert [text for text in texts if re.search(r" [?!:;»]|« |\w'\w", text)] == []
 
 
+def test_no_text_asks_a_reader_to_notify_the_coordination_without_saying_how() -> None:
+    texts = SERVICES["gateway"].forms_in("es")
+    without_way = r"(avise|escriba) a la coordinación(?! por teléfono)"
+    assert {text for text in texts if re.search(without_way, text, re.IGNORECASE)} == set()
+
+
 def test_an_empty_required_field_says_what_to_do() -> None:
     with pages(FakePageServices()).test_request_context("/"):
         assert words.violation("required", "channel_code") == "elija cómo se la puede contactar"

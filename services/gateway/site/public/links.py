@@ -114,7 +114,7 @@ def apply() -> access.Answer:
         return join(
             problem=_(
                 "Desde aquí, o con este correo, ya llegaron varios pedidos. No se guardó nada:"
-                " pruebe en una hora, o escriba a la coordinación de la red."
+                " pruebe en una hora."
             )
         ), 429
 

@@ -232,8 +232,11 @@ def token_of(page: str) -> str:
 
 
 def send(client: FlaskClient, form: str, to: str = "", /, **fields: object) -> TestResponse:
-    """Opens the page `form`, and sends its form with these fields, to `to` or to the page."""
-    page = client.get(form).text
+    """Opens the page `form`, and sends its form with these fields, to `to` or to the page.
+
+    The address of a form leads to the page above it.
+    """
+    page = client.get(form, follow_redirects=True).text
     request_id = re.search(r'name="request_id" value="([^"]+)"', page)
     data = {
         "form_token": token_of(page),

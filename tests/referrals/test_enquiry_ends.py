@@ -269,36 +269,36 @@ def test_a_service_whose_offer_was_taken_learns_that_no_referral_will_come(
 
 @pytest.mark.parametrize("came_back", [False, True], ids=["live", "came back"])
 def test_a_service_keeps_no_copy_of_an_enquiry_after_the_consent_was_withdrawn(
-    asking: EnquiryScene, came_back: bool
+    scene: EnquiryScene, came_back: bool
 ) -> None:
-    enquiry = asking.matched()
-    sent = asking.story.send(asking.refer(enquiry))
+    enquiry = scene.matched()
+    sent = scene.story.send(scene.refer(enquiry))
     if came_back:
-        asking.story.decline(sent)
-    assert asking.seen(asking.shelter, enquiry).HasField("content")
-    asking.ngo.WithdrawReceipt(id=sent.receipt_id)
-    assert not asking.seen(asking.shelter, enquiry).HasField("content")
-    assert asking.rows("SELECT need_code, department FROM enquiry_offers WHERE taken") == [
+        scene.story.decline(sent)
+    assert scene.seen_by(scene.shelter, enquiry).HasField("content")
+    scene.ngo.WithdrawReceipt(id=sent.receipt_id)
+    assert not scene.seen_by(scene.shelter, enquiry).HasField("content")
+    assert scene.rows("SELECT need_code, department FROM enquiry_offers WHERE taken") == [
         {"need_code": None, "department": None}
     ]
-    assert ending(asking.seen(asking.ngo, enquiry)) == (e.ENQUIRY_STATE_MATCHED, "")
+    assert state_and_reason(scene.seen_by(scene.ngo, enquiry)) == (e.ENQUIRY_STATE_MATCHED, "")
 
 
 def test_an_upgrade_blanks_the_copies_that_outlived_a_consent_and_no_other(
-    asking: EnquiryScene,
+    scene: EnquiryScene,
 ) -> None:
-    withdrawn, live = asking.matched(), asking.matched()
-    sent = asking.story.send(asking.refer(withdrawn))
-    asking.story.send(asking.refer(live))
-    asking.ngo.WithdrawReceipt(id=sent.receipt_id)
-    asking.service.as_owner(
+    withdrawn, live = scene.matched(), scene.matched()
+    sent = scene.story.send(scene.refer(withdrawn))
+    scene.story.send(scene.refer(live))
+    scene.ngo.WithdrawReceipt(id=sent.receipt_id)
+    scene.service.as_owner(
         "UPDATE enquiry_offers SET need_code = 'HOU.EMG', urgency = 'urgent' WHERE enquiry_id = %s",
         withdrawn.id,
     )
     migration = (MIGRATIONS[1] / "20261231410003_copies_after_withdrawal.sql").read_text()
-    asking.service.as_owner(migration.split("-- migrate:down")[0])
+    scene.service.as_owner(migration.split("-- migrate:down")[0])
     assert [
-        asking.seen(asking.shelter, enquiry).HasField("content") for enquiry in (withdrawn, live)
+        scene.seen_by(scene.shelter, enquiry).HasField("content") for enquiry in (withdrawn, live)
     ] == [False, True]
 
 

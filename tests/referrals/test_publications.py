@@ -6,7 +6,7 @@ from protos.referrals.v1 import facts_pb2
 from tests.referrals import honest_requests, test_requests_of_reviews
 from tests.referrals.conftest import ORG, Story
 
-BEGINNINGS = honest_requests.BEGINNINGS | test_requests_of_reviews.BEGINNINGS
+REQUESTS = honest_requests.REQUESTS | test_requests_of_reviews.REQUESTS
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ BEGINNINGS = honest_requests.BEGINNINGS | test_requests_of_reviews.BEGINNINGS
 def test_a_pathway_a_card_and_deadlines_are_announced_by_ids_and_codes_alone(
     story: Story, rpc: str, kind: str
 ) -> None:
-    coordinator, request = BEGINNINGS[rpc](story)
+    coordinator, request = REQUESTS[rpc](story)
     getattr(coordinator, rpc)(request)
     rows = story.service.rows("SELECT payload FROM outbox WHERE type LIKE 'enlace.publication.%'")
     published = [facts_pb2.PublicationFact.FromString(row["payload"]) for row in rows]

@@ -30,7 +30,7 @@ from tests.referrals.conftest import (
     read,
     send_request,
 )
-from tests.referrals.contact_calls import credentials
+from tests.referrals.contact_calls import credentials, update_contact
 
 WRONG = ("UNAUTHENTICATED", "reference_or_pin_wrong")
 
@@ -351,6 +351,16 @@ def test_neither_reference_nor_pin_is_stored_readably(story: Story, service: Ser
         assert not [table for table, text in text_by_table.items() if secret in text]
     assert b"7319" not in bytes(fingerprint)
     assert pin_hash.startswith("$argon2id$")
+
+
+def test_a_contact_from_a_department_that_does_not_exist_is_refused(story: Story) -> None:
+    contact = story.operator.CreateContact(contact=contacts_pb2.Contact(line_country="NI")).contact
+    nowhere = contacts_pb2.Contact(line_country="NI", department="NI-ZZ")
+    for act in (
+        lambda: story.operator.CreateContact(contact=nowhere),
+        lambda: update_contact(story.operator, contact, department="NI-ZZ"),
+    ):
+        assert wrong_fields(act) == [("contact.department", "unknown_code")]
 
 
 def test_no_generated_pin_is_refused_as_too_easy() -> None:

@@ -284,6 +284,7 @@ def test_an_enquiry_needs_a_contact_and_file_of_its_own_organisation(scene: Enqu
         ({"need_code": "HOUSE"}, ("content.need_code", "unknown_code")),
         ({"urgency": 0}, ("content.urgency", "required")),
         ({"department": "CR-SJ"}, ("content.department", "unknown_code")),
+        ({"department": "NI-ZZ"}, ("content.department", "unknown_code")),
         ({"dependants": 21}, ("content.dependants", "out_of_range")),
         ({"languages": ["spanisch!"]}, ("content.languages.0", "malformed")),
     ],

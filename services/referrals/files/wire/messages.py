@@ -43,9 +43,8 @@ def read_coarse(message: referrals_pb2.CoarsePerson, path: str = "coarse") -> Co
     dependants = message.dependants if message.HasField("dependants") else None
     age_band = word(referrals_pb2.AgeBand, message.age_band, f"{path}.age_band")
     gender = word(referrals_pb2.PersonGender, message.gender_code, f"{path}.gender_code")
-    return Coarse(
-        age_band, gender, message.language, dependants, message.country, message.department
-    )
+    place = department(message.department, f"{path}.department")
+    return Coarse(age_band, gender, message.language, dependants, message.country, place)
 
 
 def unsafe_fields(unsafe: Unsafe) -> dict[str, Any]:
@@ -74,15 +73,19 @@ def unsafe_organizations(identifiers: Iterable[str], path: str) -> tuple[str, ..
 def unsafe_departments(codes: Iterable[str], path: str) -> tuple[str, ...]:
     """Parses the departments that a person named as unsafe.
 
-    An unknown code of a listed country is refused: if it were ignored, a service in the department
-    that she meant could be asked.
+    An unknown code is refused: if it were ignored, a service in the department that she meant could
+    be asked.
     """
-    departments = dict[str, None]()
-    for position, code in enumerate(codes):
-        if code not in DEPARTMENTS and code[:2] in _LISTED_COUNTRIES:
-            raise Invalid((f"{path}.{position}", "unknown_code"))
-        departments[code] = None
-    return tuple(departments)
+    return tuple(
+        dict.fromkeys(department(code, f"{path}.{position}") for position, code in enumerate(codes))
+    )
+
+
+def department(code: str, path: str) -> str:
+    """Parses a department, which may be empty. Refuses an unknown code of a listed country."""
+    if code not in DEPARTMENTS and code[:2] in _LISTED_COUNTRIES:
+        raise Invalid((path, "unknown_code"))
+    return code
 
 
 def read_identity(message: people_pb2.Identity) -> Identity:

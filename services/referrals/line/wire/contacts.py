@@ -6,6 +6,7 @@ from typing import Any
 from chassis.errors import Invalid
 from chassis.wire import mask_names, moment, optional_id, with_stored_parts, word
 from protos.referrals.v1 import contacts_pb2 as pb
+from services.referrals.files.wire.messages import department
 from services.referrals.line.domain.callback import Wish
 from services.referrals.line.wire.messages import read_triage
 
@@ -44,7 +45,7 @@ def new_contact(message: pb.Contact) -> dict[str, Any]:
         "language": message.language,
         "placement_code": message.placement_code,
         "triage": read_triage(message.triage),
-        "department": message.department,
+        "department": department(message.department, "contact.department"),
         "need_code": message.need_code,
         "assault_time": moment(message, "assault_time", "contact.assault_time"),
         "handed_over_organization_id": optional_id(
@@ -70,6 +71,8 @@ def changed_contact(
         values["handed_over_organization_id"] = optional_id(
             message.handed_over_organization_id, "contact.handed_over_organization_id"
         )
+    if "department" in paths:
+        values["department"] = department(message.department, "contact.department")
     if "triage" in paths:
         values["triage"] = read_triage(message.triage)
     if "assault_time" in paths:

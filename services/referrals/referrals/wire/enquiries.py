@@ -8,7 +8,11 @@ from chassis.wire import EnumCodec, etag, number, timestamp, word, word_list
 from protos.referrals.v1 import enquiries_pb2 as pb
 from protos.referrals.v1 import referrals_pb2
 from services.referrals.files.domain.unsafe import NAMED, Unsafe
-from services.referrals.files.wire.messages import unsafe_departments, unsafe_organizations
+from services.referrals.files.wire.messages import (
+    department,
+    unsafe_departments,
+    unsafe_organizations,
+)
 from services.referrals.network.domain.service import Attribute
 from services.referrals.network.wire.messages import URGENCIES
 from services.referrals.referrals.domain.enquiry import (
@@ -42,7 +46,7 @@ def content(message: pb.EnquiryContent) -> Content:
             )
         ),
         message.country,
-        message.department,
+        department(message.department, "content.department"),
     )
 
 

@@ -133,11 +133,14 @@ def test_a_file_in_a_department_that_does_not_exist_is_refused_and_a_stored_one_
     nowhere = pb.CoarsePerson(department="NI-ZZ")
     for act, path in (
         (lambda: story.ngo.CreatePerson(coarse=nowhere), "coarse.department"),
-        (lambda: story.ngo.UpdatePerson(department(person, "NI-ZZ")), "person.coarse.department"),
+        (
+            lambda: story.ngo.UpdatePerson(department_correction(person, "NI-ZZ")),
+            "person.coarse.department",
+        ),
     ):
         assert wrong_fields(act) == [(path, "unknown_code")]
     service.as_owner("UPDATE people SET department = 'NI-ZZ' WHERE id = %s", person.id)
-    assert stored(story.ngo, person.id).coarse.department == "NI-ZZ"
+    assert stored_person(story.ngo, person.id).coarse.department == "NI-ZZ"
 
 
 def test_a_repeated_correction_of_a_part_gets_its_first_answer_after_another_correction(

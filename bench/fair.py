@@ -17,7 +17,7 @@ from bench.figures import Measurement, percentile
 from services.gateway.config import CALLER_RATE
 from tests.parts.local_stack import LocalStack, until
 
-TIMES = 40  # multiple of the quota
+FLOOD_FACTOR = 40  # multiple of the quota
 # pairs of measurements, without and with the flood: a slow moment of the machine affects both
 TURNS = 4
 # requests of the other partner in each turn, and seconds between them
@@ -64,12 +64,12 @@ def measure(_stack: LocalStack) -> list[Measurement]:
     stack = LocalStack(settings={"ENLACE_CALLER_RATE": str(CALLER_RATE)})
     try:
         stack.start()
-        waiting_times(stack)  # connections, caches
-        times_alone, times_beside, counts = [], [], []
+        waiting_times(stack)  # warms up connections and caches
+        times_alone, times_during_flood, counts = [], [], []
         for _ in range(TURNS):
             times_alone += waiting_times(stack)
             with flood(stack) as flood_counts:
-                times_beside += waiting_times(stack)
+                times_during_flood += waiting_times(stack)
             counts.append(flood_counts)
     finally:
         stack.stop()
@@ -77,11 +77,11 @@ def measure(_stack: LocalStack) -> list[Measurement]:
     return [
         Measurement(
             "fair_ms_p99",
-            percentile(times_beside, 99),
+            percentile(times_during_flood, 99),
             f"one partner reads through REST at {1 / INTERVAL / 2:.0f} to {1 / INTERVAL:.0f} a"
             f" second while another asks {request_count / seconds:.0f} times a second"
-            f" ({TIMES} times its quota; {refused_count / request_count:.0%} refused);"
-            " beside: alone",
+            f" ({FLOOD_FACTOR} times its quota; {refused_count / request_count:.0%} refused);"
+            " beside: the same request without the flood",
             percentile(times_alone, 99),
         )
     ]
@@ -113,7 +113,7 @@ def flood(stack: LocalStack) -> Iterator[list[float]]:
         address.hostname or "",
         str(address.port),
         stack.api_key("Puentes"),
-        str(TIMES * CALLER_RATE),
+        str(FLOOD_FACTOR * CALLER_RATE),
         str(CONNECTIONS),
         _PATH,
     ]

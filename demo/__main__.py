@@ -1,8 +1,8 @@
 """`python -m demo`: fills an empty stack with the demo network.
 
-Writes the accounts and API keys for signing in into the file that ENLACE_DEMO_FILE names, and
-prints its progress. `python -m services` starts the demo as soon as the databases are migrated,
-while the services start. If it is stopped and run again, it fills the parts that are still missing.
+Writes the sign-in accounts and the API keys to the file that ENLACE_DEMO_FILE names, and prints its
+progress. `python -m services` starts the demo as soon as the databases are migrated, while the
+services start. If the demo is stopped and run again, it adds what is still missing.
 """
 
 import contextlib
@@ -29,14 +29,14 @@ WAIT_SECONDS = 600.0  # seconds to wait for the next fact; the services may stil
 
 
 def main() -> None:
-    """Fills the missing parts, and writes the file with the accounts. If there is no such file yet,
+    """Adds what is missing, and writes the file with the accounts. If there is no such file yet,
     first waits until the referrals service has received the facts.
     """
-    directory = Path(os.environ["ENLACE_KEYS"])
+    key_files = Path(os.environ["ENLACE_KEYS"])
     file = Path(os.environ["ENLACE_DEMO_FILE"])
     demo_network = network()
-    demo_secrets = DemoSecrets(key_folder.keyring(directory, "partners"))
-    fill(directory, demo_network, demo_secrets, SystemClock().now())
+    demo_secrets = DemoSecrets(key_folder.keyring(key_files, "partners"))
+    fill(key_files, demo_network, demo_secrets, SystemClock().now())
     # If the file exists, the facts arrived in an earlier run. Waiting again might never end,
     # because a member may have been removed since.
     if not file.exists():
@@ -44,7 +44,7 @@ def main() -> None:
     write(file, demo_network, demo_secrets)
 
 
-def fill(directory: Path, demo_network: Network, demo_secrets: DemoSecrets, now: datetime) -> None:
+def fill(key_files: Path, demo_network: Network, demo_secrets: DemoSecrets, now: datetime) -> None:
     """Fills the services: first the campaign and the figures, since the campaign records the start
     of the run; then the members; then everything that refers to members.
 
@@ -55,9 +55,9 @@ def fill(directory: Path, demo_network: Network, demo_secrets: DemoSecrets, now:
     with _database("partners") as database:
         partners.fill(database, demo_network, demo_secrets, now)
     with _database("notifications") as database:
-        _fill_desks(database, key_folder.keyring(directory, "notifications"), demo_network, now)
+        _fill_desks(database, key_folder.keyring(key_files, "notifications"), demo_network, now)
     with _database("referrals") as database:
-        referrals.fill(database, directory, demo_network, demo_secrets, now)
+        referrals.fill(database, key_files, demo_network, demo_secrets, now)
 
 
 def wait_until_received(demo_network: Network, patience: float = WAIT_SECONDS) -> None:

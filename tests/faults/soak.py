@@ -28,7 +28,7 @@ from tests.parts.stories import Cast
 )
 @click.option("--seed", default=1, show_default=True)
 def main(transitions: int, faults: int, backlog: int, seed: int) -> None:
-    stack = LocalStack(words=CALM)
+    stack = LocalStack(options=CALM)
     try:
         stack.start()
         with fault_run(

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.alone, pytest.mark.long]
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
     """The fault run, and the data that it left once everything has come to rest."""
-    stack = LocalStack(words=CALM)
+    stack = LocalStack(options=CALM)
     try:
         stack.start()
         with fault_run(

@@ -99,7 +99,7 @@ class Operator(Actor):
         self.presses("Guardar y dar referencia")
         self.sees("Emergencia")
         readout = self.page.locator(".readout b").all_inner_texts()
-        typed.record_read_out(readout[0])
+        typed.record_reference(readout[0])
         return readout[0], readout[1]
 
     def searches_for(self, reference: str, pin: str) -> None:

@@ -1,7 +1,7 @@
 """A ministry has accounts of its own.
 
-Two coordinators agree to the ministry's provider, and an official signs in through it, without a
-password of ours.
+Two coordinators approve the ministry's identity provider, and an official signs in through it,
+without a password of ours.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ def test_a_ministrys_official_signs_in_through_the_ministry(
     impostor = actors.enter()
     impostor.page.goto(link)
     signs_in_at_the_ministry(impostor.page, "otra")
-    # the ministry claims that the official is the coordinator, for whom it may not speak
+    # the provider claims that this user is the coordinator, for whom it may not vouch
     impostor.sees("Su organización no reconoció su cuenta")
     assert "s" not in {cookie["name"] for cookie in impostor.context.cookies()}
 
     second_coordinator.goes_to(f"{path}/sign-in")
     second_coordinator.presses("Dejar de usarlo")
-    late_official = actors.enter()
-    late_official.page.goto(link)
-    late_official.sees("Por este enlace no se entra")
+    official_after_removal = actors.enter()
+    official_after_removal.page.goto(link)
+    official_after_removal.sees("Por este enlace no se entra")

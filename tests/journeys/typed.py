@@ -2,7 +2,7 @@
 
 Each value contains a mark, and after all journeys no mark may be found anywhere unsealed
 (conftest.py). The addresses and titles of all opened pages are recorded here too, because whoever
-has the person's phone reads the browser's history.
+has the person's phone can read the browser's history.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _pages: set[str] = set()
 
 
 def marked(words: str) -> str:
-    """Returns words about a person with their mark, which is the same for each call."""
+    """Returns the words followed by their mark. The same words always get the same mark."""
     return f"{words} {MARKS.cores.get(words) or MARKS.core(words)}"
 
 
@@ -28,7 +28,7 @@ def phone() -> str:
     return MARKS.phone("phone")
 
 
-def record_read_out(reference: str) -> None:
+def record_reference(reference: str) -> None:
     """Records what an operator reads out to the person, as it is read and as it is stored."""
     MARKS.cores |= {name: name for name in (reference, reference.replace("-", ""))}
 

@@ -24,7 +24,7 @@ from tests.partners.scene import (
 from tests.partners.test_invitations import answer
 from tests.partners.test_passkeys import add_passkey
 from tests.partners.test_password_resets import INVALID, facts_with_letters, link, reset
-from tests.partners.test_second_factors import App, add_code, finish
+from tests.partners.test_second_factors import App, finish, turn_on_codes
 from tests.partners.test_sessions import sign_in, token_of
 
 
@@ -32,7 +32,7 @@ def worker_with_second_factor(scene: Scene, member: Organization, *roles: Role) 
     """Makes a worker with a code, spare codes and a passkey."""
     worker = scene.worker(member, *roles, email=EMAIL)
     add_passkey(scene.as_worker(worker))
-    add_code(scene, scene.as_worker(worker))
+    turn_on_codes(scene, scene.as_worker(worker))
     return worker
 
 

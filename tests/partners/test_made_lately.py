@@ -21,7 +21,7 @@ from tests.partners.scene import EMAIL, Scene, Stubs
 from tests.partners.test_invitations import accept
 from tests.partners.test_passkeys import add_passkey
 from tests.partners.test_password_resets import facts_with_letters
-from tests.partners.test_second_factors import add_code
+from tests.partners.test_second_factors import turn_on_codes
 from tests.partners.test_step_up import invite, make_key
 
 THIEF = "ladron@correo.example"
@@ -143,7 +143,7 @@ def test_a_new_code_and_a_new_passkey_are_removed_and_the_workers_managers_are_n
 ) -> None:
     worker = scene.worker(member, Role.WORKER)
     me, since = scene.as_worker(worker), scene.clock.now()
-    add_code(scene, me)
+    turn_on_codes(scene, me)
     add_passkey(me)
     before = len(facts_with_letters(scene, "sign_in_changed"))
     listed = list_changes(me, since)

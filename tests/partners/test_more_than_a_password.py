@@ -14,7 +14,7 @@ from services.partners.sign_in.store import second_factors
 from tests.partners.providers import OFFICIAL, set_up, sign_in_through
 from tests.partners.scene import EMAIL, PASSWORD, Scene, Stubs
 from tests.partners.test_passkeys import add_passkey, assert_fails
-from tests.partners.test_second_factors import App, add_code
+from tests.partners.test_second_factors import App, turn_on_codes
 from tests.parts.provider import Person, Provider
 
 
@@ -139,7 +139,7 @@ def test_a_worker_with_a_code_is_asked_for_it_whatever_her_provider_required(
     scene: Scene, provider: Provider
 ) -> None:
     me = scene.as_worker(scene.worker(scene.coalition, Role.WORKER, email=OFFICIAL))
-    app, _spare = add_code(scene, me)
+    app, _spare = turn_on_codes(scene, me)
     provider.people["ana"] = Person("ana-1", OFFICIAL, ways=("mfa",))
     set_up(scene, scene.coalition, provider)
     attempt = sign_in_through(scene, scene.coalition, provider)

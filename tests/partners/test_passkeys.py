@@ -25,7 +25,7 @@ from tests.partners.scene import (
     Stubs,
 )
 from tests.partners.test_invitations import answer
-from tests.partners.test_second_factors import finish, turn_on_code
+from tests.partners.test_second_factors import finish, turn_on_own_codes
 from tests.partners.test_sessions import sign_in
 from tests.parts.authenticator import Authenticator
 
@@ -121,7 +121,7 @@ def test_a_passkey_alone_signs_in_if_the_device_verified_its_user(network: Scene
 def test_a_code_is_accepted_instead_of_a_passkey_and_never_without_the_password(
     network: Scene,
 ) -> None:
-    app, _spare = turn_on_code(network)
+    app, _spare = turn_on_own_codes(network)
     with_passkey(network)
     attempt = sign_in(network)
     assert (attempt.asks_code, bool(attempt.passkey_options)) == (True, True)

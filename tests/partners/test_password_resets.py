@@ -30,7 +30,7 @@ from tests.partners.scene import EMAIL, PASSWORD, SESSION_ENDED, SIGN_IN_FAILED,
 from tests.partners.test_accounts import change, session_of
 from tests.partners.test_invitations import accept, answer, invite
 from tests.partners.test_passkeys import add_passkey, stubs_of_worker
-from tests.partners.test_second_factors import finish, turn_on_code
+from tests.partners.test_second_factors import finish, turn_on_own_codes
 from tests.partners.test_sessions import sign_in, token_of
 from tests.parts.loops import NEVER, OFTEN, eventually, running
 from tests.parts.provider import Provider
@@ -210,7 +210,7 @@ def test_requests_for_one_account_at_once_leave_one_link(network: Scene) -> None
 
 
 def test_a_new_password_does_not_replace_the_code_or_passkey(network: Scene) -> None:
-    app, spare = turn_on_code(network)
+    app, spare = turn_on_own_codes(network)
     add_passkey(stubs_of_worker(network))
     reset(network, link(network))
     attempt = sign_in(network, password=NEW_PASSWORD)
@@ -232,7 +232,7 @@ def test_a_sign_in_that_began_with_the_old_password_cannot_be_finished_after_the
 
     The change of the password ends that sign-in, too.
     """
-    app, _spare = turn_on_code(network)
+    app, _spare = turn_on_own_codes(network)
     challenge = sign_in(network).challenge
     reset(network, link(network))
     assert refusal(lambda: finish(network, challenge, app.code())) == SIGN_IN_FAILED
@@ -260,7 +260,7 @@ def test_a_password_that_is_checked_while_it_changes_opens_no_session(
 def test_a_sign_in_that_is_finished_at_the_moment_of_the_change_is_ended_too(
     network: Scene,
 ) -> None:
-    app, _spare = turn_on_code(network)
+    app, _spare = turn_on_own_codes(network)
     password = PASSWORD
     for n in range(4):
         network.advance(hours=1)
@@ -277,7 +277,7 @@ def test_a_sign_in_that_is_finished_at_the_moment_of_the_change_is_ended_too(
 def test_a_sign_in_cannot_be_finished_after_the_worker_changed_her_password_herself(
     network: Scene,
 ) -> None:
-    app, _spare = turn_on_code(network)
+    app, _spare = turn_on_own_codes(network)
     challenge = sign_in(network).challenge
     change(stubs_of_worker(network))
     assert refusal(lambda: finish(network, challenge, app.code())) == SIGN_IN_FAILED

@@ -26,8 +26,8 @@ WORDS = [
 
 
 @dataclass(frozen=True)
-class WrittenService:
-    """A possible service, written as the database writes it."""
+class RandomService:
+    """A service; `entry` has its words in the notation of the database."""
 
     id: str
     name: str
@@ -39,12 +39,12 @@ class WrittenService:
         tokens = []
         for position, (word, weights) in enumerate(self.words):
             text = word.replace("\\", "\\\\").replace("'", "''")
-            places = ",".join(
+            positions = ",".join(
                 f"{position * 9 + number}{weight if weight != 'D' else ''}"
                 for number, weight in enumerate(weights, 1)
             )
-            # a stripped lexeme without a position: a synonym
-            tokens.append(f"'{text}'" + (f":{places}" if places else ""))
+            # synonyms are stripped: their lexemes have no positions
+            tokens.append(f"'{text}'" + (f":{positions}" if positions else ""))
         return Entry(
             self.id,
             self.name,
@@ -52,13 +52,13 @@ class WrittenService:
             " ".join(tokens),
         )
 
-    def weight(self, word: Word) -> set[str]:
-        """Returns the weights with which the service has the word."""
+    def weights_of(self, word: Word) -> set[str]:
+        """Returns the weights at which the service contains the word."""
         return {
             min(weights or "D")
-            for words, weights in self.words
+            for text, weights in self.words
             if any(
-                words.startswith(lexeme.text) if lexeme.begins else words == lexeme.text
+                text.startswith(lexeme.text) if lexeme.begins else text == lexeme.text
                 for lexeme in word.lexemes
             )
         }
@@ -67,10 +67,10 @@ class WrittenService:
 class Chance(random.Random):
     """Random services and words from one seed."""
 
-    def service(self, id: str) -> WrittenService:
+    def service(self, id: str) -> RandomService:
         words = self.sample(WORDS, self.randint(0, 4))
         weights = ["".join(self.choices(WEIGHTS, k=self.randint(0, 3))) for _ in words]
-        return WrittenService(
+        return RandomService(
             id,
             self.choice("abc") + str(self.randrange(5)),
             self.choice(["NI", "CR"]),
@@ -106,8 +106,8 @@ def test_hits_and_their_order_are_the_same_as_if_each_service_were_checked_alone
         f"s{number}": chance.service(f"s{number}") for number in range(chance.choice([0, 5, 40]))
     }
     index.fill(
-        written.entry()
-        for written in sorted(directory.values(), key=lambda written: (written.name, written.id))
+        service.entry()
+        for service in sorted(directory.values(), key=lambda service: (service.name, service.id))
     )
     for _ in range(60):
         id = f"s{chance.randrange(60)}"
@@ -128,8 +128,8 @@ def test_hits_and_their_order_are_the_same_as_if_each_service_were_checked_alone
             directory[id] = entries[-1]
             index.put(
                 [
-                    written.entry()
-                    for written in (*entries, directory.setdefault("s0", chance.service("s0")))
+                    service.entry()
+                    for service in (*entries, directory.setdefault("s0", chance.service("s0")))
                 ]
             )
         assert len(index) == len(directory)
@@ -141,31 +141,34 @@ def test_hits_and_their_order_are_the_same_as_if_each_service_were_checked_alone
             "ages",
             lambda age, minimum_age=minimum_age: age >= minimum_age,  # type: ignore[misc]
         )
-        for places in slot_sets:
-            hits &= BitMap.union(*places)
+        for sets_by_weight in slot_sets:
+            hits &= BitMap.union(*sets_by_weight)
         expected = [
-            written
-            for written in directory.values()
-            if written.country == country
-            and written.age >= minimum_age
-            and all(written.weight(word) for word in words)
+            service
+            for service in directory.values()
+            if service.country == country
+            and service.age >= minimum_age
+            and all(service.weights_of(word) for word in words)
         ]
 
-        def rank(service: WrittenService, words: list[Word] = words) -> tuple[object, ...]:
+        def rank(service: RandomService, words: list[Word] = words) -> tuple[object, ...]:
             return (
-                *(-sum(weight in service.weight(word) for word in words) for weight in WEIGHTS[:3]),
+                *(
+                    -sum(weight in service.weights_of(word) for word in words)
+                    for weight in WEIGHTS[:3]
+                ),
                 service.name,
                 service.id,
             )
 
-        tests = [[places[number] for places in slot_sets] for number in range(3)]
+        tests = [[sets_by_weight[number] for sets_by_weight in slot_sets] for number in range(3)]
         assert [id for _, _, id in page_by_page(index, hits, tests, chance.choice([1, 3, 50]))] == [
-            written.id for written in sorted(expected, key=rank)
+            service.id for service in sorted(expected, key=rank)
         ]
         assert index.count("country", index.slots_of(directory)) == {
             code: number
             for code in ("NI", "CR")
-            if (number := sum(written.country == code for written in directory.values()))
+            if (number := sum(service.country == code for service in directory.values()))
         }
 
 

@@ -41,7 +41,7 @@ class App:
         self._codes = TOTP(base64.b32decode(secret), 6, SHA1(), 30)
 
     def code(self, seconds: int = 0) -> str:
-        """Returns the code that is shown now, or in some seconds."""
+        """Returns the code that is shown `seconds` from now."""
         return self._codes.generate(int(self._scene.clock.now().timestamp()) + seconds).decode()
 
     def wrong_code(self) -> str:
@@ -53,7 +53,7 @@ def begin_set_up(scene: Scene) -> tuple[Stubs, App]:
     return me, App(scene, me.BeginSecondFactor(password=PASSWORD).secret)
 
 
-def add_code(scene: Scene, me: Stubs) -> tuple[App, list[str]]:
+def turn_on_codes(scene: Scene, me: Stubs) -> tuple[App, list[str]]:
     """Turns codes on; returns the app and spare codes, usable from the next time step on."""
     app = App(scene, me.BeginSecondFactor(password=PASSWORD).secret)
     spare = me.ConfirmSecondFactor(code=app.code()).recovery_codes
@@ -61,9 +61,9 @@ def add_code(scene: Scene, me: Stubs) -> tuple[App, list[str]]:
     return app, list(spare)
 
 
-def turn_on_code(scene: Scene) -> tuple[App, list[str]]:
+def turn_on_own_codes(scene: Scene) -> tuple[App, list[str]]:
     """Turns codes on for the worker whose e-mail address is EMAIL."""
-    return add_code(scene, session_of(scene)[0])
+    return turn_on_codes(scene, session_of(scene)[0])
 
 
 def finish(scene: Scene, challenge: str, code: str) -> members_pb2.SignInResponse:
@@ -75,7 +75,7 @@ def finish(scene: Scene, challenge: str, code: str) -> members_pb2.SignInRespons
 @pytest.fixture
 def app(network: Scene) -> App:
     """The app on the phone of a worker who has to enter a code."""
-    return turn_on_code(network)[0]
+    return turn_on_own_codes(network)[0]
 
 
 def test_a_code_is_valid_one_step_early_or_late_and_never_twice() -> None:
@@ -83,7 +83,7 @@ def test_a_code_is_valid_one_step_early_or_late_and_never_twice() -> None:
     assert SecondFactor("w", last_step=100).steps(100) == [101]
 
 
-def test_no_code_is_asked_for_until_a_first_code_was_right(network: Scene) -> None:
+def test_no_code_is_asked_for_until_a_first_code_has_been_confirmed(network: Scene) -> None:
     me, app = begin_set_up(network)
     assert sign_in(network).session_secret
     assert wrong_fields(lambda: me.ConfirmSecondFactor(code=app.wrong_code())) == [
@@ -112,13 +112,15 @@ def test_somebody_at_an_unlocked_screen_cannot_lock_its_owner_out(network: Scene
     assert network.rows("SELECT * FROM second_factors") == []
 
 
-def test_a_wrong_password_gets_the_same_answer_with_and_without_a_code(network: Scene) -> None:
-    turn_on_code(network)
+def test_a_wrong_password_gets_the_same_answer_whether_or_not_the_account_requires_a_code(
+    network: Scene,
+) -> None:
+    turn_on_own_codes(network)
     assert refusal(lambda: sign_in(network, password="otra clave larga")) == SIGN_IN_FAILED
 
 
 def test_a_code_a_challenge_and_a_spare_code_are_valid_once(network: Scene) -> None:
-    app, spare = turn_on_code(network)
+    app, spare = turn_on_own_codes(network)
     first, second = sign_in(network).challenge, sign_in(network).challenge
     code = app.code()
     finish(network, first, code)
@@ -192,9 +194,7 @@ def test_no_secret_and_no_code_is_stored_or_published_in_clear(network: Scene) -
     assert EMAIL.replace("@", "%40") in created.uri
 
 
-def test_an_account_that_is_suspended_before_the_code_is_given_cannot_be_entered(
-    network: Scene, app: App
-) -> None:
+def test_a_worker_suspended_before_giving_the_code_cannot_sign_in(network: Scene, app: App) -> None:
     challenge = sign_in(network).challenge
     network.rows("UPDATE workers SET status = 'SUSPENDED' WHERE email = %s RETURNING id", EMAIL)
     assert refusal(lambda: finish(network, challenge, app.code())) == SIGN_IN_FAILED

@@ -37,7 +37,7 @@ from tests.partners.test_accounts import change
 from tests.partners.test_invitations import answer
 from tests.partners.test_passkeys import add_passkey, finish_by_device
 from tests.partners.test_password_resets import facts_with_letters
-from tests.partners.test_second_factors import App, add_code, finish
+from tests.partners.test_second_factors import App, finish, turn_on_codes
 from tests.partners.test_sessions import sign_in, token_of
 from tests.parts.authenticator import Authenticator
 from tests.parts.provider import Provider
@@ -95,7 +95,7 @@ def eleven_minutes_after_sign_in(scene: Scene, secret: str = "") -> tuple[Stubs,
 @pytest.fixture
 def app(scene: Scene, manager: Worker) -> App:
     """The app on the manager's phone, whose codes she needs to sign in."""
-    return add_code(scene, scene.as_worker(manager))[0]
+    return turn_on_codes(scene, scene.as_worker(manager))[0]
 
 
 @pytest.fixture

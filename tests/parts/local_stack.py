@@ -2,9 +2,10 @@
 
 Use `LocalStack().start()` … `stop()`, or the session's fixture `stack`. A stack uses free ports,
 and `stop` deletes its temporary folder. Unless it is `fresh`, a stack starts as a copy of the one
-stack that the test run has filled with the demo network, because filling takes half of the time of
-a start. `client(…)` calls gRPC for an API key or a worker and renews its token by itself;
-`database(…)` reads all data of a service, past its row-level security.
+stack that the test run has filled with the demo network, because filling takes half of the
+start-up time. `client(…)` and `worker(…)` return gRPC clients that act with an API key or as a
+worker, and renew their own tokens; `database(…)` reads all data of a service, bypassing its
+row-level security.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ PARTS = ("postgres", "broker", "partners", "referrals", "notifications", "gatewa
 SERVICES = ("partners", "referrals", "notifications")
 RUN = "TESTS_OF_THIS_RUN"
 """The variable that names the folder that all processes of a test run share (tests/conftest.py)."""
-HIGH_LIMIT = "10000"  # calls per second, since two keys do the work of a whole network here
+# calls per second, and openings an hour: in tests, two keys do the work of a whole network
+HIGH_LIMIT = "10000"
 _RENEW = 1.5  # remaining life of a token, in seconds, below which a client renews it
 # seconds between two sign-ins of a worker; her proof of identity is valid for ten minutes
 _SIGN_IN_EVERY = 300.0
@@ -65,13 +67,13 @@ class LocalStack:
         demo: bool = True,
         fresh: bool = False,
         settings: dict[str, str] | None = None,
-        words: Sequence[str] = (),
+        options: Sequence[str] = (),
         workers: int = 1,
         record: Path | None = None,
         root: Path = ROOT,
         template: Path | None = None,
     ) -> None:
-        """Prepares a stack. `words` are additional options of `python -m services`.
+        """Prepares a stack. `options` are additional options of `python -m services`.
 
         With `record`, the stack's transactions and signatures are recorded in that file
         (bench.exchanges). `root` is the checkout whose services run. The stack starts as a copy of
@@ -79,20 +81,22 @@ class LocalStack:
         """
         self.var = Path(tempfile.mkdtemp(prefix="enlace-test-stack-"))
         if os.geteuid() == 0:
-            # so that PostgreSQL runs in place as the user nobody, and leaves nothing in the
-            # system's folders
+            # so that PostgreSQL, which runs as the user `nobody`, can reach this folder, and leaves
+            # nothing in the system's folders
             self.var.chmod(0o711)
         run = os.environ.get(RUN, "")
         self._template = template or (Path(run) / "filled" if demo and not fresh and run else None)
         self._with_demo = demo
         self._settings = settings or {}
-        self._words = list(words)
+        self._options = list(options)
         self._workers = str(workers)
         self._module = ["bench.exchanges", str(record)] if record else ["services"]
         self._root = root
         self._process: subprocess.Popen[str] | None = None
         self._channels: dict[str, grpc.Channel] = {}
-        self.later_output: list[str] = []  # lines of the stack after its start, such as restarts
+        self.later_output: list[
+            str
+        ] = []  # what the stack prints after its start, e.g. about restarts
 
     def start(self) -> LocalStack:
         """Starts the stack; if it does not come up, fails with all of its output."""
@@ -111,7 +115,7 @@ class LocalStack:
         ]
         command += [
             "--demo" if self._with_demo and not self._template else "--no-demo",
-            *self._words,
+            *self._options,
         ]
         environment = {
             **os.environ,
@@ -216,7 +220,7 @@ class LocalStack:
     def kill(self, name: str) -> int:
         """Kills a part with SIGKILL; the stack starts it again. Returns the former pid."""
         pid = self.pid(name)
-        assert pid is not None, f"{name} does not run"
+        assert pid is not None, f"{name} is not running"
         os.kill(pid, signal.SIGKILL)
         return pid
 
@@ -254,27 +258,27 @@ class LocalStack:
             if organization.lower() in key["organization"].lower()
         )
 
-    def account(self, words: str) -> dict[str, Any]:
+    def account(self, text: str) -> dict[str, Any]:
         """Returns the first demo account whose e-mail, role or organisation contains the text."""
         for account in self.demo["accounts"]:
             if any(
-                words.lower() in str(account[name]).lower()
+                text.lower() in str(account[name]).lower()
                 for name in ("email", "role", "organization")
             ):
                 return dict(account)
-        raise KeyError(words)
+        raise KeyError(text)
 
-    def client(self, words: str = "") -> Client:
+    def client(self, text: str = "") -> Client:
         """Returns a client with the API key of the organisation whose name contains the text."""
-        return Client(self, members_pb2.IssueTokenRequest(api_key=self.api_key(words)))
+        return Client(self, members_pb2.IssueTokenRequest(api_key=self.api_key(text)))
 
     def client_of_key(self, api_key: str) -> Client:
         """Returns a client with the given API key."""
         return Client(self, members_pb2.IssueTokenRequest(api_key=api_key))
 
-    def worker(self, words: str) -> Client:
-        """Returns a client that is signed in with the demo account of `account(words)`."""
-        account = self.account(words)
+    def worker(self, text: str) -> Client:
+        """Returns a client that is signed in with the demo account of `account(text)`."""
+        account = self.account(text)
 
         def sign_in() -> members_pb2.IssueTokenRequest:
             tokens = PartnersStubs(self.channel("partners")).tokens
@@ -292,9 +296,10 @@ class LocalStack:
 
 
 def _fill(folder: Path, root: Path) -> None:
-    """Fills the folder that the stacks of this run copy, once for all processes of the run.
+    """Fills the folder from which the stacks of this run are copied.
 
-    The filled stack is stopped, so that its files are complete.
+    Only the first process of the run that needs the folder fills it. The filled stack is stopped,
+    so that its files are complete.
     """
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -416,9 +421,12 @@ def until(
     otherwise: Callable[[], object] = lambda: "",
     every: float = 0.05,
 ) -> None:
-    """Waits until a condition holds; fails with the text of `otherwise` if it does not in time."""
+    """Waits until a condition holds.
+
+    If it does not hold within `timeout` seconds, fails with the text that `otherwise` returns.
+    """
     end = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > end:
-            raise AssertionError(f"not reached within {timeout:g} s: {otherwise()}")
+            raise AssertionError(f"condition not met within {timeout:g} s: {otherwise()}")
         time.sleep(every)

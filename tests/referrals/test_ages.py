@@ -19,7 +19,7 @@ from services.referrals.files.usecases.ages import AgeNoter
 from tests.referrals.conftest import Service, Story
 
 EIGHTEEN = datetime(2026, 3, 5, tzinfo=UTC)  # the birthday of somebody born on 2008-03-05
-MANAGUA_OFFSET = timedelta(hours=6)
+MANAGUA_BEHIND_UTC = timedelta(hours=6)
 
 
 def band_of(story: Story, person_id: str) -> pb.AgeBand.ValueType:
@@ -34,7 +34,7 @@ def girl_of_seventeen(story: Story, **values: str) -> p.Person:
 
 
 def note_all_ages(service: Service, now: datetime | None = None) -> int:
-    """Notes the ages of all files at this time, or at present; returns the number of changes."""
+    """Updates the age bands of all files as of `now`; returns the number of changes."""
     service.clock.set(now or service.clock.now())
     change_count = 0
     while batch := service.made.ages.note():
@@ -78,8 +78,11 @@ def test_a_person_comes_of_age_when_her_birthday_begins_in_her_local_time(
         return band_of(story, girl.id), recorded_changes(service, girl.id)
 
     # in UTC, her birthday has already begun
-    assert file_at(EIGHTEEN + MANAGUA_OFFSET - timedelta(seconds=1)) == (pb.AGE_BAND_12_TO_17, 0)
-    assert file_at(EIGHTEEN + MANAGUA_OFFSET) == (pb.AGE_BAND_18_TO_24, 1)
+    assert file_at(EIGHTEEN + MANAGUA_BEHIND_UTC - timedelta(seconds=1)) == (
+        pb.AGE_BAND_12_TO_17,
+        0,
+    )
+    assert file_at(EIGHTEEN + MANAGUA_BEHIND_UTC) == (pb.AGE_BAND_18_TO_24, 1)
     assert note_all_ages(service) == 0
     assert file_at(datetime(2033, 3, 6, tzinfo=UTC)) == (pb.AGE_BAND_25_TO_59, 2)
 
@@ -91,7 +94,7 @@ def test_when_a_girl_comes_of_age_her_file_has_a_new_version_and_a_guardians_con
     receipt = story.receipt(girl.id, giver="guardian", assent_code="given")
     request = p.GetReceiptRequest(id=receipt.id)
     assert story.ngo.GetReceipt(request).live
-    note_all_ages(service, EIGHTEEN + MANAGUA_OFFSET)
+    note_all_ages(service, EIGHTEEN + MANAGUA_BEHIND_UTC)
     assert not story.ngo.GetReceipt(request).live
     assert story.ngo.GetPerson(p.GetPersonRequest(id=girl.id)).etag != girl.etag
 
@@ -105,7 +108,7 @@ def test_a_corrected_birth_date_moves_the_day_on_which_the_age_band_changes(
             id=girl.id, etag=girl.etag, identity=p.Identity(birth_date="2008-09-05")
         )
     )
-    note_all_ages(service, EIGHTEEN + MANAGUA_OFFSET)
+    note_all_ages(service, EIGHTEEN + MANAGUA_BEHIND_UTC)
     assert band_of(story, girl.id) == pb.AGE_BAND_12_TO_17
     note_all_ages(service, datetime(2026, 9, 5, 6, tzinfo=UTC))
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
@@ -123,7 +126,7 @@ def test_the_day_of_the_change_is_stored_only_as_a_keyed_fingerprint(
 
 
 def prepare_file_from_before_the_migration(service: Service, person_id: str, now: datetime) -> None:
-    """Makes a file as it was before the migration, and prepares it in the background at a time."""
+    """Reverts a file to its form before the migration, and runs the background job as of `now`."""
     service.as_owner("UPDATE people SET names_form = 2, band_end = NULL WHERE id = %s", person_id)
     service.clock.set(now)
     while service.made.names.note():
@@ -136,7 +139,7 @@ def test_the_end_of_the_band_of_a_file_from_before_the_migration_is_set_in_the_b
     girl = girl_of_seventeen(story)
     prepare_file_from_before_the_migration(service, girl.id, EIGHTEEN - timedelta(days=1))
     assert band_of(story, girl.id) == pb.AGE_BAND_12_TO_17
-    note_all_ages(service, EIGHTEEN + MANAGUA_OFFSET)
+    note_all_ages(service, EIGHTEEN + MANAGUA_BEHIND_UTC)
     assert band_of(story, girl.id) == pb.AGE_BAND_18_TO_24
 
 
@@ -156,7 +159,7 @@ def test_a_file_that_cannot_be_opened_does_not_delay_the_update_of_other_files(
         "UPDATE person_sealed SET sealed = '\\x01' WHERE person_id = %s AND field = 'identity'",
         broken_file.id,
     )
-    note_all_ages(service, EIGHTEEN + MANAGUA_OFFSET)
+    note_all_ages(service, EIGHTEEN + MANAGUA_BEHIND_UTC)
     assert (band_of(story, girl.id), band_of(story, broken_file.id)) == (
         pb.AGE_BAND_18_TO_24,
         pb.AGE_BAND_12_TO_17,
@@ -166,7 +169,7 @@ def test_a_file_that_cannot_be_opened_does_not_delay_the_update_of_other_files(
 
 def test_two_processes_record_each_change_of_age_once(story: Story, service: Service) -> None:
     girls = [girl_of_seventeen(story) for _ in range(3)]
-    service.clock.set(EIGHTEEN + MANAGUA_OFFSET)
+    service.clock.set(EIGHTEEN + MANAGUA_BEHIND_UTC)
     other_noter = AgeNoter(
         Files(key_folder.keyring(service.keys, "referrals")), service.database, service.clock
     )
@@ -178,7 +181,7 @@ def test_two_processes_record_each_change_of_age_once(story: Story, service: Ser
     assert [recorded_changes(service, girl.id) for girl in girls] == [1, 1, 1]
 
 
-def test_a_file_whose_local_day_has_not_begun_is_not_opened_and_does_not_delay_others(
+def test_a_file_is_not_opened_before_the_birthday_begins_locally_and_does_not_delay_others(
     story: Story, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.referrals.files.usecases.ages._BATCH", 1)

@@ -58,14 +58,16 @@ def test_one_unfinished_referral_keeps_a_contact_open() -> None:
     assert call.outcome_code == "referred", "somebody has closed the need with a reason"
 
 
-def test_a_referral_entered_in_error_leaves_its_contact_open() -> None:
+def test_a_referral_entered_in_error_reopens_its_contact() -> None:
     call = contact("referred")
     assert call.update_outcome(still_to_refer([in_state(State.ENTERED_IN_ERROR)]), NOON, DAYS)
     assert call.outcome_code == "open"
 
 
 @pytest.mark.parametrize("code", ["advised", "handed_over", "dropped"])
-def test_an_outcome_written_by_an_operator_is_kept_in_every_state(code: str) -> None:
+def test_an_outcome_written_by_an_operator_is_kept_whatever_the_state_of_the_referral(
+    code: str,
+) -> None:
     for state in State:
         call = contact(code)
         assert not call.update_outcome(still_to_refer([in_state(state)]), NOON, DAYS)
@@ -145,7 +147,8 @@ def test_an_organisation_writes_only_contacts_of_the_line_of_its_own_country() -
     ]
 
 
-# By rpc and with the database: the receiver, who sees no contact, changes its state too.
+# Through rpcs and the database: a receiver's steps also change the outcome of a contact, although
+# the receiver cannot read contacts.
 
 
 def outcome(story: Story, call: c.CreateContactResponse) -> c.ContactOutcome.ValueType:
@@ -228,7 +231,7 @@ def write_outcome(
 
 
 def write_note(story: Story, sent: pb.Referral) -> None:
-    story.shelter.AddNote(id=sent.id, etag=sent.etag, note="when does she come?")
+    story.shelter.AddNote(id=sent.id, etag=sent.etag, note="when is she coming?")
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_the_trail_names_the_changed_and_cleared_fields_but_none_of_their_values
     assert "Marcada" not in json.dumps(row, default=str)
 
 
-def test_only_the_files_organisation_clears_a_field_and_only_with_the_current_etag(
+def test_only_the_organisation_of_the_file_clears_a_field_and_only_with_the_current_etag(
     story: Story,
 ) -> None:
     sent = story.sent()

@@ -26,7 +26,7 @@ def keyring(service: Service) -> Keyring:
     return Keyring(key_folder.secret(service.keys, "sealing.referrals"))
 
 
-def test_a_stored_answer_is_repeated_to_its_caller_and_opens_with_no_key_of_the_service(
+def test_a_stored_answer_is_repeated_to_its_caller_and_cannot_be_opened_with_any_key_of_the_service(
     story: Story, service: Service, keyring: Keyring
 ) -> None:
     operator, request_id = service.as_("hotline", "OPERATOR"), new_id()

@@ -129,7 +129,7 @@ def test_a_rotation_killed_midway_can_be_resumed_and_loses_nothing(
     process.communicate(timeout=30)
     assert process.returncode == -signal.SIGKILL
     assert 0 < remaining_rows(service, key_folder.keyring(service.keys, "referrals")) < 6_000, (
-        "the rotation was killed midway"
+        "the rotation was not killed midway"
     )
     assert open_identity(story.ngo, person.id).given_name == "Ximena"
     assert run_command(service, "retire-keys", "--at-once")[0] == 1, (

@@ -72,7 +72,7 @@ PARTS = {
     "--at-rest",
     default=MACHINE_AT_REST,
     show_default=True,
-    help="Percentage of the processors that may be busy before a part starts.",
+    help="Highest percentage of processor time that may be in use when a part starts.",
 )
 def main(part: str | None, file: Path, at_rest: float) -> None:
     stack, measurements = LocalStack(), list[Measurement]()

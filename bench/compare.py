@@ -3,8 +3,9 @@ machine.
 
 A clone of this repository at REV and a clone at HEAD get a stack each, which is filled once. In
 each round, one stack after the other starts from a copy of its filled state. Both stacks are
-measured with the same code, that of the working tree. Each part waits for silence first: no fact
-waits, and the processors are at rest. A part fails rather than print a figure of a busy machine.
+measured with the same code, that of the working tree. Each part first waits until no fact waits to
+be published or applied, and the processors are at rest. A part fails rather than print a figure of
+a busy machine.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from protos.partners.v1 import directory_pb2
 from tests.parts.local_stack import ROOT, LocalStack
 from tests.parts.stories import Cast
 
-WARM_UP, TIMES, ROUNDS = 5, 200, 5
+WARM_UP, MEASURED, ROUNDS = 5, 200, 5  # calls, calls, rounds
 IDLE_SECONDS = 20.0
 
 Figures = dict[str, list[float]]
@@ -43,7 +44,7 @@ def transition(stack: LocalStack) -> dict[str, float]:
     for _ in range(WARM_UP):
         runner.run_one()
     runner.milliseconds.clear()
-    while len(runner.milliseconds) < TIMES:
+    while len(runner.milliseconds) < MEASURED:
         runner.run_one()
     return _percentiles("transition", runner.milliseconds)
 
@@ -84,7 +85,7 @@ PARTS = {part.__name__: part for part in (transition, webhook, search, page, idl
 def _measure_times(act: Callable[[int], object]) -> list[float]:
     """Returns the milliseconds that each call took after the warm-up."""
     milliseconds = []
-    for number in range(WARM_UP + TIMES):
+    for number in range(WARM_UP + MEASURED):
         begin = time.perf_counter()
         act(number)
         milliseconds.append((time.perf_counter() - begin) * 1000)
@@ -163,12 +164,12 @@ def table(names: Sequence[str], before: Figures, now: Figures) -> str:
     "--at-rest",
     default=MACHINE_AT_REST,
     show_default=True,
-    help="Percentage of the processors that may be busy before a part starts.",
+    help="Highest percentage of processor time that may be in use when a part starts.",
 )
 def main(revision: str, part: str | None, rounds: int, at_rest: float) -> None:
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="enlace-compare-")))
-        folder.chmod(0o711)  # PostgreSQL, which is not root, works in it
+        folder.chmod(0o711)  # PostgreSQL, which does not run as root, enters it
         sides = []
         for name, commit in (("before", revision), ("now", "HEAD")):
             (folder / name).mkdir(mode=0o711)

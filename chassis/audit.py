@@ -54,7 +54,7 @@ class Head:
 START = Head(0, sha256(b"enlace.audit.v1").digest())
 """The position before the first row."""
 NO_HEAD = Head(-1, b"")
-"""The head of a trail whose row was removed from the table of heads."""
+"""The result of `head` if the row of the table `audit_head` was removed."""
 
 _NONCE_BYTES = 8  # random bytes before the hash in a mark, so that equal rows have different marks
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -174,7 +174,7 @@ class Trail(list[Entry]):
         self._action = action
 
     def default_entry(self, caller: Caller, *messages: Message) -> Entry:
-        """Returns an entry for the rpc about the first id found in these messages, or about the
+        """Returns an entry for this rpc. Its object is the first id found in these messages, or the
         caller's organisation if they contain none.
         """
         return Entry(

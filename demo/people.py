@@ -11,7 +11,7 @@ from services.referrals.files.domain.person import Coarse, Identity, Person, Saf
 
 
 class KnownPerson(NamedTuple):
-    """A person: holder of her file, names, coarse attributes, and how to reach her.
+    """A person: which member holds her file, her names, coarse attributes, and how to reach her.
 
     The names are sealed and may both be empty.
     """

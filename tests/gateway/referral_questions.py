@@ -29,7 +29,7 @@ DISTANT_SHELTER = d.Service(
 
 
 def draft(**fields: object) -> r.Referral:
-    """Returns a draft; by default, the person named nothing that is not safe for her."""
+    """Returns a draft; by default, the person said that nothing is unsafe for her."""
     values = {
         "id": ID,
         "etag": "d1",
@@ -43,7 +43,7 @@ def draft(**fields: object) -> r.Referral:
 
 
 def services_with_draft() -> FakePageServices:
-    """Returns services that store a new file and a draft."""
+    """Returns fake services that answer with a new file and a draft."""
     return FakePageServices(
         {
             "GetContact": c.Contact(id=ID, etag="1"),
@@ -64,7 +64,7 @@ def fields_of(page: TestResponse) -> dict[str, str]:
 
 
 def answer(client: FlaskClient, page: TestResponse, /, **fields: object) -> TestResponse:
-    """Answers the question on the page, and sends it."""
+    """Answers the question on the page, and submits the form."""
     return client.post(NEW_REFERRAL, data={**fields_of(page), **fields})
 
 
@@ -82,7 +82,7 @@ def birth_date(client: FlaskClient, years: int) -> str:
 
 
 def go_to_urgency(client: FlaskClient) -> TestResponse:
-    """Answers the first question, about the kind of help; returns the page of the urgency."""
+    """Answers the question about the kind of help; returns the page that asks for the urgency."""
     return answer(client, client.get(NEW_REFERRAL), need_code="HOU.EMG")
 
 

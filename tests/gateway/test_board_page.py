@@ -1,6 +1,6 @@
 """The coordinator's board.
 
-It shows missing help, due referrals, response times, urgent cases, and the numbers to call.
+It shows unmet needs, due referrals, response times, urgent cases, and the numbers to call.
 """
 
 import re
@@ -26,7 +26,7 @@ SENDER, RECEIVER = "a" * 32, "b" * 32
 def referral_due(
     time: datetime, urgency: r.Urgency.ValueType = r.URGENCY_URGENT, number: int = 1
 ) -> r.Referral:
-    """Returns a referral whose next deadline is at this time; the receiver has the turn."""
+    """Returns a referral whose next deadline is at this time; it is the receiver's turn."""
     return r.Referral(
         id=f"{number:032x}",
         code="4BGZ42",
@@ -50,7 +50,7 @@ def referral_due_in(
 def listing(
     queue: list[r.Referral], upcoming: list[r.Referral], next_page: str = ""
 ) -> Callable[..., r.ListReferralsResponse]:
-    """Returns an answer with the queue of urgent referrals, or with the upcoming deadlines."""
+    """Returns a fake ListReferrals: `queue` for pressing referrals, otherwise the upcoming ones."""
 
     def answer(request: r.ListReferralsRequest) -> r.ListReferralsResponse:
         if request.filter.pressing:
@@ -67,7 +67,7 @@ def unanswered_needs(*needs: tuple[str, str, int]) -> list[r.UnansweredNeed]:
     ]
 
 
-def test_the_queue_is_ordered_by_the_service_and_a_link_leads_to_its_next_page(
+def test_the_board_keeps_the_order_of_the_service_and_links_to_the_next_page(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     rows = [referral_due_in(5, number=number) for number in range(50)]
@@ -91,7 +91,7 @@ def test_urgent_referrals_are_above_the_charts(client: FlaskClient) -> None:
     assert page.index("Lo que no puede esperar") < page.index("Necesidad sin cubrir")
 
 
-def test_enquiries_that_nobody_could_meet_are_counted_by_need_place_and_reason(
+def test_needs_that_nobody_could_meet_are_counted_by_need_place_and_reason(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     need = e.UnmetNeed(need_code="HOU.EMG", department="NI-LE", reason_code="no_response", count=3)

@@ -202,7 +202,7 @@ def test_a_clock_is_updated_each_minute_and_becomes_late_without_an_answer_from_
         page.goto("about:blank")
 
 
-def test_a_page_without_a_connection_states_since_when_it_is_outdated(today: Page) -> None:
+def test_a_page_without_a_connection_states_when_it_was_last_updated(today: Page) -> None:
     today.context.set_offline(True)
     expect(today.locator("#live-stale")).to_contain_text(
         "Sin conexión: lo que ve es de las", timeout=40_000
@@ -237,7 +237,9 @@ def test_a_page_that_has_no_list_keeps_its_title_when_something_changes(
     today.goto(today.url.replace("/today", "/account"))
     with today.expect_response("**/inbox", timeout=PATIENCE_MS):
         desk.add_referral()
-    with today.expect_response("**/live", timeout=PATIENCE_MS):  # the answer of /inbox is processed
+    with today.expect_response(
+        "**/live", timeout=PATIENCE_MS
+    ):  # the answer of /inbox has been processed
         pass
     expect(today).to_have_title("Mi cuenta")
 

@@ -53,7 +53,7 @@ def send_page(client: FlaskClient, page: TestResponse, **fields: object) -> Test
 
 
 def second_page(client: FlaskClient) -> TestResponse:
-    """Returns the page that asks for the purposes, and for each group of her data."""
+    """Returns the page that asks for the purposes, and for a yes or no to each group of data."""
     return send_page(client, client.get(CONSENT), explained_codes=EXPLAINED_CODES)
 
 
@@ -115,9 +115,9 @@ def test_a_consent_is_stored_as_given_and_only_on_the_last_of_three_pages(
 def test_a_point_that_was_not_explained_is_named_and_the_others_stay_ticked(
     client: FlaskClient,
 ) -> None:
-    answer = send_page(client, client.get(CONSENT), explained_codes=EXPLAINED_CODES[1:])
-    named_points = re.findall(r'href="#point_(\w+)"', answer.text)
-    assert (answer.status_code, named_points, ticked_count(answer)) == (
+    response = send_page(client, client.get(CONSENT), explained_codes=EXPLAINED_CODES[1:])
+    named_points = re.findall(r'href="#point_(\w+)"', response.text)
+    assert (response.status_code, named_points, ticked_count(response)) == (
         422,
         [EXPLAINED_CODES[0]],
         6,
@@ -126,16 +126,16 @@ def test_a_point_that_was_not_explained_is_named_and_the_others_stay_ticked(
 
 def test_every_group_of_fields_has_to_be_answered_yes_or_no(client: FlaskClient) -> None:
     answers = {"answer_identity": "yes", "answer_health": "no"}
-    answer = send_page(client, second_page(client), purpose_codes="HOU", **answers)
-    unanswered_fields = set(re.findall(r'href="#(answer_\w+)"', answer.text))
-    assert (answer.status_code, unanswered_fields, ticked_count(answer)) == (
+    response = send_page(client, second_page(client), purpose_codes="HOU", **answers)
+    unanswered_fields = set(re.findall(r'href="#(answer_\w+)"', response.text))
+    assert (response.status_code, unanswered_fields, ticked_count(response)) == (
         422,
         NO_TO_ALL.keys() - answers.keys(),
         2,
     )
 
 
-def test_the_button_for_no_to_the_rest_answers_every_unanswered_group_with_no(
+def test_the_no_to_the_rest_button_sets_every_unanswered_group_to_no(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     manner_page = send_page(
@@ -156,9 +156,9 @@ def test_a_person_who_says_yes_to_nothing_gives_no_consent_and_can_still_be_help
 ) -> None:
     answers_page = second_page(client)
     for answers in ({"no_to_the_rest": "1"}, NO_TO_ALL):
-        answer = send_page(client, answers_page, purpose_codes="HOU", **answers)
-        assert "Sin su permiso no se envía nada; puede recibir ayuda igual." in answer.text
-    previous_page = send_page(client, answer, back="1")
+        response = send_page(client, answers_page, purpose_codes="HOU", **answers)
+        assert "Sin su permiso no se envía nada; puede recibir ayuda igual." in response.text
+    previous_page = send_page(client, response, back="1")
     assert ticked_count(previous_page) == len(NO_TO_ALL), "her answers can be changed"
     assert fakes.requests("CreateReceipt") == []
 
@@ -186,7 +186,7 @@ def test_going_back_keeps_the_answers_of_every_page(client: FlaskClient) -> None
     answers_page = send_page(client, points_page, explained_codes=EXPLAINED_CODES)
     manner_page = send_page(client, answers_page, purpose_codes="HOU", **ANSWERS)
     assert ticked_count(manner_page) == 4, (
-        "giver, a child's assent, manner, and that nobody listened"
+        "giver, a child's assent, manner, and that nobody overheard it"
     )
     assert 'value="2027-02-01"' in manner_page.text
 
@@ -199,22 +199,22 @@ def test_no_page_can_be_skipped(
     answers: dict[str, object], field: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fields = hidden_fields(client.get(CONSENT).text).to_dict()
-    answer = client.post(CONSENT, data={**fields, "page": "manner", **LAST_ANSWERS, **answers})
-    assert (answer.status_code, f'href="#{field}"' in answer.text) == (422, True)
+    response = client.post(CONSENT, data={**fields, "page": "manner", **LAST_ANSWERS, **answers})
+    assert (response.status_code, f'href="#{field}"' in response.text) == (422, True)
     assert fakes.requests("CreateReceipt") == []
 
 
 def test_how_the_consent_was_given_must_be_stated(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
-    answer = send_page(client, last_page(client))
-    assert answer.status_code == 422
-    assert re.findall(r'href="#(giver_code|manner_code)"', answer.text) == [
+    response = send_page(client, last_page(client))
+    assert response.status_code == 422
+    assert re.findall(r'href="#(giver_code|manner_code)"', response.text) == [
         "giver_code",
         "manner_code",
     ], "in the order of the page"
     for text in ("marque quién lo da", "marque si fue de palabra o por escrito"):
-        assert answer.text.count(text) == 2, "in the list, and at the field"
+        assert response.text.count(text) == 2, "in the list, and at the field"
     assert fakes.requests("CreateReceipt") == []
 
 
@@ -223,8 +223,12 @@ def test_an_explanation_about_one_organisation_is_no_consent_for_another(
 ) -> None:
     manner_page = last_page(client)
     fakes.answers["GetService"] = d.Service(id=ID, organization_id="b" * 32, name="Otro")
-    answer = send_page(client, manner_page, **LAST_ANSWERS)
-    assert (answer.status_code, "Cambió el servicio" in answer.text, ticked_count(answer)) == (
+    response = send_page(client, manner_page, **LAST_ANSWERS)
+    assert (
+        response.status_code,
+        "Cambió el servicio" in response.text,
+        ticked_count(response),
+    ) == (
         422,
         True,
         0,
@@ -232,7 +236,7 @@ def test_an_explanation_about_one_organisation_is_no_consent_for_another(
     assert fakes.requests("CreateReceipt") == []
 
 
-def test_a_child_who_was_not_asked_needs_a_best_interest_decision_and_a_record_of_her_assent(
+def test_a_child_who_was_not_asked_needs_a_best_interest_decision_and_a_reason_for_no_assent(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     set_draft(fakes, r.AGE_BAND_0_TO_11)
@@ -258,12 +262,12 @@ def test_a_child_who_was_not_asked_needs_a_best_interest_decision_and_a_record_o
         (errors.Conflict("guardian_required"), "elija quién lo da: su madre, padre o tutor"),
     ],
 )
-def test_a_consent_that_the_service_refuses_shows_the_page_with_the_mistake_again(
+def test_if_the_service_refuses_a_consent_the_page_that_has_the_mistake_is_shown_again(
     refusal: errors.Refusal, sentence: str, fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["CreateReceipt"] = refusal
-    answer = send_page(client, last_page(client), **LAST_ANSWERS)
-    assert (answer.status_code, sentence in answer.text) == (422, True)
+    response = send_page(client, last_page(client), **LAST_ANSWERS)
+    assert (response.status_code, sentence in response.text) == (422, True)
 
 
 def test_reading_the_text_in_another_language_unticks_nothing(client: FlaskClient) -> None:
@@ -274,7 +278,7 @@ def test_reading_the_text_in_another_language_unticks_nothing(client: FlaskClien
     )
 
 
-def test_only_consents_that_the_service_names_for_the_referral_are_offered(
+def test_only_existing_consents_that_the_service_lists_for_the_referral_are_offered(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["ListReceipts"] = p.ListReceiptsResponse(receipts=[p.Receipt(id="b" * 32)])
@@ -293,12 +297,12 @@ def test_sending_without_a_consent_says_what_is_missing_and_keeps_the_note(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     fakes.answers["SendReferral"] = errors.Conflict("receipt_missing")
-    answer = send(client, f"/referrals/{ID}/check", note="Llega a las seis")
-    assert answer.status_code == 422
-    assert missing(answer.text, "Falta el consentimiento", "Llega a las seis") == []
+    response = send(client, f"/referrals/{ID}/check", note="Llega a las seis")
+    assert response.status_code == 422
+    assert missing(response.text, "Falta el consentimiento", "Llega a las seis") == []
 
 
-def test_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
+def test_an_unknown_age_is_asked_for_and_a_rejected_form_keeps_its_answers(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     set_draft(fakes, r.AGE_BAND_UNSPECIFIED)
@@ -315,8 +319,12 @@ def test_an_unknown_age_is_asked_for_and_a_refused_answer_comes_back(
         ({}, "adult_ground_code", 1),
         ({"giver_code": "guardian", "adult_ground_code": "unknown"}, "assent_code", 3),
     ):
-        answer = send_page(client, manner_page, manner_code="spoken", **answers)
-        assert (answer.status_code, f'href="#{field}"' in answer.text, ticked_count(answer)) == (
+        response = send_page(client, manner_page, manner_code="spoken", **answers)
+        assert (
+            response.status_code,
+            f'href="#{field}"' in response.text,
+            ticked_count(response),
+        ) == (
             422,
             True,
             count,
@@ -344,20 +352,20 @@ def test_only_a_small_child_can_be_recorded_as_too_young(
     assert choices_of(last_page(client), "assent_code") == choices
 
 
-def test_a_page_that_records_a_childs_no_states_the_only_decision_that_is_still_possible(
+def test_after_a_childs_refusal_the_page_states_the_only_decision_that_is_still_possible(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     set_draft(fakes, r.AGE_BAND_12_TO_17)
     fakes.answers["CreateReceipt"] = errors.Conflict("assent_required")
-    answer = send_page(
+    response = send_page(
         client,
         last_page(client),
         giver_code="guardian",
         manner_code="spoken",
         assent_code="refused",
     )
-    assert (answer.status_code, ticked_count(answer)) == (422, 3)
-    assert "Contra su no, solo por su interés superior, entre dos." in answer.text
+    assert (response.status_code, ticked_count(response)) == (422, 3)
+    assert "Contra su no, solo por su interés superior, entre dos." in response.text
 
 
 def test_only_workers_who_may_override_are_offered_another_giver_for_an_adult(
@@ -387,18 +395,20 @@ def test_only_workers_who_may_override_are_offered_another_giver_for_an_adult(
     )
     receipt = fakes.last("CreateReceipt").receipt
     assert receipt.giver_ground_code == p.GIVER_GROUND_COURT_ORDER
-    assert not receipt.HasField("until_time"), "the service states the 72 hours"
+    assert not receipt.HasField("until_time"), "the service sets the 72 hours"
 
 
 def test_going_back_after_answering_no_to_the_rest_shows_each_answer(client: FlaskClient) -> None:
     manner = send_page(
         client, second_page(client), purpose_codes="HOU", answer_health="yes", no_to_the_rest="1"
     )
-    answers = send_page(client, manner, back="1")
+    previous_page = send_page(client, manner, back="1")
     refused_page = send_page(client, second_page(client), purpose_codes="HOU", no_to_the_rest="1")
-    refused_answers = send_page(client, refused_page, back="1")
-    assert (ticked_count(answers), ticked_count(refused_answers)) == (
+    previous_page_after_refusal = send_page(client, refused_page, back="1")
+    assert (ticked_count(previous_page), ticked_count(previous_page_after_refusal)) == (
         len(NO_TO_ALL),
         len(NO_TO_ALL),
     )
-    assert re.findall(r'name="answer_(\w+)" value="yes"[^>]* checked', answers.text) == ["health"]
+    assert re.findall(r'name="answer_(\w+)" value="yes"[^>]* checked', previous_page.text) == [
+        "health"
+    ]

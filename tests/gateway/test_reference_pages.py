@@ -158,7 +158,7 @@ def test_the_accesses_to_her_data_are_shown_on_request_in_plain_words(
 def test_a_caller_to_whom_only_the_call_is_shown_is_not_told_that_nobody_opened_her_data(
     fakes: FakePageServices, visitor: FlaskClient
 ) -> None:
-    """Checks a list that leaves out her file, because nobody recorded that she spoke herself."""
+    """Checks a list that leaves out her file, because nobody recorded that she herself spoke."""
     fakes.answers["GetReferenceStatus"] = c.ReferenceStatus(only_the_call=True)
     fakes.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()
     page = send_form(visitor, "readings").text
@@ -238,7 +238,7 @@ def deletion_due(time: Timestamp | None) -> dict[str, Any]:
             {"organizations_asked": 1},
             ["Preguntamos quién puede ayudarle", "1 organización tiene una pregunta sobre usted"],
             [NOTHING_ASKED, "Todavía no hay respuesta", "1 organización se le preguntó"],
-            id="one of the organisations that were asked still holds the question",
+            id="one of the organisations asked still holds an enquiry about her",
         ),
         pytest.param({"only_the_call": True}, [], [NOTHING_ASKED], id="only a call is known"),
         pytest.param(
@@ -257,7 +257,7 @@ def deletion_due(time: Timestamp | None) -> dict[str, Any]:
             deletion_due(timestamp(EVENING)),
             ["Tienen que confirmar hasta el 5 mar 2126 que ya no guardan nada."],
             [],
-            id="a deletion is due on a day, because hours differ between countries",
+            id="a deletion is due on a date without a time, because local times differ",
         ),
         pytest.param(
             {"organizations_with_access": 1},

@@ -1,7 +1,7 @@
 """Invitations.
 
-The organisation's desk is notified of each invitation, without a name. test_letters.py tests the
-e-mail with the link.
+The organisation's desk is notified of each invitation; the notice names nobody. test_letters.py
+tests the e-mail with the link.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def test_an_invitation_by_the_organisation_itself_has_a_notice_of_its_own(servic
     assert desk_kinds(service) == ["worker_invited"]
 
 
-def test_a_webhook_reports_an_invitation_without_a_name(service: Service) -> None:
+def test_a_webhook_reports_an_invitation_but_not_who_is_invited(service: Service) -> None:
     receiver = service.receiver()
     service.webhook(RECEIVER, receiver.url)
     created = service.apply_partners_fact(invitation(service))
@@ -100,7 +100,7 @@ def test_an_invitation_no_longer_needed_is_not_sent(
     assert service.emails("status") == [("DISCARDED",)]
 
 
-def test_the_desk_is_notified_of_an_expired_invitation_but_not_of_an_old_one(
+def test_the_desk_is_notified_after_an_invitation_expired_but_not_after_a_week(
     service: Service, post: Post
 ) -> None:
     expired_invitation = invitation(service)
@@ -115,7 +115,7 @@ def test_the_desk_is_notified_of_an_expired_invitation_but_not_of_an_old_one(
 
 
 @pytest.mark.parametrize("desk_is_reached", [False, True])
-def test_the_coordinators_are_notified_of_an_undeliverable_invitation_without_its_address(
+def test_the_coordinators_are_notified_of_an_undeliverable_invitation_but_not_of_its_address(
     service: Service, post: Post, desk_is_reached: bool
 ) -> None:
     if desk_is_reached:

@@ -52,7 +52,7 @@ def shelter_with_more_services(scene: Scene) -> Organization:
 
 
 def answers(by: Stubs, shelter: Organization | None) -> list[Message]:
-    """Returns the answers to every request that the directory allows.
+    """Returns the answers to the directory's requests that refuse nothing.
 
     Some requests are about everything, others about the hidden organisation.
     """
@@ -76,7 +76,7 @@ def answers(by: Stubs, shelter: Organization | None) -> list[Message]:
 @pytest.mark.parametrize(
     "make", [shelter_by_its_type, shelter_by_its_beds, shelter_with_more_services]
 )
-def test_a_member_on_probation_finds_no_shelter_in_any_list_or_search_or_by_its_name(
+def test_a_member_on_probation_finds_no_shelter_in_a_list_by_a_search_or_by_its_id(
     scene: Scene, make: Callable[[Scene], Organization], newcomer: Stubs
 ) -> None:
     scene.service(scene.organization("Clínica"), "Consulta", "MED.PRI")
@@ -91,7 +91,7 @@ def test_a_member_on_probation_finds_no_shelter_in_any_list_or_search_or_by_its_
     assert refusal(lambda: newcomer.GetOrganization(id=shelter.id)) == NOT_FOUND
 
 
-def test_an_approved_member_sees_a_shelter_and_one_back_on_probation_does_not(
+def test_a_member_sees_a_shelter_once_approved_and_not_when_back_on_probation(
     scene: Scene,
 ) -> None:
     new_member, shelter = (
@@ -159,7 +159,9 @@ def test_public_services_of_a_shelter_are_shown_to_a_member_on_probation_too(
     assert newcomer.GetOrganization(id=shelter.id).name == "Luna"
 
 
-def test_a_shelter_on_probation_sees_itself_and_the_coordination_sees_all(scene: Scene) -> None:
+def test_a_shelter_on_probation_sees_itself_and_a_coordinator_sees_every_shelter(
+    scene: Scene,
+) -> None:
     new_shelter = scene.organization("Sol", type=OrganizationType.SHELTER, approved=False)
     approved_shelter = shelter_by_its_type(scene)
     worker = scene.by(new_shelter, Role.WORKER)
@@ -197,7 +199,7 @@ def published_shelter_flags(scene: Scene, service_id: str) -> list[bool]:
     return [facts_pb2.ServiceFact.FromString(row["payload"]).shelter for row in rows]
 
 
-def test_a_figure_saved_while_its_organisation_becomes_a_shelter_is_published_with_that_mark(
+def test_a_figure_saved_while_its_organisation_becomes_a_shelter_is_published_as_that_of_a_shelter(
     scene: Scene,
 ) -> None:
     organization = scene.organization("Luna")

@@ -1,6 +1,6 @@
-"""The number of found services in each department.
+"""The number of services found in each department.
 
-The counts include all found services, and no service that the caller may not see.
+The counts include every service found, but none that is hidden from the caller.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ def counts(caller: Caller, count_country: str = "NI", **fields: Any) -> dict[str
 def add_nine_services(scene: Scene) -> None:
     """Adds nine services.
 
-    Five are in Chinandega, two in León, one in Costa Rica, and one is for the whole country.
+    Five are in Chinandega, two in León, one in Costa Rica, and one covers all of Nicaragua.
     """
     house = scene.organization("Casa Luna")
     for number in range(5):
@@ -73,7 +73,7 @@ def test_each_filter_of_the_search_narrows_the_counts_too(
     assert counts(scene.by(scene.organization()), **request_fields) == expected
 
 
-def test_a_member_on_probation_counts_no_shelter_and_another_counts_it_by_department(
+def test_shelters_are_counted_for_an_approved_member_but_not_for_one_on_probation(
     scene: Scene, newcomer: Stubs
 ) -> None:
     add_nine_services(scene)

@@ -15,16 +15,17 @@ from tests.builders import NOTHING_UNSAFE, wrong_fields
 from tests.referrals.conftest import SERVICE, Story, read, send_request
 from tests.referrals.contact_calls import update_contact
 
-NOT_STATED = [("urgency_reason_code", "required")]
-NOT_UPDATED = [("referral.urgency_reason_code", "required")]
-unless_lowered = pytest.mark.parametrize(
+REASON_REQUIRED = [("urgency_reason_code", "required")]
+REASON_REQUIRED_IN_UPDATE = [("referral.urgency_reason_code", "required")]
+with_and_without_a_reason = pytest.mark.parametrize(
     ("reason", "urgency"),
     [
         (pb.URGENCY_REASON_UNSPECIFIED, pb.URGENCY_IMMEDIATE),
         (pb.URGENCY_REASON_SAFE_ELSEWHERE, pb.URGENCY_URGENT),
     ],
 )
-"""The urgency after a later answer of danger, without and with a reason for a lower urgency."""
+"""The urgency after the caller later says that she is in danger, without and with a reason for a
+lower urgency."""
 
 
 def contact_for_protection(line: Story) -> str:
@@ -33,7 +34,7 @@ def contact_for_protection(line: Story) -> str:
 
 
 def urgent_contact(line: Story, reason: pb.UrgencyReason.ValueType) -> c.Contact:
-    """Records an urgent call, or a more than urgent call if `reason` lowers the urgency."""
+    """Records a call whose answers make it urgent, or an emergency if `reason` is to lower it."""
     contact: c.Contact = line.contact(
         need_within_days=c.ANSWER_YES, safe_place_tonight=c.ANSWER_NO if reason else c.ANSWER_YES
     ).contact
@@ -73,7 +74,7 @@ def test_a_draft_is_at_least_as_urgent_as_the_answers_of_its_contact(
     assert line.draft(contact_id=contact.id, urgency=urgency).urgency == expected
 
 
-@unless_lowered
+@with_and_without_a_reason
 def test_a_following_referral_takes_the_urgency_of_later_answers_unless_a_reason_lowered_it(
     line: Story, reason: pb.UrgencyReason.ValueType, urgency: pb.Urgency.ValueType
 ) -> None:
@@ -94,7 +95,7 @@ def test_a_following_referral_takes_the_urgency_of_later_answers_unless_a_reason
     assert draft.urgency == urgency
 
 
-@unless_lowered
+@with_and_without_a_reason
 def test_a_draft_is_sent_with_the_urgency_of_later_answers_unless_a_reason_lowered_it(
     line: Story, reason: pb.UrgencyReason.ValueType, urgency: pb.Urgency.ValueType
 ) -> None:
@@ -137,22 +138,26 @@ def test_an_urgency_below_the_callers_answers_needs_a_reason(line: Story) -> Non
     lower_draft = partial(
         line.draft, contact_id=contact_for_protection(line), urgency=pb.URGENCY_EMERGENCY
     )
-    assert wrong_fields(lower_draft) == NOT_STATED
+    assert wrong_fields(lower_draft) == REASON_REQUIRED
     draft = lower_draft(urgency_reason_code=pb.URGENCY_REASON_SAFE_ELSEWHERE)
     assert (draft.urgency, draft.urgency_reason_code) == (
         pb.URGENCY_EMERGENCY,
         pb.URGENCY_REASON_SAFE_ELSEWHERE,
     )
-    assert wrong_fields(partial(update, line, draft, urgency=pb.URGENCY_URGENT)) == (NOT_UPDATED), (
-        "a reason allows only one change"
-    )
+    assert (
+        wrong_fields(partial(update, line, draft, urgency=pb.URGENCY_URGENT))
+        == REASON_REQUIRED_IN_UPDATE
+    ), "a reason allows only one change"
     same_urgency = update(line, draft, urgency=pb.URGENCY_EMERGENCY, need_code="HOU.SHE")
     assert same_urgency.urgency_reason_code == pb.URGENCY_REASON_SAFE_ELSEWHERE, (
         "a form may submit an unchanged urgency again"
     )
     raised = update(line, same_urgency, urgency=pb.URGENCY_IMMEDIATE)
     assert raised.urgency_reason_code == pb.URGENCY_REASON_UNSPECIFIED
-    assert wrong_fields(partial(update, line, raised, urgency=pb.URGENCY_NORMAL)) == NOT_UPDATED
+    assert (
+        wrong_fields(partial(update, line, raised, urgency=pb.URGENCY_NORMAL))
+        == REASON_REQUIRED_IN_UPDATE
+    )
 
 
 def test_lowering_the_urgency_of_a_sent_referral_needs_a_reason(line: Story) -> None:
@@ -160,7 +165,7 @@ def test_lowering_the_urgency_of_a_sent_referral_needs_a_reason(line: Story) -> 
     lower = partial(
         line.operator.AmendReferral, id=sent.id, etag=sent.etag, urgency=pb.URGENCY_URGENT
     )
-    assert wrong_fields(lower) == NOT_STATED
+    assert wrong_fields(lower) == REASON_REQUIRED
     referral = lower(urgency_reason_code=pb.URGENCY_REASON_DANGER_PASSED)
     assert (referral.urgency, referral.urgency_reason_code) == (
         pb.URGENCY_URGENT,
@@ -176,7 +181,7 @@ def test_an_enquiry_is_at_least_as_urgent_as_the_callers_answers(line: Story) ->
         service_ids=[SERVICE["shelter_bed"]],
         contact_id=contact_for_protection(line),
     )
-    assert wrong_fields(enquire) == NOT_STATED
+    assert wrong_fields(enquire) == REASON_REQUIRED
     enquiry = enquire(urgency_reason_code=pb.URGENCY_REASON_OTHER_NEED)
     assert enquiry.content.urgency == pb.URGENCY_NORMAL
 
@@ -188,7 +193,7 @@ def test_an_enquiry_is_at_least_as_urgent_as_the_callers_answers(line: Story) ->
         (pb.URGENCY_REASON_OTHER_NEED, pb.URGENCY_NORMAL),
     ],
 )
-def test_a_draft_that_follows_an_enquiry_keeps_a_lower_urgency_only_for_a_reason(
+def test_a_draft_that_follows_an_enquiry_keeps_a_lower_urgency_only_with_a_reason(
     line: Story, reason: pb.UrgencyReason.ValueType, urgency: pb.Urgency.ValueType
 ) -> None:
     answers: dict[str, Any] = {"danger_now": c.ANSWER_YES} if reason else {}

@@ -43,7 +43,7 @@ def board() -> str:
         "queue": answer,
         "callee": callee,
         "pressing": counts.total,
-        "nothing": "nothing" in request.args,
+        "none_chosen": "nothing" in request.args,
     }
     if token:
         return render_template(

@@ -68,8 +68,8 @@ def keys_of(tx: Transaction, organization_id: str) -> list[ApiKey]:
     return [read(row) for row in rows]
 
 
-def ending_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
-    """Returns, locked, the keys that end with a manager's account and are not revoked yet."""
+def lapsing_with(tx: Transaction, worker_id: str) -> list[ApiKey]:
+    """Locks and returns the unrevoked keys that lapse when a manager's account ends."""
     rows = tx.execute(
         "SELECT * FROM api_keys WHERE worker_id = %s AND revoke_time IS NULL"
         " ORDER BY id FOR UPDATE",

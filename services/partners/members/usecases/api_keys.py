@@ -96,7 +96,7 @@ class ApiKeys:
 
 def revoke_keys_of(tx: Transaction, now: datetime, worker_id: str) -> None:
     """Revokes the keys that end with a worker's account, or with her role of manager."""
-    for key in api_keys.ending_with(tx, worker_id):
+    for key in api_keys.lapsing_with(tx, worker_id):
         key.revoke(now)
         api_keys.save(tx, key)
 
@@ -107,7 +107,7 @@ def limit_keys_of(tx: Transaction, now: datetime, worker: Worker) -> None:
     Keys that exceed these rights wait for a second manager.
     """
     scopes = scopes_within(frozenset(worker.entry.roles))
-    for key in api_keys.ending_with(tx, worker.id):
+    for key in api_keys.lapsing_with(tx, worker.id):
         key.limit(scopes, now)
         api_keys.save(tx, key)
 

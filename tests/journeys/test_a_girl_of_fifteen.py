@@ -66,9 +66,7 @@ class ChildOperator(Operator):
         self.sees("Hay un problema")
         self.chooses("assent_code", "given")
         self.presses("Guardar el consentimiento y seguir")
-        self.sees(
-            "Es menor de edad, o no se sabe: lo autoriza su madre, padre, tutor o la autoridad"
-        )
+        self.sees("elija quién lo da: su madre, padre o tutor, la autoridad de niñez")
         self.chooses("giver_code", "best_interest")
         self.presses("Guardar el consentimiento y seguir")
         self.sees("Revise y envíe")

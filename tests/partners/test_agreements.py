@@ -93,24 +93,28 @@ def test_a_newer_agreement_keeps_a_member_approved_and_after_its_end_two_people_
     assert scene.approve(new_member.id, until=date(2027, 9, 1)).status == APPROVED
 
 
-def test_an_approved_members_agreement_is_prolonged_by_another_person_than_the_last_time(
-    scene: Scene, new_member: Organization, second: Stubs
-) -> None:
-    approved = scene.approve(new_member.id, until=date(2026, 6, 1))
-    renewed = record_evidence(scene, approved, pb.EVIDENCE_KIND_AGREEMENT, "2027-06-01")
-    for until, refused in (("2031-03-01", True), ("2027-05-01", False)):
-        record = partial(record_evidence, scene, renewed, pb.EVIDENCE_KIND_AGREEMENT, until)
-        if refused:
-            assert refusal(record) == SECOND_PERSON
-        else:
-            renewed = record()
+def record_agreement(by: Stubs, organization: pb.Organization, until: str) -> pb.Organization:
+    """Records an agreement that ends on this day; returns the organisation."""
     evidence = pb.Evidence(
         kind=pb.EVIDENCE_KIND_AGREEMENT,
         reference="EXP-8",
         seen_date="2026-03-14",
-        expire_date="2031-03-01",
+        expire_date=until,
     )
-    by_another = second.RecordEvidence(id=renewed.id, etag=renewed.etag, evidence=evidence)
+    return by.RecordEvidence(  # type: ignore[no-any-return]
+        id=organization.id, etag=organization.etag, evidence=evidence
+    )
+
+
+def test_an_approved_members_agreement_is_prolonged_by_another_person_than_the_last_time(
+    scene: Scene, new_member: Organization, second_of_coalition: Stubs
+) -> None:
+    approved = scene.approve(new_member.id, until=date(2026, 6, 1))
+    renewed = record_agreement(scene.coordinator, approved, "2027-06-01")
+    prolong_again = partial(record_agreement, scene.coordinator, renewed, "2031-03-01")
+    assert refusal(prolong_again) == SECOND_PERSON
+    shortened = record_agreement(scene.coordinator, renewed, "2027-05-01")
+    by_another = record_agreement(second_of_coalition, shortened, "2031-03-01")
     assert by_another.agreement_expire_date == "2031-03-01"
 
 

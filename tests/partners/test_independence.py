@@ -26,6 +26,7 @@ from tests.builders import refusal
 from tests.partners.providers import confirm as confirm_provider
 from tests.partners.providers import propose as propose_provider
 from tests.partners.scene import NOT_INDEPENDENT, PASSWORD, SESSION_ENDED, Scene, Stubs
+from tests.partners.test_agreements import record_agreement
 from tests.partners.test_invitations import OWN_PASSWORD, acceptance, invite, letter
 from tests.partners.test_members import make_key
 from tests.partners.test_two_people import confirm as confirm_change
@@ -91,6 +92,12 @@ def approval_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     return lambda second: second.ApproveOrganization(request)
 
 
+def agreement_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+    approved = scene.approve(scene.organization("Amiga", approved=False).id)
+    recorded = record_agreement(first, approved, "2028-03-01")
+    return lambda second: record_agreement(second, recorded, "2029-03-01")
+
+
 def first_manager_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     entry = directory_pb2.Organization(
         name="Fachada", type=directory_pb2.ORGANIZATION_TYPE_NGO, country="NI"
@@ -105,7 +112,13 @@ def first_manager_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     return lambda second: invite(second, front, email="fachada@ejemplo.org")
 
 
-RULES_OF_THE_NETWORK = [provider_rule, change_rule, approval_rule, first_manager_rule]
+RULES_OF_THE_NETWORK = [
+    provider_rule,
+    change_rule,
+    approval_rule,
+    agreement_rule,
+    first_manager_rule,
+]
 
 
 @pytest.mark.parametrize("rule", RULES_OF_THE_NETWORK)

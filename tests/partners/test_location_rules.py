@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chassis.errors import Conflict
+from chassis.errors import Conflict, Invalid
 from services.partners.directory.domain.area import Area, Areas, with_ancestors
 from services.partners.directory.domain.location import (
     Accessibility,
@@ -18,6 +18,7 @@ from services.partners.directory.domain.location import (
     Phone,
     ServiceAtLocation,
 )
+from services.partners.network.domain.check import check_contact
 from tests.builders import NOON, violations_of
 from tests.partners.test_service_rules import AREAS, LATER, ON_NO_DAY
 
@@ -100,6 +101,38 @@ def test_a_place_in_another_department_loses_its_coordinates_even_if_it_had_no_a
     assert moved_place.entry == replace(
         HOUSE, department="NI-LE", area_code="", address="Del molino", latitude=None, longitude=None
     )
+
+
+@pytest.mark.parametrize(
+    ("after", "fields"),
+    [
+        (replace(HOUSE, latitude=0.0), ["latitude"]),
+        (replace(HOUSE, latitude=None, longitude=None, address="", transportation=""), []),
+        (replace(HOUSE, confidential=True, address="Calle 2"), ["address", "confidential"]),
+    ],
+)
+def test_new_contact_data_of_a_place_are_refused_and_removed_data_are_not(
+    after: LocationEntry, fields: list[str]
+) -> None:
+    assert contact_changes(HOUSE, after) == fields
+
+
+def test_one_of_two_phones_may_be_removed_but_not_replaced() -> None:
+    day, night, strange = (Phone(f"+5052222000{number}") for number in range(3))
+    offer = ServiceAtLocation("offer", "service", "place", (day, night))
+    changes = [
+        contact_changes(offer, replace(offer, phones=(day, *more))) for more in ((), (strange,))
+    ]
+    assert changes == [[], ["phones"]]
+
+
+def contact_changes(before: object, after: object) -> list[str]:
+    """Returns the fields that `check_contact` refuses."""
+    try:
+        check_contact("", before, after, "confidential")
+    except Invalid as refusal:
+        return [field.strip(".") for field, _reason in refusal.violations]
+    return []
 
 
 def test_a_place_whose_municipality_is_added_keeps_its_coordinates() -> None:

@@ -90,12 +90,18 @@ CONTACT_FIELDS = (
 def check_contact(at: str, before: object, after: object, *more_fields: str) -> None:
     """Raises Invalid if one of CONTACT_FIELDS or `more_fields` has a new value.
 
-    A value may be removed. `at`: the prefix of each path; `before`: the former entry; None for a
-    new entry.
+    A value, or some of several phones or contacts, may be removed. `at`: the prefix of each path;
+    `before`: the former entry; None for a new entry.
     """
+
+    def values(entry: object, name: str) -> set[object]:
+        value = getattr(entry, name, None)
+        if isinstance(value, tuple):
+            return {*value}
+        return {value} if value or isinstance(value, float) else set()  # 0.0 is a coordinate
+
     check = Check(at)
     for name in (*CONTACT_FIELDS, *more_fields):
-        value = getattr(after, name, None)
-        if value and value != getattr(before, name, None):
+        if not values(after, name) <= values(before, name):
             check.refuse(name, "out_of_range")
     check.done()

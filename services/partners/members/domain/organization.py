@@ -465,8 +465,10 @@ class Organization(Subject):
     @property
     def agreement(self) -> Evidence | None:
         """The organisation's agreement; None if no agreement is recorded."""
-        agreements = [one for one in self.evidence if one.kind is EvidenceKind.AGREEMENT]
-        return agreements[0] if agreements else None
+        return next(
+            (evidence for evidence in self.evidence if evidence.kind is EvidenceKind.AGREEMENT),
+            None,
+        )
 
     @property
     def agreement_expire_date(self) -> date | None:

@@ -17,7 +17,7 @@ _GROUPS = [group.value for group in FieldGroup]
 
 @dataclass(frozen=True)
 class Reading:
-    """The number of alike accesses by organisations of one kind on one day."""
+    """The number of similar accesses by organisations of one kind on one day."""
 
     day: date
     organization_type: str

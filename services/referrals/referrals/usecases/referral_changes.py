@@ -201,8 +201,8 @@ class ReferralChanges:
 
         The receiver of a referral that ended before is asked to delete what it holds. A taken offer
         of a draft is released; of a referral that was sent, its copy of the enquiry is blanked.
-        `keeps_needs` as in `Referral.withdraw_consent`. The calling code
-        must have locked the person.
+        `keeps_needs` as in `Referral.withdraw_consent`. The calling code must have locked the
+        person.
         """
         ended_referrals = []
         for identifier in identifiers:

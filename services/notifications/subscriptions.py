@@ -26,27 +26,27 @@ It stores these facts as the referrals service signed them.
 """
 TOPIC = "enlace.notifications.v1"
 
-_SUBJECTS = {
+_SUBJECT_KINDS = {
     topic: [words_of(message).removesuffix("_fact") for message in file.message_types_by_name]
     for topic, file in ((REFERRALS, referrals_pb2.DESCRIPTOR), (PARTNERS, partners_pb2.DESCRIPTOR))
 }
-"""The subjects of the facts of a topic, as the contract names them."""
+"""The kinds of subjects that the facts of a topic are about, as the contract names them."""
 
 Handler = Callable[[Transaction, Fact], None]
 
 
-def _other_subject(
+def _handle_other_subject(
     tx: Transaction, fact: Fact, topic: str, now: datetime, *, by_email: bool
 ) -> None:
     """Handles a fact about a subject without a handler of its own.
 
-    Writes the messages if the subject and the verb have a notice. Raises NewerKind for a subject
-    that the contract does not name.
+    Writes the messages if the subject and the verb have a notice. Raises NewerKind for a kind of
+    subject that the contract does not name.
     """
-    name = next((name for name in _SUBJECTS[topic] if wire.verb_of(fact, name)), "")
-    if not name:
+    kind = next((kind for kind in _SUBJECT_KINDS[topic] if wire.verb_of(fact, kind)), "")
+    if not kind:
         raise NewerKind
-    consume.subject(tx, fact, name, now, by_email=by_email)
+    consume.subject(tx, fact, kind, now, by_email=by_email)
 
 
 def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
@@ -62,7 +62,7 @@ def referrals(clock: Clock, *, public_url: str, by_email: bool) -> Handler:
         elif wire.verb_of(fact, "enquiry"):
             consume.enquiry(tx, fact, clock.now(), public_url=public_url, by_email=by_email)
         else:
-            _other_subject(tx, fact, REFERRALS, clock.now(), by_email=by_email)
+            _handle_other_subject(tx, fact, REFERRALS, clock.now(), by_email=by_email)
 
     return handle
 
@@ -89,6 +89,6 @@ def partners(clock: Clock, *, by_email: bool) -> Handler:
         elif wire.verb_of(fact, "account"):
             consume.account(tx, fact, clock.now(), by_email=by_email)
         else:
-            _other_subject(tx, fact, PARTNERS, clock.now(), by_email=by_email)
+            _handle_other_subject(tx, fact, PARTNERS, clock.now(), by_email=by_email)
 
     return handle

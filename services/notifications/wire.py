@@ -46,15 +46,15 @@ _URGENCY_NAMES = names(referrals_pb2.Urgency)  # as messages store them
 # --- received facts
 
 
-def verb_of(fact: Fact, subject: str) -> str:
-    """Returns the verb of `enlace.<subject>.<verb>.v1`.
+def verb_of(fact: Fact, subject_kind: str) -> str:
+    """Returns the verb of `enlace.<subject_kind>.<verb>.v1`.
 
-    Returns "" for a fact about another subject, or of a version that is not understood.
+    Returns "" for a fact about another kind of subject, or of a version that is not understood.
     """
     parts = fact.type.split(".")
     return (
         parts[2]
-        if len(parts) == 4 and parts[:2] == ["enlace", subject] and parts[3] == "v1"
+        if len(parts) == 4 and parts[:2] == ["enlace", subject_kind] and parts[3] == "v1"
         else ""
     )
 
@@ -96,23 +96,23 @@ def urgency_name(body: referrals_facts_pb2.EnquiryFact) -> str:
     return _URGENCY_NAMES.get(body.urgency, "")
 
 
-def organization_of(fact: Fact, name: str) -> str:
+def organization_of(fact: Fact, subject_kind: str) -> str:
     """Returns the id of the organisation that a fact is about or belongs to.
 
     A fact is about the organisation itself or about e.g. its contact, owed call, receipt, erasure
     or anomaly. Returns "" if the fact names no organisation.
     """
-    return getattr(_body_of(fact, name), "organization_id", "")
+    return getattr(_body_of(fact, subject_kind), "organization_id", "")
 
 
-def worker_of(fact: Fact, name: str) -> str:
+def worker_of(fact: Fact, subject_kind: str) -> str:
     """Returns the id of the worker named in a fact, e.g. about an export; "" if there is none."""
-    return getattr(_body_of(fact, name), "worker_id", "")
+    return getattr(_body_of(fact, subject_kind), "worker_id", "")
 
 
-def _body_of(fact: Fact, name: str) -> Any:
+def _body_of(fact: Fact, subject_kind: str) -> Any:
     """Returns the body of a fact about any subject of partners or referrals."""
-    message = f"{''.join(word.capitalize() for word in name.split('_'))}Fact"
+    message = f"{''.join(word.capitalize() for word in subject_kind.split('_'))}Fact"
     body: Any = getattr(partners_pb2, message, None) or getattr(referrals_facts_pb2, message)
     return body.FromString(fact.payload)
 
@@ -137,7 +137,7 @@ def invitation_fact(fact: Fact) -> partners_pb2.InvitationFact:
     return partners_pb2.InvitationFact.FromString(fact.payload)
 
 
-def letter_of(body: partners_pb2.InvitationFact) -> Letter:
+def invitation_letter_of(body: partners_pb2.InvitationFact) -> Letter:
     """Returns the letter to an invited person."""
     expire_time = moment(body, "expire_time")
     assert expire_time is not None, "every invitation expires"
@@ -178,7 +178,7 @@ def account_letter(plaintext: bytes) -> letters_pb2.AccountLetter:
     return letters_pb2.AccountLetter.FromString(plaintext)
 
 
-def letter(plaintext: bytes) -> letters_pb2.InvitationLetter:
+def invitation_letter(plaintext: bytes) -> letters_pb2.InvitationLetter:
     """Returns the content of an unsealed letter about an invitation."""
     return letters_pb2.InvitationLetter.FromString(plaintext)
 
@@ -241,13 +241,13 @@ def enquiry_body(fact: Fact, body: referrals_facts_pb2.EnquiryFact, public_url: 
     return _body(fact.type, fact.time, {key: value for key, value in data.items() if value != ""})
 
 
-def subject_body(fact: Fact, name: str) -> str:
+def subject_body(fact: Fact, subject_kind: str) -> str:
     """Returns the webhook body for a fact about any subject except a referral or an enquiry.
 
     The body holds only the subject's id. The subject, e.g. an invitation, belongs to the
     organisation that gets the webhook.
     """
-    return _body(fact.type, fact.time, {f"{name}_id": fact.subject})
+    return _body(fact.type, fact.time, {f"{subject_kind}_id": fact.subject})
 
 
 def test_body(webhook: Webhook, now: datetime) -> str:

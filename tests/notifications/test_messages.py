@@ -11,7 +11,7 @@ from services.notifications.domain.message import (
     about_disabled,
     about_enquiry,
     about_subject,
-    about_unreached,
+    about_undeliverable,
     derived_id,
     letter_id,
     messages_of,
@@ -114,7 +114,7 @@ def test_derived_ids_never_change_so_that_a_repeated_fact_makes_no_new_message()
 def test_the_coordinators_message_about_an_unreached_message_keeps_its_details() -> None:
     [message] = messages_of(EVENT, [DESK])
     unreached = Recipient("message_undeliverable", Audience.COORDINATION)
-    assert about_unreached(message, NOON + timedelta(hours=1)) == replace(
+    assert about_undeliverable(message, NOON + timedelta(hours=1)) == replace(
         message,
         id=derived_id(message.id, unreached),
         audience=Audience.COORDINATION,

@@ -17,7 +17,7 @@ import pytest
 from chassis.tokens import SYSTEM
 from protos.notifications.v1 import notifications_pb2 as pb
 from services.notifications import subscriptions
-from services.notifications.channels.webhooks import EgressClient
+from services.notifications.channels.webhooks import EndpointClient
 from services.notifications.store.mail_folder import MailFolder
 from services.notifications.usecases.sending import WEBHOOK_LEASE
 from tests.builders import NOT_FOUND, refusal
@@ -173,7 +173,7 @@ def test_a_delivery_of_a_sender_that_died_is_sent_again_with_the_same_id(service
     service.hear("sent")
     claim = service.claim_webhook()
     # the sender sends, and then dies
-    EgressClient(development=True).post(claim.url, {"webhook-id": claim.id}, claim.body.encode())
+    EndpointClient(development=True).post(claim.url, {"webhook-id": claim.id}, claim.body.encode())
     assert service.send_webhooks() == 0  # its lease still runs
     service.clock.advance(WEBHOOK_LEASE)
     assert service.send_webhooks() == 1
@@ -193,7 +193,7 @@ def test_a_redirect_is_a_failure_and_is_not_followed(service: Service) -> None:
 
 def test_a_connection_is_reused_and_a_closed_one_is_no_failure(service: Service) -> None:
     system = service.receiver(answers=[200] * 3, body=b"thank you")
-    client = EgressClient(development=True)
+    client = EndpointClient(development=True)
     for _ in range(3):
         assert client.post(system.url, {}, b"{}").arrived
     assert len({request.connection for request in system.requests}) == 1
@@ -216,7 +216,7 @@ def answer_and_hang_up(server: socket.socket, times: int) -> None:
 
 def test_the_connection_to_a_receiver_with_an_endless_answer_is_closed(service: Service) -> None:
     system = service.receiver(answers=[200], body=b"x" * 1_000_000)
-    client = EgressClient(development=True)
+    client = EndpointClient(development=True)
     assert client.post(system.url, {}, b"{}").arrived
     assert client.post(system.url, {}, b"{}").arrived
     assert len({request.connection for request in system.requests}) == 2
@@ -226,7 +226,7 @@ def test_a_receiver_that_answers_byte_by_byte_is_cut_off_at_the_timeout() -> Non
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=drip, args=(server,), daemon=True).start()
         started = time.monotonic()
-        attempt = EgressClient(development=True, timeout=0.5).post(
+        attempt = EndpointClient(development=True, timeout=0.5).post(
             f"http://127.0.0.1:{server.getsockname()[1]}/", {}, b"{}"
         )
     assert (attempt.error, attempt.code) == ("timeout", 0)
@@ -264,7 +264,7 @@ def test_a_name_that_now_resolves_to_an_internal_address_is_not_called(
     url = service.receiver().url.replace("127.0.0.1", "partner.example")
     with monkeypatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", look_up)
-        attempt = EgressClient(development=False, timeout=1).post(url, {}, b"{}")
+        attempt = EndpointClient(development=False, timeout=1).post(url, {}, b"{}")
     assert (resolved_names, attempt.error) == (["partner.example"], "refused_address")
 
 
@@ -275,7 +275,7 @@ def test_a_proxy_in_the_environment_is_ignored(
     monkeypatch.setenv("http_proxy", proxy.url)
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     monkeypatch.delenv("no_proxy", raising=False)
-    assert EgressClient(development=True).post(system.url, {}, b"{}").arrived
+    assert EndpointClient(development=True).post(system.url, {}, b"{}").arrived
     assert (len(proxy.requests), len(system.requests)) == (0, 1)
 
 

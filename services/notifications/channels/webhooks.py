@@ -37,7 +37,7 @@ _GRACE = 1.5  # seconds that running attempts have after a stop; the whole proce
 _MAX_IDLE_CLIENTS = 500  # maximum number of connections that one lane keeps open
 
 
-class EgressClient(egress.EgressClient):
+class EndpointClient(egress.EgressClient):
     """A client for one endpoint, kept open between deliveries."""
 
     def post(self, url: str, headers: dict[str, str], body: bytes) -> Outcome:
@@ -86,8 +86,8 @@ class WebhookSender:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=self.name)
         self._idle_threads = threading.Semaphore(threads)
-        self._idle_clients: dict[str, EgressClient] = {}  # open, by webhook id
-        self._clients_in_use: set[EgressClient] = set()
+        self._idle_clients: dict[str, EndpointClient] = {}  # open, by webhook id
+        self._clients_in_use: set[EndpointClient] = set()
         create_counts(Channel.WEBHOOK)
 
     def loop(self) -> Loop:
@@ -99,7 +99,7 @@ class WebhookSender:
 
     def _work(self, loop: Loop) -> None:
         try:
-            self._listen(loop)
+            self._claim_and_send(loop)
         finally:
             if loop.stopping:
                 self._finish()
@@ -115,7 +115,7 @@ class WebhookSender:
         self._pool.shutdown()
         cutter.cancel()
 
-    def _listen(self, loop: Loop) -> None:
+    def _claim_and_send(self, loop: Loop) -> None:
         with self._database.dedicated() as connection:
             listen(connection, WEBHOOKS)
             # Commits without waiting for the disk: a claim lost in a crash is simply repeated, and
@@ -208,7 +208,7 @@ class WebhookSender:
         signed_time = SignedTime(now, " ".join(signatures))
         # A claim gives at most one delivery per endpoint at a time, so no other thread uses this
         # endpoint's client.
-        client = self._idle_clients.pop(claim.webhook_id, None) or EgressClient(
+        client = self._idle_clients.pop(claim.webhook_id, None) or EndpointClient(
             development=self._development, timeout=self._timeout
         )
         self._clients_in_use.add(client)
@@ -234,7 +234,7 @@ class WebhookSender:
                 attempt=claim.tries + 1, status=status.value,
             )  # fmt: skip
 
-    def _keep_open(self, webhook_id: str, client: EgressClient) -> None:
+    def _keep_open(self, webhook_id: str, client: EndpointClient) -> None:
         if len(self._idle_clients) < _MAX_IDLE_CLIENTS:
             self._idle_clients[webhook_id] = client
         else:

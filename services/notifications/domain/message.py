@@ -22,8 +22,8 @@ INVITATION, APPLICATION = "invitation", "application"
 class Message:
     """A message in an inbox.
 
-    `besides_worker_id` names the worker who gets the same message in person, and so need not see
-    the message to her desk; "" if there is no such worker.
+    `besides_worker_id` names the worker who gets a message of her own, and so need not see the
+    same message to her desk; "" if there is no such worker.
     """
 
     id: str
@@ -48,7 +48,7 @@ class Message:
         Returns "" if the message is about a referral or an enquiry, unless it reports that another
         message did not reach this organisation.
         """
-        # Such a report that an earlier version stored names both sides of the referral instead.
+        # A report that an earlier version stored names both sides of the referral instead.
         is_report = self.kind == MESSAGE_UNDELIVERABLE and not self.receiver_organization_id
         is_about_case = self.referral_id or self.enquiry_id
         return "" if is_about_case and not is_report else self.sender_organization_id
@@ -118,7 +118,7 @@ def messages_of(event: ReferralEvent, recipients: list[Recipient]) -> list[Messa
     ]
 
 
-def about_unreached(message: Message, now: datetime) -> Message:
+def about_undeliverable(message: Message, now: datetime) -> Message:
     """Returns the message that informs the coordinators that another message reached nobody.
 
     It names the organisation of the other message, which the coordinators are expected to phone.

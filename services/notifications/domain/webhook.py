@@ -96,7 +96,7 @@ def change(
     enabled: bool | None,
     reach: Reach,
 ) -> Webhook:
-    """Returns the endpoint with each given value replaced; None leaves a value as it is.
+    """Returns the endpoint with the given values; None leaves a value as it is.
 
     Switching the endpoint on again removes the reason why it was off. Raises Stale if `version` is
     not the endpoint's version, and Invalid for a URL or a kind that is not allowed.

@@ -3,8 +3,8 @@
 A sender claims a delivery for a lease, and finishes it within the lease. A claim moves
 `next_attempt_time` to the end of the lease, so the delivery of a sender that dies becomes due again
 by itself. `finish` does not change a delivery that was claimed again or discarded in the meantime.
-A delivery that was being added while its organisation was suspended was not discarded with the
-others; its claim says so. A transaction that changes an endpoint and its deliveries locks the
+A delivery that was being added while its organisation was suspended is not discarded with the
+others; its claim is `inactive`. A transaction that changes an endpoint and its deliveries locks the
 endpoint first: otherwise a manager who disables the endpoint and a sender that records an attempt
 would wait for each other, and PostgreSQL would end one of the two transactions.
 """
@@ -28,7 +28,7 @@ from services.notifications.domain.delivery import (
 )
 from services.notifications.domain.rules import LETTERS_WHILE_INACTIVE
 from services.notifications.domain.webhook import SERIES_GAP, SLOW_MS, TEST, Webhook
-from services.notifications.store.members import is_out
+from services.notifications.store.members import is_inactive
 
 _COLUMNS = (
     "id, webhook_id, kind, status, attempts, last_code, last_error, last_duration_ms,"
@@ -43,7 +43,7 @@ _CLAIM_WEBHOOKS = f"""
 WITH due AS (
     SELECT first.id, w.id AS webhook_id, w.url, w.secret, CASE
         WHEN w.former_secret_expire_time > %(now)s THEN w.former_secret END AS former_secret,
-        {is_out("w.organization_id")} AS inactive
+        {is_inactive("w.organization_id")} AS inactive
     FROM webhooks w CROSS JOIN LATERAL (
         SELECT id FROM deliveries WHERE channel = 'webhook' AND webhook_id = w.id
             AND next_attempt_time <= %(now)s ORDER BY next_attempt_time LIMIT 1
@@ -75,7 +75,7 @@ SELECT taken.id, taken.message_id, taken.tries, taken.first_try_time, taken.trac
     letters.kind AS letter_kind
 FROM taken JOIN messages m ON m.id = taken.message_id
     LEFT JOIN desks ON desks.organization_id = taken.organization_id AND taken.kind <> 'letter'
-        AND NOT {is_out("taken.organization_id")}
+        AND NOT {is_inactive("taken.organization_id")}
     LEFT JOIN letters ON letters.delivery_id = taken.id AND letters.expire_time > %(now)s
 """
 
@@ -88,7 +88,7 @@ WITH endpoint AS MATERIALIZED (
         first_try_time = coalesce(first_try_time, %(now)s), last_code = %(code)s,
         last_error = %(error)s, last_duration_ms = %(duration)s,
         delivery_time = CASE WHEN %(arrived)s THEN %(now)s ELSE delivery_time END
-    -- The count of the endpoint makes its lock come first.
+    -- Counting the endpoint makes PostgreSQL lock it first.
     WHERE id = %(id)s AND next_attempt_time = %(lease)s AND (SELECT count(*) FROM endpoint) >= 0
     RETURNING id, attempts
 ), noted AS (
@@ -97,8 +97,8 @@ WITH endpoint AS MATERIALIZED (
     SELECT id, attempts, %(webhook)s, %(sent)s, %(signature)s, %(code)s, %(error)s, %(duration)s
         FROM done WHERE %(sent)s::timestamptz IS NOT NULL
 ), freed AS (
-    -- Whatever was committed meanwhile, unseen by this statement, found the endpoint busy: so the
-    -- senders look again, always.
+    -- A delivery that was committed during this statement found the endpoint busy, so the senders
+    -- are always woken.
     UPDATE webhooks SET busy_until = %(now)s, slow = %(slow)s, failing_since = CASE
         WHEN %(arrived)s THEN NULL
         WHEN EXISTS (

@@ -10,7 +10,7 @@ from chassis import trace
 from chassis.db import Transaction, notify
 from services.notifications.domain.message import Letter, letter_id
 from services.notifications.domain.rules import LETTERS_WHILE_INACTIVE
-from services.notifications.store.members import is_out
+from services.notifications.store.members import is_inactive
 from services.notifications.store.messages import EMAILS
 
 LETTER = "letter"
@@ -28,7 +28,7 @@ def save(tx: Transaction, message_id: str, letter: Letter, now: datetime) -> Non
         " next_attempt_time, create_time, trace)"
         " SELECT %(id)s, %(message)s, 'email', %(organization)s, %(kind)s, 'WAITING', %(now)s,"
         " %(now)s, %(trace)s"
-        f" WHERE %(anyway)s OR NOT {is_out('%(organization)s')}"
+        f" WHERE %(anyway)s OR NOT {is_inactive('%(organization)s')}"
         " ON CONFLICT (id) DO NOTHING",
         {
             "id": id,

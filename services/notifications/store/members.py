@@ -10,7 +10,7 @@ from chassis.tokens import Caller
 from services.notifications.domain.member import INACTIVE, Standing
 
 
-def is_out(organization_id: str) -> str:
+def is_inactive(organization_id: str) -> str:
     """Returns the SQL condition that an organisation is suspended or has left.
 
     `organization_id` is an SQL expression.
@@ -59,7 +59,7 @@ def auditors(tx: Transaction, besides: str) -> list[tuple[str, str]]:
     """
     rows = tx.execute(
         "SELECT organization_id, id FROM workers WHERE 'AUDITOR' = ANY (roles) AND id <> %s"
-        f" AND status = 'ACTIVE' AND NOT {is_out('organization_id')} ORDER BY id",
+        f" AND status = 'ACTIVE' AND NOT {is_inactive('organization_id')} ORDER BY id",
         (besides,),
     ).fetchall()
     return [(row["organization_id"], row["id"]) for row in rows]

@@ -11,7 +11,7 @@ from chassis.db import Transaction
 from chassis.wire import Cursor
 from services.notifications.domain.message import Message, Notice
 from services.notifications.domain.rules import FOR_SENDER_ALONE, MESSAGE_UNDELIVERABLE, Audience
-from services.notifications.store.members import is_out
+from services.notifications.store.members import is_inactive
 
 WEBHOOKS, EMAILS = "webhooks", "emails"
 """The channels on which the senders of webhooks and of e-mails listen.
@@ -28,8 +28,8 @@ _COLUMNS = (
 # Everything is written in one round trip, because the path from a fact to a partner's system is
 # measured in milliseconds. A delivery's id is derived from its message and destination, so that if
 # a fact is received again after a backup was restored, it is sent under the same webhook-id or
-# Message-ID. A program that repeats its note fills no mailbox: for an hour, while the message of an
-# e-mail about a note is unread, there is no further e-mail about notes of that referral.
+# Message-ID. A program that repeats its note must not fill a mailbox: a note causes no e-mail if a
+# note of the same referral caused one in the last hour and its message is still unread.
 _INSERT_MESSAGES = f"""
 WITH made AS (
     INSERT INTO messages (
@@ -76,7 +76,7 @@ WITH made AS (
         message_id, channel, organization_id, webhook_id, kind,
         CASE channel WHEN 'webhook' THEN '{{"kind":"' || kind || '",' || substr(%(body)s::text, 2)
         END, 'WAITING', %(now)s, %(now)s, %(trace)s
-    FROM destination WHERE NOT {is_out("destination.organization_id")}
+    FROM destination WHERE NOT {is_inactive("destination.organization_id")}
     ON CONFLICT (id) DO NOTHING
     RETURNING channel
 )
@@ -123,32 +123,34 @@ _PAGE = (
     " OR (create_time, id) < (%(time)s, %(id)s))"
 )
 _ORDER = " ORDER BY create_time DESC, id DESC LIMIT %(limit)s"
-_SIDES = (
+_AUDIENCE_CONDITIONS = (
     "audience = 'desk' AND organization_id = %(organization)s AND besides_worker_id <> %(me)s",
     "audience = 'worker' AND worker_id = %(me)s",
     "audience = 'coordination' AND %(coordinator)s",
 )
-_VISIBLE = " OR ".join(f"({side})" for side in _SIDES)
+_VISIBLE = " OR ".join(f"({condition})" for condition in _AUDIENCE_CONDITIONS)
 _LIST = (
     " UNION ALL ".join(
-        f"(SELECT {_COLUMNS} FROM messages WHERE {side}{_PAGE}{_ORDER})" for side in _SIDES
+        f"(SELECT {_COLUMNS} FROM messages WHERE {condition}{_PAGE}{_ORDER})"
+        for condition in _AUDIENCE_CONDITIONS
     )
     + _ORDER
 )
 _COUNT = (
     "SELECT "
     + " + ".join(
-        f"(SELECT count(*) FROM messages WHERE {side} AND read_time IS NULL)" for side in _SIDES
+        f"(SELECT count(*) FROM messages WHERE {condition} AND read_time IS NULL)"
+        for condition in _AUDIENCE_CONDITIONS
     )
     + " AS unread"
 )
-_READ = (
+_MARK_READ = (
     "UPDATE messages SET read_time = coalesce(read_time, %(now)s) WHERE id = %(message)s"
     f" AND ({_VISIBLE}) RETURNING {_COLUMNS}"
 )
 # A message is dated by its fact. If the fact arrived after the newest message that was seen, the
 # message may have been in no list yet. The five seconds allow for facts that overtake each other.
-_READ_ALL = (
+_MARK_ALL_READ = (
     "UPDATE messages SET read_time = %(now)s WHERE read_time IS NULL AND create_time <= %(until)s"
     f" AND ({_VISIBLE}) AND arrival_time <= interval '5 s' + (SELECT arrival_time FROM messages"
     f" WHERE create_time <= %(until)s AND ({_VISIBLE})"
@@ -203,7 +205,7 @@ def mark_read(
 
     Returns None if `reader` does not see the message.
     """
-    row = tx.execute(_READ, {**reader, "message": message_id, "now": now}).fetchone()
+    row = tx.execute(_MARK_READ, {**reader, "message": message_id, "now": now}).fetchone()
     return _message(row) if row else None
 
 
@@ -217,9 +219,9 @@ def mark_all_read(
 ) -> None:
     """Marks as read all messages that `reader` sees and that are not newer than `until`.
 
-    Messages that arrived after the newest of these stay unread.
+    Messages that arrived more than five seconds after the newest of these stay unread.
     """
-    tx.execute(_READ_ALL, {**reader, "until": until, "now": now})
+    tx.execute(_MARK_ALL_READ, {**reader, "until": until, "now": now})
 
 
 def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Notice]:
@@ -252,11 +254,11 @@ def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Not
     return [Notice(**row) for row in rows]
 
 
-def note_unreached(tx: Transaction, message_id: str, *, of_letter: bool) -> Message | None:
-    """Marks a message as unreached, and returns it.
+def mark_undeliverable(tx: Transaction, message_id: str, *, of_letter: bool) -> Message | None:
+    """Marks a message as undeliverable, and returns it.
 
     Returns None, and does nothing, if one of its deliveries has arrived or can still arrive, if the
-    message was marked before, or if it is itself about an unreached message. The letter of a
+    message was marked before, or if it is itself about an undeliverable one. The letter of a
     message goes to somebody else, so only deliveries of one sort count: the letter, or all others.
     """
     # The last two deliveries may be given up at the same time; the lock lets the second transaction

@@ -141,7 +141,7 @@ def remove(tx: Transaction, webhook_id: str) -> None:
 def switch_off(
     tx: Transaction, webhook_id: str, failing_before: datetime, now: datetime
 ) -> str | None:
-    """Disables an endpoint that has failed since before `failing_before`.
+    """Disables an endpoint that has failed since `failing_before` or longer.
 
     Returns the id of its organisation if the endpoint was disabled now, else None.
     """

@@ -55,31 +55,31 @@ def referral(
     )
 
 
-def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: bool) -> None:
-    """Writes the messages about a contact, a receipt or an organisation, among others.
+def subject(tx: Transaction, fact: Fact, kind: str, now: datetime, *, by_email: bool) -> None:
+    """Writes the messages about a subject of this kind, e.g. a contact, receipt or organisation.
 
     The table of notices names the recipients: the organisation's desk, or its managers and the
     worker who acted, or the auditors, or the coordinators. For some facts, the coordinators get a
     message besides the others. There is no message about a fact that is not in the table, names no
     organisation, or is older than HISTORY.
     """
-    notice = BY_FACT.get(f"{name}.{wire.verb_of(fact, name)}")
+    notice = BY_FACT.get(f"{kind}.{wire.verb_of(fact, kind)}")
     if (
         notice
-        and (organization_id := wire.organization_of(fact, name))
+        and (organization_id := wire.organization_of(fact, kind))
         and now - fact.time <= HISTORY
     ):
         if Party.AUDITORS in notice.parties:  # not the desk, which the fact may be about
             recipients = [
                 Recipient(notice.kind, Audience.WORKER, *auditor)
-                for auditor in members.auditors(tx, besides=wire.worker_of(fact, name))
+                for auditor in members.auditors(tx, besides=wire.worker_of(fact, kind))
             ]
             recipients = recipients or [Recipient(notice.kind, Audience.COORDINATION)]
         elif Party.MANAGERS in notice.parties:
             worker_ids = dict.fromkeys(
                 [
                     *members.managers(tx, organization_id),
-                    *filter(None, [wire.worker_of(fact, name)]),
+                    *filter(None, [wire.worker_of(fact, kind)]),
                 ]
             )
             recipients = [
@@ -101,14 +101,14 @@ def subject(tx: Transaction, fact: Fact, name: str, now: datetime, *, by_email: 
             new_messages.append(about_subject(coordination, cause, fact.time, organization_id))
         if Party.COORDINATION_ALONE in notice.parties:
             messages.mark_unread(tx, [message.id for message in new_messages])
-        messages.save(tx, new_messages, wire.subject_body(fact, name), now, by_email=by_email)
+        messages.save(tx, new_messages, wire.subject_body(fact, kind), now, by_email=by_email)
 
 
 def enquiry(tx: Transaction, fact: Fact, now: datetime, *, public_url: str, by_email: bool) -> None:
     """Writes the messages about an enquiry, to the recipients that `recipients_of_enquiry` chooses.
 
-    A fact older than HISTORY has no message. Raises NewerKind for a verb that no rule knows: such a
-    fact comes from a later version.
+    Writes no message about a fact older than HISTORY. Raises NewerKind for a verb that no rule
+    knows: such a fact comes from a later version.
     """
     body, verb = wire.enquiry_fact(fact), wire.verb_of(fact, "enquiry")
     if verb not in ENQUIRY_VERBS:
@@ -183,7 +183,7 @@ def invitation(tx: Transaction, fact: Fact, now: datetime, *, by_email: bool) ->
         tx,
         message,
         wire.subject_body(fact, "invitation"),
-        wire.letter_of(body),
+        wire.invitation_letter_of(body),
         now,
         by_email=by_email,
     )

@@ -36,7 +36,7 @@ class Desks:
         )
 
     def SetDesk(self, request: pb.SetDeskRequest, call: Call) -> pb.Desk:
-        """Changes the caller's desk; a coordinator may name a desk that has no manager.
+        """Changes the caller's desk, or for a coordinator the desk of a member without a manager.
 
         Raises Stale for the etag of another version, and Invalid for an unknown language or an
         invalid address.
@@ -44,7 +44,7 @@ class Desks:
         requested = request.desk
         expected_version = version(requested.etag, "desk.etag")
         organization_id = _organization_id(call.caller, requested.organization_id)
-        # One coordinator could otherwise read when a shelter is asked, and keep it from noticing.
+        # One coordinator could otherwise redirect a shelter's notices to herself.
         if organization_id != call.caller.organization_id and members.managers(
             call.tx, organization_id
         ):

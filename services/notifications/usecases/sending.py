@@ -27,7 +27,7 @@ from services.notifications.domain.message import (
     APPLICATION,
     INVITATION,
     about_disabled,
-    about_unreached,
+    about_undeliverable,
 )
 from services.notifications.domain.texts import Mail
 from services.notifications.domain.webhook import PATIENCE
@@ -134,7 +134,7 @@ class DeliveryQueue:
         return mail(claim.id, recipient, claim.referral_id, claim.language, self._public_url)
 
     def _invitation(self, claim: EmailClaim, invitation_id: str, letter: bytes) -> Mail | None:
-        plaintext_letter = wire.letter(
+        plaintext_letter = wire.invitation_letter(
             self._letter_key.open_bytes(letter, f"invitations/{invitation_id}/letter")
         )
         if not is_address(plaintext_letter.email):
@@ -217,7 +217,7 @@ class DeliveryQueue:
                 and claim.message_id
                 and letter_kind != APPLICATION
             ):
-                self._report_if_unreached(
+                self._report_if_undeliverable(
                     tx, claim.message_id, outcome.error, now, of_letter=letter_kind is not None
                 )
         return verdict.status
@@ -249,16 +249,16 @@ class DeliveryQueue:
         body = wire.disabled_body(webhook_id, now)
         messages.save(tx, [message], body, now, by_email=self._by_email)
         # A desk without another channel is sent no more notices.
-        self._report_if_unreached(tx, message.id, reason, now, of_letter=False)
+        self._report_if_undeliverable(tx, message.id, reason, now, of_letter=False)
 
-    def _report_if_unreached(
+    def _report_if_undeliverable(
         self, tx: Transaction, message_id: str, reason: str, now: datetime, *, of_letter: bool
     ) -> None:
-        message = messages.note_unreached(tx, message_id, of_letter=of_letter)
+        message = messages.mark_undeliverable(tx, message_id, of_letter=of_letter)
         if message is None:
             return
         outbox.save(tx, [wire.undeliverable(message, reason, now)])
-        messages.save(tx, [about_unreached(message, now)], "", now, by_email=self._by_email)
+        messages.save(tx, [about_undeliverable(message, now)], "", now, by_email=self._by_email)
 
 
 def _verdict(channel: Channel, claim: Claim, outcome: Outcome, now: datetime) -> Verdict:

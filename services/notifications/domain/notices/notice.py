@@ -19,7 +19,8 @@ class Party(Enum):
     COORDINATION_ALONE = "coordination_alone"
     COORDINATION_PER_FACT = "coordination_per_fact"  # the coordinators, and no desk, for each fact
     REMINDED = "reminded"  # the side that is expected to act; the fact names it
-    AUDITORS = "auditors"  # each auditor; the coordinators if there is no auditor
+    # each auditor except the worker concerned; the coordinators if there is no such auditor
+    AUDITORS = "auditors"
     MANAGERS = "managers"  # each manager of the organisation, and the worker who acted
     # the receiver's responsible worker, unless she acted herself; if no worker is responsible, the
     # recipients of RECEIVER_UNLESS_ACTOR

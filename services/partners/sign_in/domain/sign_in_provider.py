@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from chassis.errors import Conflict, Invalid
 from chassis.second import Second, check_second
 
-QUESTION_LIFE = timedelta(minutes=10)
+RETURN_LIMIT = timedelta(minutes=10)
 """How long a person may take to return from the provider; she may have to look for her phone."""
 OBJECTION = timedelta(days=3)
 """How long a proposal must wait for objections; the managers are notified of it at once."""
@@ -30,7 +30,7 @@ class ProviderEntry:
     def check(self, client_secret: str, *, development: bool) -> None:
         """Raises Invalid if a field can't be right.
 
-        The issuer must be an https URL without user name, query and fragment, and not a shared
+        The issuer must be an https URL without user name, query or fragment, and not a shared
         endpoint of Microsoft. In development, an http URL on this machine is allowed, too.
         """
         violations = [

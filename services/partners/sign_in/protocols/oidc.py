@@ -52,7 +52,7 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 _CLAIMS = json.dumps({"id_token": {"auth_time": {"essential": True}}}, separators=(",", ":"))
 
 
-class NotBelieved(Exception):
+class IdentityNotProven(Exception):
     """The provider's answer does not prove the person's identity."""
 
 
@@ -147,13 +147,13 @@ class RelyingParty:
     ) -> Identity:
         """Exchanges the code and returns the person's identity.
 
-        `issuer` is the issuer that came with the code, or "". Raises NotBelieved, or Unavailable
-        provider_unavailable if the provider does not answer as it should.
+        `issuer` is the issuer that came with the code, or "". Raises IdentityNotProven, or
+        Unavailable provider_unavailable if the provider does not answer as it should.
         """
         end = deadline.after(self._patience)
         provider = self._provider(client.issuer, end)
         if issuer != client.issuer and (issuer or provider.names_itself):
-            raise NotBelieved
+            raise IdentityNotProven
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -169,15 +169,15 @@ class RelyingParty:
         else:
             pair = f"{quote(client.id, safe='')}:{quote(client.secret, safe='')}"
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        response = self._ask(
+        response = self._request(
             "POST", provider.token_endpoint, end, headers, urlencode(form).encode()
         )
         token = response.get("id_token")
         if not isinstance(token, str) or len(token) > _MAX_ID_TOKEN:
-            raise NotBelieved
-        return self._read(client, provider, secret, token, now, end)
+            raise IdentityNotProven
+        return self._verified_identity(client, provider, secret, token, now, end)
 
-    def _read(
+    def _verified_identity(
         self,
         client: Client,
         provider: _Provider,
@@ -204,7 +204,7 @@ class RelyingParty:
             registry.validate(claims)
             return _identity(client, claims, now)
         except (JoseError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise NotBelieved from error
+            raise IdentityNotProven from error
 
     def _key(self, issuer: str, address: str, headers: Any, end: float) -> RSAKey | ECKey | OKPKey:
         """Returns the issuer's key that a token names; an issuer's only key need not be named."""
@@ -215,7 +215,7 @@ class RelyingParty:
             keys = self._fetch(issuer, address, end, _keys, trust_seconds=_RETRY_AFTER)
         matches = [candidate for candidate in keys if kid is None or candidate.kid == kid]
         if len(matches) != 1 or matches[0].get("alg", headers["alg"]) != headers["alg"]:
-            raise NotBelieved
+            raise IdentityNotProven
         key: RSAKey | ECKey | OKPKey = matches[0]
         return key
 
@@ -253,7 +253,7 @@ class RelyingParty:
     def _web_address(self, address: object) -> str:
         """Returns the address if it can be an endpoint. Raises _Unusable.
 
-        It must be an https address without user name and fragment; in development, http on this
+        It must be an https address without user name or fragment; in development, http on this
         machine is allowed, too. The IP addresses of the host name are checked later, when the
         client connects.
         """
@@ -288,10 +288,10 @@ class RelyingParty:
         ):
             value, cause = None, ""
             try:
-                value = read(self._ask("GET", address, end, {"Accept": "application/json"}))
+                value = read(self._request("GET", address, end, {"Accept": "application/json"}))
             except _Unusable as error:
                 cause = str(error)
-            except (NotBelieved, JoseError, KeyError, TypeError, ValueError, RecursionError):
+            except (IdentityNotProven, JoseError, KeyError, TypeError, ValueError, RecursionError):
                 cause = "answer_unreadable"
             except Unavailable as refusal:
                 if refusal.cause == _BUSY:  # no request was sent
@@ -302,7 +302,7 @@ class RelyingParty:
             raise Unavailable("provider_unavailable", cached.reason)
         return cached.value
 
-    def _ask(
+    def _request(
         self, method: str, address: str, end: float, headers: dict[str, str], body: bytes = b""
     ) -> dict[str, Any]:
         remaining = end - time.monotonic()
@@ -315,15 +315,15 @@ class RelyingParty:
         finally:
             self._request_slots.release()
         if answer.error == "http" and 400 <= answer.code < 500:
-            raise NotBelieved
+            raise IdentityNotProven
         if answer.error:
             raise Unavailable("provider_unavailable", answer.error)
         try:
             document = json.loads(answer.body)
         except (ValueError, RecursionError) as error:
-            raise NotBelieved from error
+            raise IdentityNotProven from error
         if not isinstance(document, dict):
-            raise NotBelieved
+            raise IdentityNotProven
         return document
 
 
@@ -351,21 +351,21 @@ def _keys(document: dict[str, Any]) -> list[Any]:
 def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity:
     """Returns the identity in the claims, after checks that the claims registry does not make.
 
-    Raises NotBelieved.
+    Raises IdentityNotProven.
     """
     has_several_audiences = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if claims.get("azp", None if has_several_audiences else client.id) != client.id:
-        raise NotBelieved
+        raise IdentityNotProven
     auth_time = claims.get("auth_time")
     if (
         not isinstance(auth_time, int | float)
         or isinstance(auth_time, bool)
         or now.timestamp() - auth_time > MAX_AGE + LEEWAY
     ):
-        raise NotBelieved
+        raise IdentityNotProven
     subject, email, amr = claims["sub"], claims.get("email"), claims.get("amr")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
-        raise NotBelieved
+        raise IdentityNotProven
     # Microsoft's claim for a verified address (xms_edov) states that the organisation has proved
     # that it owns the address's domain.
     is_email_proved = claims.get("email_verified") is True or claims.get("xms_edov") in (

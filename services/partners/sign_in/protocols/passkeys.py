@@ -46,8 +46,8 @@ class Site:
 
     def __init__(self, public_url: str) -> None:
         parts = urlsplit(public_url)
-        # If all runs on one machine, the site is reached at 127.0.0.1, but browsers create passkeys
-        # only for the name localhost.
+        # If everything runs on one machine, the site is reached at 127.0.0.1, but browsers create
+        # passkeys only for the name localhost.
         self._name = "localhost" if parts.hostname == "127.0.0.1" else parts.hostname or ""
         usual_port = {"https": 443, "http": 80}.get(parts.scheme)  # browsers omit it
         port = f":{parts.port}" if parts.port not in (None, usual_port) else ""
@@ -71,7 +71,7 @@ class Site:
         self,
         challenge: bytes,
         account_id: str,
-        account: str,
+        email: str,
         name: str,
         credential_ids: list[bytes],
     ) -> str:
@@ -80,7 +80,7 @@ class Site:
         `credential_ids`: the ids of the passkeys that the account already has.
         """
         options, _ = self._server.register_begin(
-            PublicKeyCredentialUserEntity(id=account_id.encode(), name=account, display_name=name),
+            PublicKeyCredentialUserEntity(id=account_id.encode(), name=email, display_name=name),
             _descriptors(credential_ids),
             ResidentKeyRequirement.PREFERRED,
             UserVerificationRequirement.PREFERRED,
@@ -141,7 +141,7 @@ class Site:
         return count
 
 
-def named_ids(answer: str) -> tuple[bytes, str]:
+def ids_in_answer(answer: str) -> tuple[bytes, str]:
     """Returns the ids of the passkey and of the account that an answer names.
 
     The answer has not been checked yet, so the ids may be wrong. Raises WrongPasskey.

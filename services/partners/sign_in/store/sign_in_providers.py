@@ -9,7 +9,7 @@ from datetime import datetime
 from chassis.db import Row, Transaction
 from keys.sealing import Keyring
 from services.partners.sign_in.domain.sign_in_provider import (
-    QUESTION_LIFE,
+    RETURN_LIMIT,
     ProposedProvider,
     ProviderEntry,
     SignInProvider,
@@ -128,7 +128,7 @@ def secret(tx: Transaction, keyring: Keyring, provider: SignInProvider) -> str:
     return keyring.open(row["secret"], f"sign_in_providers/{provider.id}/secret")
 
 
-def add_question(
+def add_sign_in(
     tx: Transaction, secret_hash: bytes, provider: SignInProvider, now: datetime
 ) -> None:
     """Records that a person was sent to the provider."""
@@ -139,20 +139,18 @@ def add_question(
     )
 
 
-def take_question(
-    tx: Transaction, secret_hash: bytes, now: datetime
-) -> tuple[str, datetime] | None:
+def take_sign_in(tx: Transaction, secret_hash: bytes, now: datetime) -> tuple[str, datetime] | None:
     """Returns the id and confirmation time of the provider to which a person was sent.
 
     Deletes the record, so that this works only once. Returns None if there is no record, or if the
-    record has expired (QUESTION_LIFE).
+    record has expired (RETURN_LIMIT).
     """
     row = tx.execute(
         "DELETE FROM provider_questions WHERE secret_hash = %s RETURNING *", (secret_hash,)
     ).fetchone()
     return (
         (row["provider_id"], row["confirm_time"])
-        if row and abs(now - row["create_time"]) < QUESTION_LIFE
+        if row and abs(now - row["create_time"]) < RETURN_LIMIT
         else None
     )
 
@@ -213,5 +211,5 @@ def forget_accounts_of(tx: Transaction, organization_id: str) -> None:
 def forget(tx: Transaction, now: datetime) -> int:
     """Deletes expired sign-ins through providers; returns how many."""
     return tx.execute(
-        "DELETE FROM provider_questions WHERE create_time < %s", (now - QUESTION_LIFE,)
+        "DELETE FROM provider_questions WHERE create_time < %s", (now - RETURN_LIMIT,)
     ).rowcount

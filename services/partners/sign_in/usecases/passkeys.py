@@ -18,7 +18,12 @@ from protos.partners.v1 import accounts_pb2, members_pb2
 from services.partners.members.usecases.passwords import check_own_password, mark_of, own_account
 from services.partners.sign_in.domain.passkey import Passkey, check_count
 from services.partners.sign_in.domain.second_factor import Purpose, SecondFactor
-from services.partners.sign_in.protocols.passkeys import Credential, Site, WrongPasskey, named_ids
+from services.partners.sign_in.protocols.passkeys import (
+    Credential,
+    Site,
+    WrongPasskey,
+    ids_in_answer,
+)
 from services.partners.sign_in.store import passkeys, second_factors
 
 
@@ -139,7 +144,7 @@ def signer(
     passkey has verified its user. Raises Unauthenticated sign_in_failed.
     """
     try:
-        credential_id, account_id = named_ids(answer)
+        credential_id, account_id = ids_in_answer(answer)
         passkey = passkeys.by_credential(tx, credential_id)
         if (
             passkey is None

@@ -29,7 +29,7 @@ from services.partners.members.usecases.standing import lock_account
 from services.partners.network.domain.field_change import FieldChange
 from services.partners.network.store import field_changes
 from services.partners.sign_in.domain.sign_in_provider import ProviderEntry, SignInProvider
-from services.partners.sign_in.protocols.oidc import Client, NotBelieved, RelyingParty
+from services.partners.sign_in.protocols.oidc import Client, IdentityNotProven, RelyingParty
 from services.partners.sign_in.store import sign_in_providers
 from services.partners.sign_in.wire.sign_in_providers import sign_in_provider
 
@@ -170,7 +170,7 @@ class SignInProviders:
             address = self._party.authorization_url(
                 client, secret, _state(secret), **({"max_age": 0} if reauthenticate else {})
             )
-        sign_in_providers.add_question(tx, mark_of(secret), provider, now)
+        sign_in_providers.add_sign_in(tx, mark_of(secret), provider, now)
         return secret, address
 
     def finish(
@@ -185,23 +185,23 @@ class SignInProviders:
         if not compare_digest(state.encode(), _state(secret).encode()):
             raise Unauthenticated("sign_in_failed")
         with self._database.transaction(SYSTEM) as own_tx:  # committed even if this call is refused
-            question = sign_in_providers.take_question(own_tx, mark_of(secret), now)
-        provider = sign_in_providers.fetch(tx, id=question[0]) if question else None
+            sign_in = sign_in_providers.take_sign_in(own_tx, mark_of(secret), now)
+        provider = sign_in_providers.fetch(tx, id=sign_in[0]) if sign_in else None
         client = self._client(tx, provider) if provider else None
         # If the provider was replaced meanwhile, the new provider can't check the answer of the old
         # provider.
         if (
-            question is None
+            sign_in is None
             or provider is None
             or client is None
-            or provider.confirm_time != question[1]
+            or provider.confirm_time != sign_in[1]
             or not code
         ):
             raise Unauthenticated("sign_in_failed")
         try:
             with _logging_failure(provider):
                 identity = self._party.exchange_code(client, secret, code, issuer, now)
-        except NotBelieved:
+        except IdentityNotProven:
             raise Unauthenticated("sign_in_failed") from None
         worker = _bound_worker(
             tx, provider.organization_id, client.issuer, mark_of(identity.subject), identity.email

@@ -15,7 +15,7 @@ from keys.sealing import Keyring
 from services.partners.directory.store.areas import areas
 from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.usecases.imports import import_directory
-from services.partners.directory.wire.imports.apart import read_apart
+from services.partners.directory.wire.imports.child_process import parse_in_child_process
 from services.partners.directory.wire.imports.drafts import CellReader
 from tests.parts.local_stack import LocalStack, until
 
@@ -64,7 +64,7 @@ def measure(stack: LocalStack) -> list[Measurement]:
                 # otherwise that work would be measured, too.
                 until(lambda: all(has_applied_all(stack, *listener) for listener in LISTENERS), 120)
                 begin = time.perf_counter()
-                parsed = read_apart(
+                parsed = parse_in_child_process(
                     sheet(run), CellReader(taxonomy(), areas(), "NI"), None, lambda: None
                 )
                 with database.transaction(SYSTEM, timeout=60) as tx:

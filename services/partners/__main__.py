@@ -40,7 +40,7 @@ from services.partners import config, subscriptions
 from services.partners.config import NAME, TOPIC, PartnersSettings
 from services.partners.directory.store.directory_index import DirectoryIndex
 from services.partners.directory.store.services import refresh_all_of
-from services.partners.directory.usecases.housekeeping import keeping_up, sweeping
+from services.partners.directory.usecases.housekeeping import full_sweep, refreshing_index
 from services.partners.directory.usecases.import_jobs import Imports, running_imports
 from services.partners.directory.usecases.locations import Locations
 from services.partners.directory.usecases.open_data import OpenData
@@ -138,9 +138,9 @@ def run(settings: PartnersSettings, only: str | None = None) -> int:
             strict=settings.second_factor_required,
         )
     )
-    index_loop = keeping_up(parts.database, parts.clock, index)
+    index_loop = refreshing_index(parts.database, parts.clock, index)
     loops = [
-        *parts.loops(sweeping(mail)),
+        *parts.loops(full_sweep(mail)),
         parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
         sending_links(parts.database, parts.keyring, mail, parts.clock),
         running_imports(parts.database, parts.keyring, parts.clock),

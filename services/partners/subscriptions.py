@@ -80,7 +80,7 @@ def consume(clock: Clock, tx: Transaction, fact: Fact) -> None:
             referral.receiver_organization_id,
             referral.people,
             fact.time,
-            asked_by=referral.sender_organization_id,
+            asker_organization_id=referral.sender_organization_id,
         )
         grant_address(
             tx,
@@ -103,7 +103,7 @@ def _mark_room_as_doubtful(
     now: datetime,
     fact: Fact,
     subject: facts_pb2.ReferralFact | facts_pb2.EnquiryFact,
-    asked_by: str,
+    asker_organization_id: str,
 ) -> None:
     doubt_capacity(
         tx,
@@ -112,5 +112,5 @@ def _mark_room_as_doubtful(
         subject.actor_organization_id,
         fact.time,
         subject_id=fact.subject,
-        asked_by=asked_by,
+        asker_organization_id=asker_organization_id,
     )

@@ -455,7 +455,7 @@ class Scene:
         """Deletes or updates the rows that are due after this step; returns their number."""
         self.advance(**step)
         with self.database.transaction(SYSTEM, timeout=30) as tx:
-            return housekeeping.sweeping(self.mail)(tx, self.clock.now())
+            return housekeeping.full_sweep(self.mail)(tx, self.clock.now())
 
     @contextmanager
     def other_server(self, **settings: Any) -> Iterator[grpc.Channel]:

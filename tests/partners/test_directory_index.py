@@ -19,7 +19,7 @@ from chassis.tokens import SYSTEM
 from services.partners.directory.store import directory_index, search, search_index
 from services.partners.directory.store.directory_index import DirectoryIndex
 from services.partners.directory.store.search_index import Hit
-from services.partners.directory.usecases.housekeeping import keeping_up
+from services.partners.directory.usecases.housekeeping import refreshing_index
 from services.partners.members.domain.organization import Organization
 from tests.partners.scene import Scene
 from tests.parts.loops import NEVER, OFTEN, eventually, running
@@ -69,7 +69,7 @@ def test_the_index_keeps_up_without_queries_even_if_an_announcement_is_lost(
 ) -> None:
     index = DirectoryIndex()
     scene.service(scene.coalition, "Casa 1", "MED.PRI")
-    with running(keeping_up(scene.database, scene.clock, index, read_again=read_again)):
+    with running(refreshing_index(scene.database, scene.clock, index, read_again=read_again)):
         assert eventually(lambda: has_services(index, 1))
         if announced:
             scene.service(scene.coalition, "Casa 2", "MED.PRI")

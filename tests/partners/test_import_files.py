@@ -13,7 +13,7 @@ import pytest
 from protos.partners.v1 import open_data_pb2 as pb
 from services.partners.directory.store.areas import areas
 from services.partners.directory.store.taxonomy import taxonomy
-from services.partners.directory.wire.imports import apart
+from services.partners.directory.wire.imports import child_process
 from services.partners.directory.wire.imports.drafts import CellReader
 from tests.partners.scene import Scene, Stubs
 from tests.partners.test_import_hsds import SERVICE, tables
@@ -294,14 +294,18 @@ def long_sheet() -> bytes:
     ("limits", "content"),
     [
         pytest.param(
-            (1, apart._LIMITS[1]), lambda: workbook_with_cells(b"<c/>" * 1_900_000), id="time"
+            (1, child_process._LIMITS[1]),
+            lambda: workbook_with_cells(b"<c/>" * 1_900_000),
+            id="time",
         ),
-        pytest.param((apart._LIMITS[0], 60_000_000), long_sheet, id="memory"),
+        pytest.param((child_process._LIMITS[0], 60_000_000), long_sheet, id="memory"),
     ],
 )
 def test_a_file_that_takes_too_much_time_or_memory_ends_only_the_process_that_reads_it(
     monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], content: Callable[[], bytes]
 ) -> None:
-    monkeypatch.setattr(apart, "_LIMITS", limits)
-    with pytest.raises(apart.TooMuchWork):
-        apart.read_apart(content(), CellReader(taxonomy(), areas()), None, lambda: None)
+    monkeypatch.setattr(child_process, "_LIMITS", limits)
+    with pytest.raises(child_process.TooMuchWork):
+        child_process.parse_in_child_process(
+            content(), CellReader(taxonomy(), areas()), None, lambda: None
+        )

@@ -22,7 +22,7 @@ from services.partners.__main__ import SEALED
 from services.partners.directory.store import imports
 from services.partners.directory.usecases import import_jobs
 from services.partners.directory.usecases.import_jobs import run_import, running_imports
-from services.partners.directory.wire.imports.apart import ReadingInterrupted
+from services.partners.directory.wire.imports.child_process import ReadingInterrupted
 from services.partners.members.domain.organization import Organization
 from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal, wrong_fields
@@ -263,7 +263,7 @@ def test_a_lease_dated_a_day_ahead_by_a_wrong_clock_delays_nobody(
 def test_an_import_whose_process_ended_three_times_fails_as_interrupted(
     scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch, job: pb.Import
 ) -> None:
-    monkeypatch.setattr(import_jobs, "read_apart", Mock(side_effect=ReadingInterrupted))
+    monkeypatch.setattr(import_jobs, "parse_in_child_process", Mock(side_effect=ReadingInterrupted))
     assert [run(scene) for _ in range(4)] == [False, False, False, True]
     assert result(scene, manager, job) == (pb.IMPORT_STATE_FAILED, "interrupted", 0)
 
@@ -271,9 +271,9 @@ def test_an_import_whose_process_ended_three_times_fails_as_interrupted(
 def test_an_import_waits_for_a_dependency_that_is_unavailable(
     scene: Scene, manager: Stubs, monkeypatch: pytest.MonkeyPatch, job: pb.Import
 ) -> None:
-    read_apart = Mock(side_effect=Unavailable("store_unavailable"))
+    parse_in_child_process = Mock(side_effect=Unavailable("store_unavailable"))
     with monkeypatch.context() as patch:
-        patch.setattr(import_jobs, "read_apart", read_apart)
+        patch.setattr(import_jobs, "parse_in_child_process", parse_in_child_process)
         assert [run(scene) for _ in range(5)] == [False] * 5
     assert get(manager, job).state == pb.IMPORT_STATE_PENDING
     assert run(scene)

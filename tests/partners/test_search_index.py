@@ -58,7 +58,7 @@ class RandomService:
             min(weights or "D")
             for text, weights in self.words
             if any(
-                text.startswith(lexeme.text) if lexeme.begins else text == lexeme.text
+                text.startswith(lexeme.text) if lexeme.is_prefix else text == lexeme.text
                 for lexeme in word.lexemes
             )
         }

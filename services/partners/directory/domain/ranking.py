@@ -38,10 +38,10 @@ _FEW = 50
 class _Entry:
     """A service as it was last put into the ranking.
 
-    `statements`: the numbers of the statements that the service makes on all shelves; `needs`: for
-    each group, the numbers of the statements that it makes only on that group's shelf; `slots`: its
-    slot on each shelf, in the order of `needs`; `valid_until`: when `times` next change a
-    statement.
+    `name`: the key by which its name is sorted, and its id; `statements`: the numbers of the
+    statements that the service makes on all shelves; `needs`: for each group, the numbers of the
+    statements that it makes only on that group's shelf; `slots`: its slot on each shelf, in the
+    order of `needs`; `valid_until`: when `times` next change a statement.
     """
 
     name: tuple[str, str]

@@ -89,7 +89,7 @@ class Schedule:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Schedule":
-        """Returns the schedule that `to_dict` returned."""
+        """Returns the schedule in an object that `to_dict` returned."""
         valid_from, valid_to = (
             date.fromisoformat(fields[name]) if fields[name] else None
             for name in ("valid_from", "valid_to")

@@ -220,7 +220,7 @@ class ServiceEntry:
     def is_shelter(self) -> bool:
         """Returns whether the service is confidential or offers shelter.
 
-        Members on probation can neither see nor offer such a service.
+        Members on probation see no such service of another member, and can't offer their own.
         """
         return self.confidential or offers_shelter(self.need_codes)
 

@@ -45,7 +45,7 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 _MAX_WAIT = 30.0
 # this many opening hours, about a megabyte, may be stored beyond twice the number in use
 _SPARE_HOURS = 1000
-_READ = (
+_READ_COLUMNS = (
     "s.id, s.name_key, s.need_codes, s.department, s.country, s.minimum_age,"
     " s.languages || s.place_languages AS languages,"
     " s.maximum_age, s.genders, s.takes_dependants,"
@@ -58,7 +58,7 @@ _READ = (
     " hash_multirange_extended(s.open_hours, 0) AS hours"
 )
 Hours = tuple[list[float], list[float]]
-Begin = Callable[[], AbstractContextManager[Transaction]]
+BeginTransaction = Callable[[], AbstractContextManager[Transaction]]
 
 
 @dataclass
@@ -203,7 +203,7 @@ class DirectoryIndex:
         """
         self._read(lambda: nullcontext(tx), now, reload=reload)
 
-    def keep_up(self, begin_transaction: Begin, now: datetime) -> None:
+    def keep_up(self, begin_transaction: BeginTransaction, now: datetime) -> None:
         """Refreshes the content in as many transactions as necessary.
 
         A loop calls this method, so that queries have little left to read. `begin_transaction`
@@ -221,7 +221,7 @@ class DirectoryIndex:
         with self._content_lock:
             return self._content is not None and bool(self._content.due_ids(now))
 
-    def _read(self, begin_transaction: Begin, now: datetime, *, reload: bool) -> None:
+    def _read(self, begin_transaction: BeginTransaction, now: datetime, *, reload: bool) -> None:
         if not reload and self._read_few(begin_transaction, now):
             return
         # One thread reads many changes while the other threads wait. After that, the other threads
@@ -230,7 +230,7 @@ class DirectoryIndex:
             if reload or not self._read_few(begin_transaction, now):
                 self._read_many(begin_transaction, now, reload=reload)
 
-    def _read_few(self, begin_transaction: Begin, now: datetime) -> bool:
+    def _read_few(self, begin_transaction: BeginTransaction, now: datetime) -> bool:
         """Applies the changes and returns True if there are fewer than _BATCH of them.
 
         Otherwise changes nothing and returns False. Also returns False if everything must be read,
@@ -252,7 +252,9 @@ class DirectoryIndex:
             content.read_below = max(content.read_below, state["oldest"])
         return True
 
-    def _read_many(self, begin_transaction: Begin, now: datetime, *, reload: bool) -> None:
+    def _read_many(
+        self, begin_transaction: BeginTransaction, now: datetime, *, reload: bool
+    ) -> None:
         content, oldest, after = self._content, 0, ""
         due = content.due_ids(now) if content else []
         while not reload and content is not None and not content.is_outgrown:
@@ -271,7 +273,7 @@ class DirectoryIndex:
             after = rows[-1]["service_id"]
         self._load(begin_transaction, now)
 
-    def _load(self, begin_transaction: Begin, now: datetime) -> None:
+    def _load(self, begin_transaction: BeginTransaction, now: datetime) -> None:
         with begin_transaction() as tx:
             state = _state(tx, _MAX_TRANSACTION_ID)
         content = Content(state["oldest"], state["filenode"])
@@ -380,7 +382,7 @@ def _changes(
     `after`: only services with higher ids. A row without an id is a service that was deleted.
     """
     return tx.execute(
-        f"SELECT c.service_id, c.number, {_READ} FROM service_changes AS c LEFT"
+        f"SELECT c.service_id, c.number, {_READ_COLUMNS} FROM service_changes AS c LEFT"
         " JOIN services AS s ON s.id = c.service_id"
         f" WHERE (c.changed >= %s::text::xid8{' OR c.service_id = ANY(%s)' if due else ''})"
         " AND c.service_id > %s ORDER BY c.service_id LIMIT %s",
@@ -390,7 +392,7 @@ def _changes(
 
 def _by_name(tx: Transaction, name_key: str, id: str) -> list[Row]:
     return tx.execute(
-        f"SELECT {_READ} FROM services AS s WHERE (s.name_key, s.id) > (%s, %s)"
+        f"SELECT {_READ_COLUMNS} FROM services AS s WHERE (s.name_key, s.id) > (%s, %s)"
         " ORDER BY s.name_key, s.id LIMIT %s",
         (name_key, id, _BATCH),
     ).fetchall()
@@ -408,12 +410,12 @@ def _new_hours(tx: Transaction, content: Content, rows: Sequence[Row]) -> dict[i
     if not ids:
         return {}
     spans = tx.execute(
-        "SELECT said.hours, array_agg(extract(epoch FROM lower(time))::float8"
+        "SELECT distinct_hours.hours, array_agg(extract(epoch FROM lower(time))::float8"
         " ORDER BY time) AS begins,"
         " array_agg(extract(epoch FROM upper(time))::float8 ORDER BY time) AS ends"
         " FROM (SELECT DISTINCT ON (hours) hash_multirange_extended(open_hours, 0) AS hours,"
-        " open_hours FROM services WHERE id = ANY(%s)) AS said,"
-        " unnest(said.open_hours) AS time GROUP BY said.hours",
+        " open_hours FROM services WHERE id = ANY(%s)) AS distinct_hours,"
+        " unnest(distinct_hours.open_hours) AS time GROUP BY distinct_hours.hours",
         (ids,),
     )
     return {row["hours"]: (row["begins"], row["ends"]) for row in spans}

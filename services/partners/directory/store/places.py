@@ -5,8 +5,8 @@ from datetime import datetime
 from chassis.db import Row, Transaction
 
 
-def lock_room(tx: Transaction, referral_id: str) -> Row | None:
-    """Returns the row for a referral that takes or took room, locked until the transaction ends.
+def lock_stay(tx: Transaction, referral_id: str) -> Row | None:
+    """Returns the stay of a referral that takes or took room, locked until the transaction ends.
 
     Its columns are referral_id, service_id, places, take_time and leave_time.
     """

@@ -24,7 +24,7 @@ from services.partners.directory.store.services import FROM, READ_COLUMNS, read
 from services.partners.directory.store.words import Word, words_of_search
 
 # kilometres in a degree of latitude, on a sphere with the Earth's mean radius, 6,371 km
-_KM_A_DEGREE = 111.2
+_KM_PER_DEGREE = 111.2
 # The condition first selects a square around the point, through the index, and then the circle
 # (haversine). A confidential place is never found by distance.
 _NEAR = (
@@ -81,8 +81,8 @@ def find(
             )
             if ids_near is not None:
                 hits &= content.search.slots_of(ids_near)
-            hits, tests = _hits_with_words(content.search, hits, words)
-            page = content.search.page(hits, tests, size + 1, after_hit)
+            hits, rankings = _hits_with_words(content.search, hits, words)
+            page = content.search.page(hits, rankings, size + 1, after_hit)
             departments = _departments(content.search, hits, terms.count_country)
         rows = _rows(tx, page, now, sees_shelters=sees_shelters, sees_unlisted=sees_unlisted)
         if all(id in rows and rows[id]["name_key"] == name for _, name, id in page):
@@ -186,7 +186,7 @@ def _hit(rank: str | int, name_key: str | int, id: str | int) -> Hit:
 
 
 def _ids_near(tx: Transaction, near: Near) -> list[str]:
-    north = near.radius_km / _KM_A_DEGREE
+    north = near.radius_km / _KM_PER_DEGREE
     values = {"north": north, "east": north / max(0.01, cos(radians(near.latitude)))}
     return [
         row["id"]

@@ -44,7 +44,7 @@ class SearchIndex:
         self._names: list[tuple[str, str]] = []
         self._in_order = 0  # the number of slots that are in the order of names
         self._slots: dict[str, int] = {}
-        self._documents: list[int] = []
+        self._document_hashes: list[int] = []
         self._facts_of: list[frozenset[Fact]] = []
         self._facts: defaultdict[str, defaultdict[Hashable, BitMap]] = defaultdict(
             lambda: defaultdict(BitMap)
@@ -75,11 +75,12 @@ class SearchIndex:
         # Collects slots by token first, because many tokens occur again and again.
         slots_by_token: defaultdict[str, array[int]] = defaultdict(lambda: array("I"))
         for entry in entries:
-            facts, document = equal_facts.setdefault(entry.facts, entry.facts), hash(entry.document)
+            facts = equal_facts.setdefault(entry.facts, entry.facts)
+            document_hash = hash(entry.document)
             slot = self._slots.get(entry.id)
             if (
                 slot is not None
-                and self._documents[slot] == document
+                and self._document_hashes[slot] == document_hash
                 and self._names[slot][0] == entry.name_key
             ):
                 self._set_facts(slot, facts, first_new_slot)
@@ -88,7 +89,7 @@ class SearchIndex:
                 self._set_facts(slot, frozenset(), first_new_slot)
             slot = self._slots[entry.id] = len(self._names)
             self._names.append((entry.name_key, entry.id))
-            self._documents.append(document)
+            self._document_hashes.append(document_hash)
             self._facts_of.append(facts)
             for token in entry.document.split(" "):
                 slots_by_token[token].append(slot)
@@ -143,15 +144,15 @@ class SearchIndex:
         return [BitMap.union(BitMap(), *sets) for sets in zip(*by_lexeme, strict=True)]
 
     def page(
-        self, hits: BitMap, tests: Sequence[Sequence[BitMap]], size: int, after: Hit | None
+        self, hits: BitMap, rankings: Sequence[Sequence[BitMap]], size: int, after: Hit | None
     ) -> list[Hit]:
         """Returns the first `size` hits after a position.
 
-        Hits that are in more sets of the first test come first; equal hits are ordered by the next
-        test, and finally by name.
+        Hits that are in more sets of the first ranking come first; equal hits are ordered by the
+        next ranking, and finally by name.
         """
         page: list[Hit] = []
-        for rank, slots in _levels(hits, tests):
+        for rank, slots in _levels(hits, rankings):
             if after and rank > after[0]:
                 continue
             after_hit = (after[1], after[2]) if after and rank == after[0] else None
@@ -190,7 +191,7 @@ class SearchIndex:
             self._facts[kind][value].add(slot)
 
     def _slots_by_weight(self, lexeme: Lexeme) -> list[BitMap]:
-        if not lexeme.begins:
+        if not lexeme.is_prefix:
             return [slots_by_lexeme.get(lexeme.text, BitMap()) for slots_by_lexeme in self._words]
         first = bisect_left(self._lexemes, lexeme.text)
         matching_lexemes = list(
@@ -219,27 +220,29 @@ class SearchIndex:
 
 
 def _levels(
-    hits: BitMap, tests: Sequence[Sequence[BitMap]], rank: int = 0
+    hits: BitMap, rankings: Sequence[Sequence[BitMap]], rank: int = 0
 ) -> Iterator[tuple[int, BitMap]]:
     if not hits:
         return
-    if not tests:
+    if not rankings:
         yield rank, hits
         return
     at_least = [hits]  # at index n: the slots that are in at least n of the sets
-    for test in tests[0]:
+    for slots in rankings[0]:
         at_least = [
             hits,
             *(
-                more | (fewer & test)
+                more | (fewer & slots)
                 for fewer, more in zip(at_least, [*at_least[1:], BitMap()], strict=True)
             ),
         ]
-    for number in range(len(tests[0]), -1, -1):
+    for number in range(len(rankings[0]), -1, -1):
         exactly = (
-            at_least[number] - at_least[number + 1] if number < len(tests[0]) else at_least[number]
+            at_least[number] - at_least[number + 1]
+            if number < len(rankings[0])
+            else at_least[number]
         )
-        yield from _levels(exactly, tests[1:], rank * (len(tests[0]) + 1) + number)
+        yield from _levels(exactly, rankings[1:], rank * (len(rankings[0]) + 1) + number)
 
 
 def _token(token: str) -> tuple[int, str]:

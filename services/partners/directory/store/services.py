@@ -45,7 +45,7 @@ _COMPUTED = {
     "facets": "k.facets",
     "listed": "k.active AND (d.status = 'APPROVED' OR (d.status = 'PROBATION' AND NOT k.shelter))",
     "document": "setweight(to_tsvector('enlace', k.name), 'A') || d.document ||"
-    " setweight(to_tsvector('enlace', k.found_description), 'D')"
+    " setweight(to_tsvector('enlace', k.searchable_description), 'D')"
     # Synonyms have no positions, so that each counts once, with the weight of a description.
     " || strip(d.synonyms_document)",
     # The public words contain no description that only some viewers may read.
@@ -77,20 +77,22 @@ _PUBLIC_TIME = (
 # Words that are common to all services of an organisation with the same needs are computed once,
 # because stemming is most of the cost of a row.
 _UPSERT = (
-    "WITH kept AS MATERIALIZED (SELECT row.*, said ->> 'found_description' AS found_description,"
-    " said ->> 'need_words' AS need_words,"
-    " said ->> 'synonyms' AS synonyms FROM jsonb_array_elements(%(services)s::jsonb) AS said"
-    " CROSS JOIN LATERAL jsonb_populate_record(NULL::services, said) AS row),"
-    " alike AS MATERIALIZED (SELECT o.id, o.status, o.type, a.need_words, a.synonyms,"
+    "WITH written AS MATERIALIZED (SELECT row.*,"
+    " fields ->> 'searchable_description' AS searchable_description,"
+    " fields ->> 'need_words' AS need_words,"
+    " fields ->> 'synonyms' AS synonyms FROM jsonb_array_elements(%(services)s::jsonb) AS fields"
+    " CROSS JOIN LATERAL jsonb_populate_record(NULL::services, fields) AS row),"
+    " shared AS MATERIALIZED (SELECT o.id, o.status, o.type, a.need_words, a.synonyms,"
     " setweight(to_tsvector('enlace', o.name), 'B') || setweight(to_tsvector('enlace',"
     " a.need_words), 'C') AS document,"
     " to_tsvector('enlace', a.synonyms || ' ' || coalesce(%(type_synonyms)s::jsonb ->> o.type, ''))"
     " AS synonyms_document"
-    " FROM (SELECT DISTINCT organization_id, need_words, synonyms FROM kept) AS a"
+    " FROM (SELECT DISTINCT organization_id, need_words, synonyms FROM written) AS a"
     " JOIN organizations AS o ON o.id = a.organization_id)"
     f" INSERT INTO services ({', '.join([*_COLUMNS, *_COMPUTED])})"
     f" SELECT {', '.join([*(f'k.{name}' for name in _COLUMNS), *_COMPUTED.values()])}"
-    " FROM kept AS k JOIN alike AS d ON d.id = k.organization_id AND d.need_words = k.need_words"
+    " FROM written AS k JOIN shared AS d ON d.id = k.organization_id"
+    " AND d.need_words = k.need_words"
     " AND d.synonyms = k.synonyms"
     " ON CONFLICT (id) DO UPDATE SET"
     f" {', '.join(f'{name} = excluded.{name}' for name in (*_COLUMNS, *_COMPUTED) if name not in _FIXED)},"  # noqa: E501
@@ -344,7 +346,7 @@ def others_figure(row: Row, now: datetime) -> Figure:
     return for_others(live_figure, _figure_before(row), now) if row["shelter"] else live_figure
 
 
-def found_description(entry: ServiceEntry) -> str:
+def searchable_description(entry: ServiceEntry) -> str:
     """Returns the searchable description; "" if not all partners may read the description."""
     return (
         ""
@@ -419,7 +421,7 @@ def _texts_of(service: Service) -> list[str]:
     entry = service.entry
     texts = [
         entry.name,
-        found_description(entry),
+        searchable_description(entry),
         service.organization_name,
         taxonomy().words(entry.need_codes),
     ]
@@ -470,7 +472,7 @@ def _values(service: Service) -> Row:
         "create_time": service.create_time,
         "update_time": service.update_time,
         "shelter": entry.is_shelter,
-        "found_description": found_description(entry),
+        "searchable_description": searchable_description(entry),
         "need_words": taxonomy().words(entry.need_codes),
         "synonyms": taxonomy().synonyms(entry.need_codes),
         "edition": edition(),

@@ -11,18 +11,18 @@ from services.partners.network.store.sort_keys import fold
 
 @dataclass(frozen=True, slots=True)
 class Lexeme:
-    """A lexeme to look for in the documents; if `begins`, every lexeme that begins with `text`."""
+    """A lexeme to look for in the documents; if `is_prefix`, every lexeme that begins with it."""
 
     text: str
-    begins: bool
+    is_prefix: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
     """A word of a search. A service contains the word if it contains any of the lexemes.
 
-    If the word is not required (`is_required`), the services that contain it come first. Of words
-    that are all not required, a service must contain one.
+    A word that is not required (`is_required`) only puts the services that contain it first. If no
+    word of a search is required, a service must contain at least one.
     """
 
     lexemes: tuple[Lexeme, ...]
@@ -42,7 +42,7 @@ _FILLER_WORDS = frozenset(
     " je j nous elle il on un une le la les l d du des de pour avec ma mon sa son ses est besoin"
     " cherche veut aide aider urgent svp".split()
 )
-# Words for the people concerned. Like numbers of people, most services do not contain these words,
+# Words for the people concerned. Most services contain neither these words nor numbers of people,
 # so services that contain one come first. If there are no other words, one is required.
 _PEOPLE_WORDS = frozenset(
     "mujer mujeres hombre hombres varon varones senora senoras muchacha muchachas muchacho"

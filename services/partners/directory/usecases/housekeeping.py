@@ -2,9 +2,9 @@
 
 Housekeeping deletes what is no longer needed, such as ended sessions, old guesses, and expired
 invitations and links; runtime.sweeper deletes answered requests. Housekeeping also ends holds and
-agreements that are due, recomputes the search words of services when the taxonomy has changed,
-computes opening hours as days pass, and keeps this process's index of services up to date, so that
-callers rarely wait for the index.
+proposals that are due, enforces the deadlines of agreements and applications, recomputes the search
+words of services when the taxonomy has changed, computes opening hours as days pass, and keeps this
+process's index of services up to date, so that callers rarely wait for the index.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def sweep(tx: Transaction, now: datetime) -> int:
     )
 
 
-def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
+def full_sweep(mail: Keyring) -> Callable[[Transaction, datetime], int]:
     """Returns a function that ends holds and proposals that are due and then calls `sweep`.
 
     When a hold ends, managers are notified by e-mails that `mail` seals.
@@ -58,7 +58,7 @@ def sweeping(mail: Keyring) -> Callable[[Transaction, datetime], int]:
     return lambda tx, now: end_proposals(tx, mail, now, services.refresh_all_of) + sweep(tx, now)
 
 
-def keeping_up(
+def refreshing_index(
     database: Database, clock: Clock, index: DirectoryIndex, *, read_again: float = READ_AGAIN
 ) -> Loop:
     """Returns the loop that reads the directory into the index, and then keeps reading changes."""

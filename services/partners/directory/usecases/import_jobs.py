@@ -43,10 +43,10 @@ from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.usecases.import_members import target_of
 from services.partners.directory.usecases.imports import import_directory
 from services.partners.directory.wire.imports import check_size, encoding_of, message, report
-from services.partners.directory.wire.imports.apart import (
+from services.partners.directory.wire.imports.child_process import (
     ReadingInterrupted,
     TooMuchWork,
-    read_apart,
+    parse_in_child_process,
 )
 from services.partners.directory.wire.imports.drafts import CellReader
 from services.partners.members.usecases.standing import check_standing, may_act_for
@@ -245,7 +245,7 @@ def _read_and_write(
         file = imports.file_of(tx, keyring, job.id) or b""
     country = owner.entry.country if owner else ""
     renewer.check()
-    parsed_file = read_apart(
+    parsed_file = parse_in_child_process(
         file, CellReader(taxonomy(), areas(), country), job.encoding, renewer.check
     )
     job.state, job.rows_total = ImportState.WRITING, len(parsed_file.services)

@@ -43,7 +43,7 @@ from services.partners.directory.usecases.services import (
     forget_revealing_values,
 )
 from services.partners.members.domain.organization import Organization
-from services.partners.members.usecases.standing import is_led_elsewhere, worker_of
+from services.partners.members.usecases.standing import is_managed_by_others, worker_of
 from services.partners.network.domain.check import check_contact
 from services.partners.network.domain.field_change import FieldChange
 from services.partners.network.store import field_changes
@@ -58,18 +58,19 @@ Answers = Mapping[tuple[str, int], str]
 class _Work:
     """The services and places that the rows of a file may refer to, and the changes to write.
 
-    `importer_id`: the organisation that imports the file; `led_ids`: the members for which
-    is_led_elsewhere is true; `known_ids`: our ids, keyed by the ids in earlier files;
-    `ids_by_name`: the ids of services by their names; `offers`, `new_offers`: services at places,
-    by (service id, place id); `places_of`: the ids of each service's places; `place_by_draft`: each
-    member's places for this file's places, by (member id, id of the draft).
+    `importer_id`: the organisation that imports the file; `ids_managed_by_others`: the members for
+    which is_managed_by_others is true; `known_ids`, `ids`: our ids, keyed by the ids in earlier
+    files and in this file; `ids_by_name`: the ids of services by their names; `offers`,
+    `new_offers`: services at places, by (service id, place id); `places_of`: the ids of each
+    service's places; `place_by_draft`: each member's places for this file's places, by (member id,
+    id of the draft).
     """
 
     now: datetime
     worker_id: str
     importer_id: str
     members: dict[str, Organization]
-    led_ids: set[str]
+    ids_managed_by_others: set[str]
     answers: Answers
     known_ids: dict[Key, str]
     ids_by_name: dict[Key, list[str]]
@@ -168,7 +169,7 @@ def _begin_work(
         worker_id=worker_of(caller),
         importer_id=caller.organization_id,
         members=members,
-        led_ids={id for id in members if is_led_elsewhere(tx, caller, id)},
+        ids_managed_by_others={id for id in members if is_managed_by_others(tx, caller, id)},
         answers=answers,
         known_ids=known_ids,
         ids_by_name=ids_by_name,
@@ -230,7 +231,9 @@ def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> 
         if service is None
         else _change_service(work, member, draft, service)
     )
-    check_exposure(work.importer_id, service, before, is_led=member.id in work.led_ids)
+    check_exposure(
+        work.importer_id, service, before, managed_by_others=member.id in work.ids_managed_by_others
+    )
     draft.line.subject_id = service.id
     work.ids[key] = service.id
     work.used_ids.add(service.id)
@@ -332,7 +335,7 @@ def _offer(
     if place.id not in own_places and len(own_places) >= MAX_PLACES:
         raise Invalid(("service.service_at_locations", "too_long"))
     offer.check()
-    if member.id in work.led_ids:
+    if member.id in work.ids_managed_by_others:
         trial = _place_trial(offer_draft.place, place, work.now)
         check_contact("location", None if place.facts else place.entry, trial.entry, "confidential")
         check_contact("service_at_location", work.offers.get((service.id, place.id)), offer)
@@ -470,14 +473,14 @@ def _write(tx: Transaction, keyring: Keyring, caller: Caller, work: _Work) -> No
         {key: id for key, id in work.ids.items() if work.known_ids.get(key) != id},
     )
     hidden_ids = {place.id for place in work.places.values() if place.entry.confidential}
-    open_offers = {service for service, place in work.new_offers if place not in hidden_ids}
-    services.touch_public(tx, sorted(open_offers), work.now)
-    new_hours = {id for id, _ in work.new_offers} | {item.id for item in work.changed_services}
-    open_hours.refresh_many(tx, sorted(new_hours), work.now)
-    new_words = new_hours | {item.id for item in work.new_services}
+    ids_with_open_offers = {id for id, place_id in work.new_offers if place_id not in hidden_ids}
+    services.touch_public(tx, sorted(ids_with_open_offers), work.now)
+    changed_ids = {id for id, _ in work.new_offers} | {item.id for item in work.changed_services}
+    open_hours.refresh_many(tx, sorted(changed_ids), work.now)
+    changed_ids |= {item.id for item in work.new_services}
     for place_id in work.changed_places:
-        new_words |= {*locations.service_ids_at(tx, place_id)}
-    services.refresh_words(tx, sorted(new_words))
+        changed_ids |= {*locations.service_ids_at(tx, place_id)}
+    services.refresh_words(tx, sorted(changed_ids))
 
 
 def _key(draft: ServiceDraft) -> str:

@@ -34,7 +34,7 @@ from services.partners.directory.wire import locations as messages
 from services.partners.members.store import organizations
 from services.partners.members.usecases.organizations import owner_of
 from services.partners.members.usecases.standing import (
-    is_led_elsewhere,
+    is_managed_by_others,
     may_act_for,
     sees_inactive_members,
     sees_shelters,
@@ -70,7 +70,7 @@ class Locations:
         organization = owner_of(call.tx, call.caller, request.location.organization_id)
         entry = entry.in_country(organization.entry.country)
         location = Location.register(new_id(), organization.id, entry, areas(), call.clock.now())
-        if is_led_elsewhere(call.tx, call.caller, organization.id):
+        if is_managed_by_others(call.tx, call.caller, organization.id):
             check_contact("location", None, location.entry)
         locations.save(call.tx, self._keyring, location)
         call.trail.append(Entry("location_create", location.id))
@@ -131,7 +131,7 @@ class Locations:
             raise Invalid(*((f"location.{name}", "required") for name in empty_fields))
         before = location.entry
         change_location(call.tx, self._keyring, call.caller, call.clock.now(), location, changes)
-        if is_led_elsewhere(call.tx, call.caller, location.organization_id):
+        if is_managed_by_others(call.tx, call.caller, location.organization_id):
             # a place that becomes confidential loses its phones and its history for good
             check_contact("location", before, location.entry, "confidential")
         services.refresh_words(call.tx, locations.service_ids_at(call.tx, location.id))
@@ -175,12 +175,12 @@ class Locations:
         is_owner = call.caller.organization_id == location.organization_id
         reveals_place = location.entry.confidential or service.entry.public
         if reveals_place and former_offer is None and not is_owner:
-            # whoever refers a person to the service may open a confidential place's address, and
+            # the sender of a referral to the service may open a confidential place's address, and
             # everybody reads the address of a public service's place
             raise Invalid(("service_at_location.location_id", "out_of_range"))
         if location.entry.confidential:
             offer = offer.discreet()
-        if is_led_elsewhere(call.tx, call.caller, location.organization_id):
+        if is_managed_by_others(call.tx, call.caller, location.organization_id):
             check_contact("service_at_location", former_offer, offer)
         locations.save_service(call.tx, offer)
         open_hours.refresh(call.tx, service.id, call.clock.now())

@@ -29,7 +29,7 @@ from services.partners.directory.wire import messages
 from services.partners.members.store import organizations, workers
 from services.partners.members.usecases.organizations import owner_of, visible_to
 from services.partners.members.usecases.standing import (
-    is_led_elsewhere,
+    is_managed_by_others,
     may_act_for,
     sees_inactive_members,
     sees_shelters,
@@ -74,8 +74,10 @@ class Services:
         organization = owner_of(call.tx, call.caller, requested.organization_id)
         entry = replace(entry, country=entry.country or organization.entry.country)
         service = Service.register(new_id(), organization.id, entry, room, taxonomy(), areas(), now)
-        is_led = is_led_elsewhere(call.tx, call.caller, service.organization_id)
-        check_exposure(call.caller.organization_id, service, None, is_led=is_led)
+        managed_by_others = is_managed_by_others(call.tx, call.caller, service.organization_id)
+        check_exposure(
+            call.caller.organization_id, service, None, managed_by_others=managed_by_others
+        )
         service.organization_name = organization.entry.name
         service.organization_type = organization.entry.type
         services.save(call.tx, service)
@@ -128,8 +130,10 @@ class Services:
         )
         before = service.entry
         service.change(changes, taxonomy(), areas(), now)
-        is_led = is_led_elsewhere(call.tx, call.caller, service.organization_id)
-        check_exposure(call.caller.organization_id, service, before, is_led=is_led)
+        managed_by_others = is_managed_by_others(call.tx, call.caller, service.organization_id)
+        check_exposure(
+            call.caller.organization_id, service, before, managed_by_others=managed_by_others
+        )
         services.save(call.tx, service)
         recorded_changes = entry_changes(before, service.entry, worker_of(call.caller), now)
         field_changes.save(call.tx, service.id, service.organization_id, recorded_changes)
@@ -244,14 +248,14 @@ def entry_changes(
 
 
 def check_exposure(
-    organization_id: str, service: Service, before: ServiceEntry | None, *, is_led: bool
+    organization_id: str, service: Service, before: ServiceEntry | None, *, managed_by_others: bool
 ) -> None:
     """Raises Invalid if another organisation shows more of a service, or shows it to more readers.
 
     Only the service's own organisation makes it public or no longer confidential, or lowers the
     tier of a field; coordinators may do the opposite. `organization_id`: the organisation that
-    acts. `before`: the former entry, if any. `is_led`: as in is_led_elsewhere; then the other
-    organisation does not change how to reach the service, either.
+    acts. `before`: the former entry, if any. `managed_by_others`: the result of
+    is_managed_by_others; if True, no other organisation changes how to reach the service either.
     """
     after, chosen_tiers = service.entry, dict(service.entry.tiers)
     exposed_fields = {
@@ -265,7 +269,7 @@ def check_exposure(
         for name in (name for name, is_exposed in exposed_fields.items() if is_exposed):
             check.refuse(name, "out_of_range")
         check.done()
-    if is_led:
+    if managed_by_others:
         check_contact("service", before, after)
 
 
@@ -287,7 +291,7 @@ def doubt_capacity(
     decline_time: datetime,
     *,
     subject_id: str,
-    asked_by: str,
+    asker_organization_id: str,
 ) -> None:
     """Marks the stated room as doubtful after the service declined a person for lack of room.
 
@@ -298,7 +302,7 @@ def doubt_capacity(
     service = services.fetch(tx, id, lock=True)
     if service is None or service.organization_id != organization_id:
         return
-    _count_promise(tx, service, subject_id, asked_by, decline_time, now, kept=False)
+    _count_promise(tx, service, subject_id, asker_organization_id, decline_time, now, kept=False)
     if service.doubt_capacity(decline_time):
         services.save_capacity(tx, service, now)
 
@@ -319,7 +323,7 @@ def take_places(
     people: int,
     at: datetime,
     *,
-    asked_by: str = "",
+    asker_organization_id: str = "",
 ) -> None:
     """Takes places in a service whose own organisation accepted or reopened a referral.
 
@@ -328,8 +332,8 @@ def take_places(
     service = services.fetch(tx, id, lock=True)
     if service is None or service.organization_id != organization_id:
         return
-    _count_promise(tx, service, referral_id, asked_by, at, now, kept=True)
-    former_stay = places.lock_room(tx, referral_id)
+    _count_promise(tx, service, referral_id, asker_organization_id, at, now, kept=True)
+    former_stay = places.lock_stay(tx, referral_id)
     if former_stay and (former_stay["leave_time"] is None or at <= former_stay["leave_time"]):
         return
     people = former_stay["places"] if former_stay else max(1, people)
@@ -340,7 +344,7 @@ def take_places(
 
 def leave_places(tx: Transaction, now: datetime, referral_id: str, at: datetime) -> None:
     """Frees any places that a referral took, after the help has ended or failed to begin."""
-    stay = places.lock_room(tx, referral_id)
+    stay = places.lock_stay(tx, referral_id)
     if stay is None or stay["leave_time"] is not None or at < stay["take_time"]:
         return
     places.leave(tx, referral_id, at)
@@ -386,7 +390,7 @@ def _count_promise(
     tx: Transaction,
     service: Service,
     subject_id: str,
-    asked_by: str,
+    asker_organization_id: str,
     at: datetime,
     now: datetime,
     *,
@@ -398,7 +402,7 @@ def _count_promise(
     reputation.
     """
     yes_time = promises.yes_time(tx, service.id)
-    if asked_by != service.organization_id and has_promised(
+    if asker_organization_id != service.organization_id and has_promised(
         service.capacity, service.entry.need_codes, yes_time, at
     ):
         promises.save(tx, subject_id, service.id, at, now, kept=kept)

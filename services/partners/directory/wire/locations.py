@@ -47,7 +47,7 @@ def location(
     """Returns a place as a caller of this tier sees it.
 
     Only the place's own organisation (`is_own`) sees the name of a confidential place, and when it
-    changed: it may have moved. Other callers learn no more of its location than the department.
+    changed, because a changed place may have moved. Others learn only its department.
     Coordinators, who may change the place, see its true etag.
     """
     entry = location.entry

@@ -13,7 +13,7 @@ from services.partners.network.domain.check import Check
 WARNING_DAYS = (60, 30, 7)
 """A warning is given once at each of these numbers of days before an agreement's end."""
 NOTICE = timedelta(days=max(WARNING_DAYS))
-"""The shortest time to the end of an approved member's agreement, unless it is thereby prolonged.
+"""How long a new agreement of an approved member must last, unless it outlasts the present one.
 
 The member then gets every warning. Otherwise one coordinator alone could put a member on probation.
 """
@@ -53,8 +53,8 @@ class Evidence:
     def check(self, today: date, earliest_end: date) -> None:
         """Raises Invalid if the reference is missing or a date is wrong.
 
-        An agreement must have a last day, at the earliest today and `earliest_end`, and at the
-        latest LONGEST_TERM from today; other evidence must not have a last day.
+        An agreement must have a last day, no earlier than today and `earliest_end`, and no later
+        than LONGEST_TERM from today; other evidence must not have a last day.
         """
         check = Check("evidence")
         if not self.reference:

@@ -164,10 +164,10 @@ class Organization(Subject):
     def change(self, changes: Mapping[str, Any], now: datetime) -> None:
         """Changes the given fields of the entry; a fact is recorded only if a value changes.
 
-        The new name of a member has a fact of its own, since the coordinators must be notified: a
-        member could take the name of another one.
-        A proposed approval is dropped: its proposer had seen another entry, perhaps another name.
-        Raises Conflict for a change to NETWORK_FIELDS, which needs two people.
+        A new name of a member has a fact of its own, since the coordinators must be notified: a
+        member could take another member's name. A proposed approval is dropped: its proposer had
+        seen another entry, perhaps another name. Raises Conflict for a change to NETWORK_FIELDS,
+        which needs two people.
         """
         entry = with_changes(self.entry, changes, "organization")
         entry.check()
@@ -361,9 +361,7 @@ class Organization(Subject):
         """Ends a suspension or a hold.
 
         The first coordinator's call proposes the end, and the second coordinator's call carries it
-        out.
-
-        If the agreement has ended meanwhile, the organisation goes on probation.
+        out. If the agreement has ended meanwhile, the organisation goes on probation.
         """
         if self.status is not OrganizationStatus.SUSPENDED:
             raise Conflict("illegal_transition")

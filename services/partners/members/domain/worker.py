@@ -115,7 +115,7 @@ def normalized_email(email: str) -> str:
 def mailbox_of(email: str) -> str:
     """Returns the same text for all addresses of one mailbox.
 
-    What follows a + does not count; at Gmail dots do not count either. The column `mailbox_key` of
+    Text after a + does not count; at Gmail, dots do not count either. The column `mailbox_key` of
     workers contains the same text.
     """
     name, _, domain = normalized_email(email).rpartition("@")

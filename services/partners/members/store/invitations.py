@@ -117,7 +117,7 @@ def replaced_by(tx: Transaction, invitation: Invitation, now: datetime) -> list[
     """Returns the open and waiting invitations that a new invitation replaces.
 
     An invitation replaces the organisation's older invitations to the same address. An invitation
-    for a first manager also replaces all its older invitations for a first manager.
+    for a first manager also replaces the organisation's older ones for a first manager.
     """
     rows = tx.execute(
         "SELECT * FROM invitations WHERE organization_id = %s AND status IN ('OPEN', 'WAITING')"

@@ -256,11 +256,11 @@ def with_agreement_ending(tx: Transaction, today: date, at_most: int) -> list[Or
     return [read(row) for row in rows]
 
 
-def count_access(tx: Transaction, id: str, now: datetime, step: datetime) -> dict[str, int]:
+def count_access(tx: Transaction, id: str, now: datetime, step_start: datetime) -> dict[str, int]:
     """Counts the active accounts, keys, services and invitations of an organisation.
 
-    Also counts the people who are at its services at the time `step`. This count is at least one if
-    anybody came before that time. The caller rounds it up, so that empty services look like
+    Also counts the people who were at its services at `step_start`. This count is at least one if
+    anybody ever came before that time. The caller rounds it up, so that empty services look like
     services with a few people.
     """
     row = tx.execute(
@@ -277,7 +277,7 @@ def count_access(tx: Transaction, id: str, now: datetime, step: datetime) -> dic
         " OR leave_time >= %(step)s), 0), least(count(*), 1))::int"
         "   FROM places_taken JOIN services ON services.id = service_id"
         " WHERE organization_id = %(id)s AND take_time < %(step)s) AS people_inside",
-        {"id": id, "now": now, "step": step},
+        {"id": id, "now": now, "step": step_start},
     ).fetchone()
     assert row is not None
     return dict(row)

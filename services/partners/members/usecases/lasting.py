@@ -51,12 +51,12 @@ def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
         concerned_id = (
             request.organization_id if rpc in ("ConfirmSignInProvider", "EndSignInProvider") else ""
         )
-        notify_of_lasting(call, mail, fact, concerned_id)
+        notify_of_lasting_step(call, mail, fact, concerned_id)
 
     return notify
 
 
-def notify_of_lasting(call: Call, mail: Keyring, fact: str, organization_id: str = "") -> None:
+def notify_of_lasting_step(call: Call, mail: Keyring, fact: str, organization_id: str = "") -> None:
     """Notifies the caller, and the managers of her organisation and of `organization_id`.
 
     If a network role is given, every coordinator is notified.

@@ -45,7 +45,9 @@ _UNANSWERED_LIFE = timedelta(days=90)
 _CONTACT_LIFE = timedelta(days=180)
 _REJECTED_LIFE = timedelta(days=180)
 _BATCH_SIZE = 200
-_LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # without characters that look like other characters
+_REFERENCE_CHARACTERS = (
+    "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # without characters that look like other characters
+)
 
 
 class Membership:
@@ -74,7 +76,9 @@ class Membership:
         Organization.apply(new_id(), messages.applicant(request), now)
         self._guesses.count(mailbox_of(recipient), call.origin, now)
         id, token = new_id(), secrets.token_urlsafe(32)
-        reference = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(2))
+        reference = "-".join(
+            "".join(secrets.choice(_REFERENCE_CHARACTERS) for _ in range(4)) for _ in range(2)
+        )
         applications.add_request(
             call.tx,
             self._keyring,
@@ -191,7 +195,8 @@ class Membership:
 def end_proposals(tx: Transaction, mail: Keyring, now: datetime, refresh: Refresh) -> int:
     """Ends holds and proposals to which no second coordinator agreed in time.
 
-    Notifies managers whose access is restored. Returns how many organisations were changed.
+    Notifies managers whose access is restored. Returns how many organisations and accounts were
+    changed.
     """
     changed_organizations = organizations.with_expired_proposal(tx, now, _BATCH_SIZE)
     for organization in changed_organizations:

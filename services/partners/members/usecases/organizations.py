@@ -18,7 +18,7 @@ from services.partners.members.store import applications, organizations, workers
 from services.partners.members.usecases.independence import with_present_kin
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.standing import (
-    is_led_elsewhere,
+    is_managed_by_others,
     lock_account,
     may_act_for,
     sees_inactive_members,
@@ -148,7 +148,7 @@ class Organizations:
         check_etag(requested.etag, _etag(organization, call), "organization.etag")
         before = organization.entry
         organization.change(changes, now)
-        if is_led_elsewhere(call.tx, call.caller, organization.id):
+        if is_managed_by_others(call.tx, call.caller, organization.id):
             check_contact("organization", before, organization.entry)
         organizations.save(call.tx, organization)
         _save_changes(call, organization, before)

@@ -10,7 +10,7 @@ from protos.stubs import FILES
 
 
 def scopes_within(roles: frozenset[str]) -> frozenset[str]:
-    """Returns the scopes of which these roles may call every rpc."""
+    """Returns the scopes whose rpcs may all be called with these roles."""
     return frozenset(
         scope
         for scope, roles_of_rpcs in _ROLES_BY_SCOPE.items()

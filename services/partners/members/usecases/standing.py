@@ -30,8 +30,9 @@ def check_standing(tx: Transaction, caller: Caller, now: datetime) -> None:
 def lock_account(tx: Transaction, caller: Caller) -> Worker | None:
     """Returns the caller's account, locked; None if the caller is not a worker.
 
-    Used before a step that ends with the account, such as a proposal or an invitation: when the
-    account ends at the same moment, its end sees the step. Raises NotAllowed if it has ended.
+    Used before a step that is undone when the account ends, such as a proposal or an invitation:
+    because of the lock, an end at the same moment sees the step. Raises NotAllowed if the account
+    has ended.
     """
     if caller.kind != "worker":
         return None
@@ -53,7 +54,7 @@ def may_act_for(caller: Caller, organization_id: str) -> bool:
     )
 
 
-def is_led_elsewhere(tx: Transaction, caller: Caller, organization_id: str) -> bool:
+def is_managed_by_others(tx: Transaction, caller: Caller, organization_id: str) -> bool:
     """Returns whether the caller works elsewhere, and this organisation has a manager.
 
     Only its own people then state how to reach the organisation: one coordinator alone could

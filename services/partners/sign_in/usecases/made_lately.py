@@ -15,7 +15,7 @@ from protos.partners.v1 import accounts_pb2 as pb
 from services.partners.members.domain.network_roles import contains_network_role
 from services.partners.members.domain.worker import Role, Worker
 from services.partners.members.store import api_keys, invitations, organizations, workers
-from services.partners.members.usecases.lasting import notify_of_lasting
+from services.partners.members.usecases.lasting import notify_of_lasting_step
 from services.partners.members.usecases.workers import suspend
 from services.partners.sign_in.domain.made_lately import LastingResult, MadeKind
 from services.partners.sign_in.store import passkeys, second_factors, sign_in_providers
@@ -66,7 +66,7 @@ class MadeLately:
         for result in results:
             _end(call, result)
         if any(item.kind in (MadeKind.SECOND_FACTOR, MadeKind.PASSKEY) for item in results):
-            notify_of_lasting(call, self._mail, "sign_in_changed")
+            notify_of_lasting_step(call, self._mail, "sign_in_changed")
         call.trail += [
             Entry("made_lately_end", item.id, detail_codes=(item.kind,)) for item in results
         ] or [Entry("made_lately_end", call.caller.id)]

@@ -44,7 +44,7 @@ class ReadingInterrupted(Exception):
     """The process was ended from outside or did not finish, so nothing is known about the file."""
 
 
-def read_apart(
+def parse_in_child_process(
     content: bytes, reader: CellReader, encoding: Encoding | None, on_progress: Callable[[], None]
 ) -> ParsedFile:
     """Parses a file in another process.

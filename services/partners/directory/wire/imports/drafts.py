@@ -200,7 +200,7 @@ class CellReader:
         schedules: Sequence[pb.Schedule],
         languages: str,
     ) -> ServiceAtLocation | None:
-        """Returns the data of a service at a place, without ids.
+        """Returns the data of a service at a place, with placeholders for the ids.
 
         Returns None if the line has problems, which are recorded in the line.
         """

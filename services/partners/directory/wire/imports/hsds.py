@@ -86,8 +86,8 @@ def parse(document: Any, reader: CellReader) -> ParsedFile:
 def parse_tables(tables: Mapping[str, Table], reader: CellReader) -> ParsedFile:
     """Returns the drafts of a data package's tables.
 
-    A row that belongs to no service or place of the package is ignored, except that a row of
-    service_at_locations is then refused.
+    A row that belongs to no service or place of the package is ignored; a row of
+    service_at_locations is refused instead.
     """
     nodes_by_table = {
         name.removesuffix(".csv"): _nodes(name, table) for name, table in tables.items()
@@ -196,7 +196,7 @@ def _add_service(
     if entry_and_fields is None:
         return
     entry, stated_fields = entry_and_fields
-    # Open data state an area for every service: its department or country if none was entered.
+    # Our open data has an area for every service: its department or country if none was entered.
     if entry.area_codes == (entry.department or entry.country,):
         entry = replace(entry, area_codes=())
     draft = ServiceDraft(

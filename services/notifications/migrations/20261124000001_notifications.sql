@@ -1,7 +1,7 @@
 -- migrate:up
--- Who is told what, and whether it arrived. Nothing here says what happened to whom: ids, codes, times, and two sealed columns.
+-- Messages, their recipients and their deliveries. The tables hold ids, codes, times, addresses of webhooks, and sealed columns.
 
--- What is known of members, heard from the partners service. A copy: it can be dropped and heard again.
+-- Members, copied from the facts of the partners service. The copy can be rebuilt from these facts.
 CREATE TABLE organizations (
     id     text PRIMARY KEY,
     status text NOT NULL
@@ -36,7 +36,7 @@ CREATE TABLE webhooks (
     version         bigint      NOT NULL,
     create_time     timestamptz NOT NULL,
     update_time     timestamptz NOT NULL,
-    -- The sender's own: one delivery at a time per endpoint, troublesome ones in a lane of their own.
+    -- Written by the sender: one delivery at a time per endpoint, with a separate lane for slow and failing endpoints.
     busy_until      timestamptz NOT NULL DEFAULT '-infinity',
     slow            boolean     NOT NULL DEFAULT false,
     failing_since   timestamptz
@@ -44,11 +44,11 @@ CREATE TABLE webhooks (
 CREATE INDEX webhooks_organization ON webhooks (organization_id, create_time);
 
 CREATE TABLE messages (
-    id                       text        PRIMARY KEY, -- derived from its cause: heard twice, it is one
+    id                       text        PRIMARY KEY, -- derived from the cause, so that a repeated fact adds no second message
     audience                 text        NOT NULL CHECK (audience IN ('desk', 'worker', 'coordination')),
-    organization_id          text        NOT NULL, -- empty for the coordination
+    organization_id          text        NOT NULL, -- empty for audience coordination
     worker_id                text        NOT NULL, -- for audience worker
-    besides_worker_id        text        NOT NULL, -- for audience desk: who has the same message in person
+    besides_worker_id        text        NOT NULL, -- for audience desk: the worker who gets a message of her own
     kind                     text        NOT NULL,
     referral_id              text        NOT NULL,
     urgency                  text        NOT NULL,
@@ -71,12 +71,12 @@ CREATE TABLE deliveries (
     organization_id   text        NOT NULL,
     webhook_id        text, -- no foreign key: the history outlives the endpoint
     kind              text        NOT NULL,
-    body              text, -- webhooks: as sent, the same at each attempt
+    body              text, -- webhooks: the body that is sent, the same at each attempt
     status            text        NOT NULL,
-    attempts          int         NOT NULL DEFAULT 0, -- ever
-    tries             int         NOT NULL DEFAULT 0, -- since it was last asked for
-    first_try_time    timestamptz, -- since it was last asked for
-    next_attempt_time timestamptz, -- null: nothing more is due
+    attempts          int         NOT NULL DEFAULT 0, -- in all
+    tries             int         NOT NULL DEFAULT 0, -- since the delivery was last requested
+    first_try_time    timestamptz, -- since the delivery was last requested
+    next_attempt_time timestamptz, -- null: no further attempt
     last_code         int         NOT NULL DEFAULT 0,
     last_error        text        NOT NULL DEFAULT '',
     last_duration_ms  int         NOT NULL DEFAULT 0,
@@ -88,7 +88,7 @@ CREATE INDEX deliveries_due_email ON deliveries (next_attempt_time) WHERE next_a
 CREATE INDEX deliveries_message ON deliveries (message_id);
 CREATE INDEX deliveries_webhook ON deliveries (webhook_id, create_time DESC, id DESC);
 
--- The development outbox: e-mails that were not sent but kept to be looked at.
+-- The development outbox: e-mails that are stored instead of sent.
 CREATE TABLE development_mails (
     id          text        PRIMARY KEY,
     recipient   bytea       NOT NULL, -- sealed
@@ -97,7 +97,7 @@ CREATE TABLE development_mails (
     create_time timestamptz NOT NULL
 );
 
--- The database itself keeps organisations apart, should a statement forget to.
+-- Row-level security separates organisations even if a statement has no condition for that.
 CREATE FUNCTION enlace_is_system() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$ SELECT current_setting('enlace.view', true) = 'system' $$;
 CREATE FUNCTION enlace_is_coordinator() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$ SELECT current_setting('enlace.view', true) = 'coordinator' $$;
 CREATE FUNCTION enlace_organization() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$ SELECT nullif(current_setting('enlace.organization', true), '') $$;

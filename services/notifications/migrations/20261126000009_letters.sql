@@ -1,5 +1,5 @@
 -- migrate:up
--- A letter is an e-mail to somebody who has no desk: sealed as it was heard, and taken away when it was sent or is too old.
+-- A letter is an e-mail to a person instead of a desk. It stays sealed as it was received, and is deleted once it was sent or has expired.
 CREATE TABLE letters (
     delivery_id   text        PRIMARY KEY REFERENCES deliveries,
     invitation_id text        NOT NULL,

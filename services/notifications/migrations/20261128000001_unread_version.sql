@@ -1,5 +1,5 @@
 -- migrate:up
--- Also of messages to one worker: pages that are open ask every few seconds whether an organisation's unread messages are others.
+-- Includes messages to one worker: open pages ask every few seconds whether an organisation's unread messages have changed.
 CREATE INDEX messages_unread ON messages (organization_id) WHERE read_time IS NULL;
 DROP INDEX messages_unread_desk;
 

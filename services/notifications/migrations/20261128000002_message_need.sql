@@ -1,5 +1,5 @@
 -- migrate:up
--- A row of the inbox says what it is about without the referral being opened. Messages from before say nothing of it.
+-- The need, so that the inbox can show it without opening the referral; empty for older messages.
 ALTER TABLE messages ADD COLUMN need_code text NOT NULL DEFAULT '';
 
 -- migrate:down

@@ -1,13 +1,13 @@
 -- migrate:up
--- Each attempt to deliver a webhook, for its owner to look at; forgotten after a month. What was answered beside the status is not kept: it may hold anything.
+-- Attempts to deliver webhooks, shown to the owner of the endpoint and deleted after a month. Of the response only the status is stored.
 CREATE TABLE attempts (
     delivery_id  text        NOT NULL REFERENCES deliveries ON DELETE CASCADE,
-    number       int         NOT NULL, -- = deliveries.attempts after it
+    number       int         NOT NULL, -- = deliveries.attempts after this attempt
     webhook_id   text        NOT NULL,
     attempt_time timestamptz NOT NULL, -- = webhook-timestamp
-    signature    text        NOT NULL, -- = webhook-signature; of what its owner was sent, by a secret that its owner has
+    signature    text        NOT NULL, -- = webhook-signature, made with the secret that the owner has
     code         int         NOT NULL,
-    error        text        NOT NULL, -- empty: it arrived
+    error        text        NOT NULL, -- empty: the message arrived
     duration_ms  int         NOT NULL,
     PRIMARY KEY (delivery_id, number)
 );
@@ -15,7 +15,7 @@ CREATE INDEX attempts_webhook ON attempts (webhook_id, attempt_time) INCLUDE (er
 ALTER TABLE attempts ENABLE ROW LEVEL SECURITY;
 CREATE POLICY attempts_own ON attempts USING (enlace_is_system() OR webhook_id IN (SELECT id FROM webhooks));
 
--- While a secret is exchanged both sign. The time stays when the former secret is gone.
+-- During a rotation both secrets sign. The time stays after the former secret is deleted.
 ALTER TABLE webhooks ADD COLUMN former_secret bytea, -- sealed
     ADD COLUMN former_secret_expire_time timestamptz;
 

@@ -1,5 +1,5 @@
 -- migrate:up
--- A letter may be about somebody's own account, too: `kind` says what it says, and `invitation_id` is then the id of that notice.
+-- A letter may be about a worker's own account: `kind` is then the kind of the notice, and `invitation_id` the id of the notice.
 ALTER TABLE letters ADD COLUMN kind text NOT NULL DEFAULT 'invitation';
 
 -- migrate:down

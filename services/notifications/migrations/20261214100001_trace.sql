@@ -1,5 +1,5 @@
 -- migrate:up
--- Which request a delivery goes back to (chassis/trace.py); of the transaction that writes it.
+-- The trace of the request that caused the delivery (chassis/trace.py), by default that of the writing transaction.
 ALTER TABLE deliveries ADD COLUMN trace text NOT NULL DEFAULT coalesce(current_setting('enlace.trace', true), '');
 
 -- migrate:down

@@ -1,5 +1,5 @@
 -- migrate:up
--- The directory and its members. Times are UTC; versions count the facts told of a row (see outbox).
+-- The directory and its members. Times are UTC; versions count the facts that were published about a row (see outbox).
 
 -- Words without accents, with Spanish stemming: "psicologia" finds "Atención psicológica".
 CREATE TEXT SEARCH CONFIGURATION enlace (COPY = spanish);
@@ -10,7 +10,7 @@ CREATE TABLE organizations (
     version        bigint      NOT NULL,
     status         text        NOT NULL,
     name           text        NOT NULL,
-    -- The name without accents and capitals: the order of lists, and where a page of them ends.
+    -- The name without accents and capitals; it orders lists and marks the position of a page.
     name_key       text        NOT NULL COLLATE "C",
     type           text        NOT NULL,
     country        text        NOT NULL,
@@ -52,18 +52,18 @@ CREATE TABLE services (
     active             boolean     NOT NULL,
     create_time        timestamptz NOT NULL,
     update_time        timestamptz NOT NULL,
-    -- What follows is made by the store from the columns above, the organisation and the taxonomy.
+    -- The store computes the following columns from those above, the organisation and the taxonomy.
     shelter            boolean     NOT NULL,
     listed             boolean     NOT NULL,
     facets             text[]      NOT NULL, -- need:HOU.EMG need:HOU exactly:HOU.EMG country:NI area:NI-CI (area:NI: the whole country) language:es
     document           tsvector    NOT NULL
 );
--- One index answers words and facets together, without a look at the rows; rows that nobody may find are not in it.
+-- One index for words and facets together; it leaves out rows that nobody may find.
 CREATE INDEX services_search ON services USING gin (document, facets) WHERE listed;
 CREATE INDEX services_by_name ON services (name_key, id) WHERE listed;
 CREATE INDEX services_of_organization ON services (organization_id, name_key, id);
 
--- Every word of the directory once: a word that was typed wrongly is looked up here for those it resembles.
+-- Each word of the directory once; the words that a mistyped word resembles are looked up here.
 CREATE TABLE words (word text COLLATE "C" PRIMARY KEY);
 CREATE INDEX words_resembling ON words USING gin (word gin_trgm_ops);
 
@@ -93,7 +93,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_of_worker ON sessions (worker_id);
 CREATE INDEX sessions_by_age ON sessions (create_time);
 
--- Wrong passwords by keyed hash of the e-mail: whoever reads this table learns no address.
+-- Wrong passwords by keyed hash of the e-mail address, so that the table reveals no address.
 CREATE TABLE attempts (
     email_hash    bytea       PRIMARY KEY,
     failures      integer     NOT NULL,

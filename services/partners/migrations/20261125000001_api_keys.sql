@@ -1,5 +1,5 @@
 -- migrate:up
--- A key stands and falls with a manager. Those that were made before stand with nobody: they go on, until a manager takes them over.
+-- A key ends with its manager's account. Keys from before this migration have no manager, and stay valid.
 ALTER TABLE api_keys
     ADD COLUMN worker_id              text    NOT NULL DEFAULT '',
     ADD COLUMN unconfirmed            boolean NOT NULL DEFAULT false,

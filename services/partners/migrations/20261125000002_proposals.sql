@@ -1,5 +1,5 @@
 -- migrate:up
--- Who registered a member does not approve it; what one proposes of the network's fields another confirms.
+-- The worker who registered a member cannot approve it, and a change to the network fields needs a proposer and a confirmer.
 ALTER TABLE organizations
     ADD COLUMN registered_by_worker_id text NOT NULL DEFAULT '',
     ADD COLUMN proposed_type           text,

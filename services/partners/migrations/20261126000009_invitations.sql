@@ -1,5 +1,5 @@
 -- migrate:up
--- Somebody is invited to open an account. Of the token only the hash is here; what has run out is taken away.
+-- Invitations to open an account. Only the hash of the token is stored. Expired invitations are deleted.
 CREATE TABLE invitations (
     id                   text        PRIMARY KEY,
     version              bigint      NOT NULL,

@@ -1,5 +1,5 @@
 -- migrate:up
--- Wrong passwords are counted in `guesses`. The version before counts here until it is gone, so the table goes with the next release.
+-- Wrong passwords are now counted in `guesses`. The previous version still counts here while it runs, so the next release drops the table.
 TRUNCATE attempts;
 
 -- migrate:down

@@ -1,5 +1,5 @@
 -- migrate:up
--- From which edition of the taxonomy and its synonyms a service's document was made; the housekeeping makes outdated ones anew.
+-- The edition of the taxonomy and its synonyms from which a service's document was computed. Housekeeping recomputes outdated documents.
 ALTER TABLE services ADD COLUMN edition text NOT NULL DEFAULT '';
 
 -- migrate:down

@@ -1,5 +1,5 @@
 -- migrate:up
--- Who was accepted and takes room of a service: how many, since when, until when. Kept when it is given back, for it may be taken again.
+-- The places that an accepted referral takes in a service, and when. A row stays when its places are free again, because the referral may be reopened.
 CREATE TABLE places_taken (
     referral_id text PRIMARY KEY,
     service_id  text NOT NULL REFERENCES services,

@@ -1,5 +1,5 @@
 -- migrate:up
--- Accounts that ask for a code of an app, too. `secret`: sealed; `last_step`: the time of the last code that was taken, which is good once.
+-- Accounts that also need an app's code. `secret`: sealed; `last_step`: the time step of the last used code, since each code is valid once.
 CREATE TABLE second_factors (
     worker_id       text        PRIMARY KEY REFERENCES workers,
     secret          bytea       NOT NULL,
@@ -7,7 +7,7 @@ CREATE TABLE second_factors (
     last_step       bigint      NOT NULL DEFAULT 0,
     recovery_hashes bytea[]     NOT NULL DEFAULT '{}'
 );
--- Sign-ins whose password was right, and whose code is waited for.
+-- Sign-ins with a right password that wait for a code.
 CREATE TABLE challenges (
     secret_hash bytea       PRIMARY KEY,
     worker_id   text        NOT NULL REFERENCES workers,

@@ -1,6 +1,6 @@
 -- migrate:up
--- Who applies, what the coordination has seen of a member, and until when its agreement holds.
--- evidence: [{"kind", "reference", "seen_date", "expire_date", "worker_id", "time"}], of each kind the newest; the dates of one are in the column, too.
+-- Applications, the evidence about members, and the ends of agreements.
+-- evidence: [{"kind", "reference", "seen_date", "expire_date", "worker_id", "time"}], the newest of each kind; the last day of the agreement is also in its own column.
 ALTER TABLE organizations
     ADD COLUMN evidence                       jsonb NOT NULL DEFAULT '[]',
     ADD COLUMN agreement_expire_date          date,
@@ -10,7 +10,7 @@ ALTER TABLE organizations
 CREATE INDEX organizations_by_agreement ON organizations (agreement_expire_date) WHERE status = 'APPROVED';
 CREATE INDEX organizations_not_admitted ON organizations (status, update_time) WHERE status IN ('APPLIED', 'REJECTED');
 
--- Whom to speak to about an application, and why it was made: sealed, and taken away as soon as nobody needs it.
+-- The contact person and the reason of an application, sealed, and deleted as soon as nobody needs them.
 CREATE TABLE applications (
     organization_id text        PRIMARY KEY REFERENCES organizations,
     sealed          bytea       NOT NULL,

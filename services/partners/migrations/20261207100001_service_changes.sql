@@ -1,11 +1,11 @@
 -- migrate:up
--- Which transaction changed a service last, whoever wrote it. Each process keeps the directory as matching needs it, and reads here what became of it
--- since the oldest transaction that was under way when it last looked: what was committed before that it has, and nothing is missed. A table of its own, for
--- an indexed column of services would have each new figure of room write into every index of theirs.
+-- The transaction that last changed each service. Each process holds the directory in memory, and reads from this table the changes of the oldest transaction
+-- that was running at its last read and of all later transactions, so that it misses none. A separate table, because with an indexed column in `services`,
+-- each new room figure would have to be written into every index of `services`.
 CREATE TABLE service_changes (
     service_id text PRIMARY KEY,
     changed    xid8 NOT NULL,
-    number     bigint NOT NULL -- of the change: of two that were read at once the later one
+    number     bigint NOT NULL -- counts the changes of a service; of two versions that were read, the higher number is the later
 );
 CREATE INDEX service_changes_in_order ON service_changes (changed);
 

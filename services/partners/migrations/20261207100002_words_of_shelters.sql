@@ -1,6 +1,6 @@
 -- migrate:up
--- Whether a word was learned from a shelter: who may not see shelters must not notice by how a mistyped word is understood that there is one. What was
--- learned so far may be of one; the housekeeping learns the words of every service anew.
+-- Whether a word comes from a shelter: the correction of a mistyped word must not reveal shelters to a caller who may not see them. Words stored so far may
+-- come from shelters; housekeeping stores the words of every service again.
 ALTER TABLE words ADD COLUMN shelter boolean NOT NULL DEFAULT true;
 ALTER TABLE words DROP CONSTRAINT words_pkey, ADD PRIMARY KEY (word, shelter);
 UPDATE services SET edition = '';

@@ -1,5 +1,5 @@
 -- migrate:up
--- Passkeys of accounts. `credential` is the public key with what it says of itself: nothing here signs anything.
+-- Passkeys of accounts. `credential` is the public key with its metadata; no private key is stored.
 CREATE TABLE passkeys (
     id            text        PRIMARY KEY,
     worker_id     text        NOT NULL REFERENCES workers,
@@ -11,7 +11,7 @@ CREATE TABLE passkeys (
     last_use_time timestamptz
 );
 CREATE INDEX passkeys_of_a_worker ON passkeys (worker_id, create_time, id);
--- A challenge is for one purpose: SIGN_IN, the password was right; PASSKEY_SIGN_IN, nobody is known yet; PASSKEY, one is to be made.
+-- The purpose of a challenge: SIGN_IN, the password was right; PASSKEY_SIGN_IN, the user is not known yet; PASSKEY, a passkey is to be created.
 ALTER TABLE challenges ADD COLUMN purpose text NOT NULL DEFAULT 'SIGN_IN', ALTER COLUMN worker_id DROP NOT NULL;
 
 -- migrate:down

@@ -1,5 +1,5 @@
 -- migrate:up
--- Where services are offered (HSDS location, service_at_location), hours, areas, and what changed of an entry.
+-- Places of services (HSDS location, service_at_location), hours, areas, and the history of entries.
 
 ALTER TABLE services
     ADD COLUMN takes_pregnant       boolean,
@@ -11,7 +11,7 @@ ALTER TABLE services
     ADD COLUMN accessibility        text[]  NOT NULL DEFAULT '{}',
     ADD COLUMN public               boolean NOT NULL DEFAULT false,
     ADD COLUMN tiers                jsonb   NOT NULL DEFAULT '{}',
-    -- When people are received, from its schedules and those of its places: NULL if nobody has said when. The sweeper goes on with it before `open_until`.
+    -- The opening hours computed from the schedules of the service and its places; NULL if none is stated. The sweeper extends them before `open_until`.
     ADD COLUMN open_hours           tstzmultirange,
     ADD COLUMN open_until           timestamptz,
     ADD CONSTRAINT public_is_not_hidden CHECK (NOT (public AND (confidential OR shelter)));
@@ -31,7 +31,7 @@ CREATE TABLE locations (
     transportation  text        NOT NULL,
     accessibility   text[]      NOT NULL,
     confidential    boolean     NOT NULL,
-    secret          bytea, -- of a confidential one: address and way there, sealed
+    secret          bytea, -- the address of a confidential place and the directions to it, sealed
     create_time     timestamptz NOT NULL,
     update_time     timestamptz NOT NULL,
     CONSTRAINT nothing_leads_there CHECK (
@@ -53,7 +53,7 @@ CREATE TABLE service_at_locations (
 );
 CREATE INDEX service_at_locations_of_location ON service_at_locations (location_id);
 
--- Where the service of an accepted referral is may be opened by one worker of who sent it.
+-- Grants for one worker of a referral's sender to open the address of the service that accepted it.
 CREATE TABLE address_grants (
     referral_id     text        PRIMARY KEY,
     service_id      text        NOT NULL,

@@ -1,7 +1,7 @@
 -- migrate:up
--- Whether there was room when a service had said so: once for each referral or enquiry that came meanwhile.
+-- Whether a service had the room that it had promised, once for each referral or enquiry.
 CREATE TABLE promises (
-    subject_id  text        NOT NULL, -- of the referral or the enquiry
+    subject_id  text        NOT NULL, -- the id of the referral or the enquiry
     service_id  text        NOT NULL REFERENCES services,
     answer_time timestamptz NOT NULL,
     kept        boolean     NOT NULL,
@@ -10,7 +10,7 @@ CREATE TABLE promises (
 CREATE INDEX promises_of_service ON promises (service_id, answer_time);
 CREATE INDEX promises_by_age ON promises (answer_time);
 
--- How many of the last half year, and when it last said yes to somebody's question.
+-- The numbers of promises kept and broken in the last half year, and when the service last answered an enquiry with yes.
 ALTER TABLE services
     ADD COLUMN kept     integer NOT NULL DEFAULT 0,
     ADD COLUMN broken   integer NOT NULL DEFAULT 0,

@@ -1,11 +1,11 @@
 -- migrate:up
--- When what anybody may read of a service last changed: update_time tells of what fewer may see, too (its room, who works there).
+-- When the public data of a service last changed; update_time also reveals changes that are not public, such as its room.
 ALTER TABLE services ADD COLUMN public_time timestamptz;
 UPDATE services SET public_time = update_time;
 ALTER TABLE services ALTER COLUMN public_time SET DEFAULT '-infinity', ALTER COLUMN public_time SET NOT NULL;
 CREATE INDEX services_public ON services (id) WHERE public AND active;
 
--- What another directory calls something of ours: the same file once more finds it again. `source_id` is its id there, or name and area where it has none.
+-- The ids of our services and places in other directories, so that a repeated import finds them. `source_id`: the id there, or name and area if there is no id.
 CREATE TABLE imported_ids (
     organization_id text NOT NULL REFERENCES organizations,
     kind            text NOT NULL, -- service, location

@@ -1,5 +1,5 @@
 -- migrate:up
--- By which provider of its own the workers of an organisation sign in. Both secrets are sealed. What is proposed is good for nothing.
+-- Organisations' own sign-in providers. Both secrets are sealed. Nobody can sign in through a proposed provider.
 CREATE TABLE sign_in_providers (
     id                     text        PRIMARY KEY,
     organization_id        text        NOT NULL UNIQUE REFERENCES organizations,
@@ -14,7 +14,7 @@ CREATE TABLE sign_in_providers (
     proposed_by_worker_id  text,
     propose_time           timestamptz
 );
--- Whose account at the issuer is whose here, since the first time; of what the issuer calls her only the hash is here.
+-- Which worker has which account at an issuer, since her first sign-in through it. Only the hash of the issuer's subject is stored.
 CREATE TABLE provider_accounts (
     organization_id text  NOT NULL REFERENCES organizations,
     issuer          text  NOT NULL,
@@ -23,7 +23,7 @@ CREATE TABLE provider_accounts (
     PRIMARY KEY (organization_id, issuer, subject_hash),
     UNIQUE (worker_id, issuer)
 );
--- Who was sent to a provider and has not come back. `secret_hash` is what went with her, its secret stays in her browser.
+-- Sign-ins that wait for the answer of a provider. `secret_hash`: sent along to the provider; the secret stays in the browser.
 CREATE TABLE provider_questions (
     secret_hash  bytea       PRIMARY KEY,
     provider_id  text        NOT NULL REFERENCES sign_in_providers,

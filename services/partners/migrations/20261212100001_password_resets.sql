@@ -1,5 +1,5 @@
 -- migrate:up
--- Links by which somebody who forgot her password chooses another: one of an account at most. Of its secret only the hash is here.
+-- Links for setting a new password, at most one for each account. Only the hash of the secret is stored.
 CREATE TABLE password_resets (
     id          text        PRIMARY KEY,
     version     bigint      NOT NULL,
@@ -9,7 +9,7 @@ CREATE TABLE password_resets (
     create_time timestamptz NOT NULL
 );
 CREATE INDEX password_resets_by_end ON password_resets (expire_time);
--- Who asked for one, until somebody looks whether there is such an account. `email`: sealed.
+-- Requests for a link, until it is checked whether the account exists. `email`: sealed.
 CREATE TABLE password_reset_requests (
     id          text        PRIMARY KEY,
     email       bytea       NOT NULL,

@@ -1,5 +1,5 @@
 -- migrate:up
--- Pages of the public directory go by name, and no step on the way looks at what fewer may see.
+-- For pages of the public directory ordered by name, without reading services that are not public.
 CREATE INDEX services_public_by_name ON services (name_key, id) WHERE public AND active;
 
 -- migrate:down

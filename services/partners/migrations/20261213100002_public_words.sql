@@ -1,5 +1,5 @@
 -- migrate:up
--- What anybody may find a service by: without the words of a description that fewer may read.
+-- The words by which anybody may find a service, without those of a description that is not public.
 ALTER TABLE services ADD COLUMN public_document tsvector;
 UPDATE services AS s SET public_document = to_tsvector('enlace', s.name || ' ' || o.name
         || ' ' || CASE WHEN s.tiers ? 'description' THEN '' ELSE s.description END), edition = ''

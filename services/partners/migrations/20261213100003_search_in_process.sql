@@ -1,6 +1,6 @@
 -- migrate:up
--- Words and facts are looked up in each process, which reads services in the order of their names when it starts. Without the indexes that searched them
--- here each change of a service writes less.
+-- Each process now looks up words and facts in its own memory, and reads services in the order of their names when it starts. Without the former search
+-- indexes, each change of a service writes less.
 DROP INDEX services_search;
 DROP INDEX services_by_name;
 CREATE INDEX services_by_name ON services (name_key, id);

@@ -1,5 +1,5 @@
 -- migrate:up
--- Applications whose mailbox has not answered yet. `sealed`: what was sent; of the secret of the link only the hash is here.
+-- Applications whose link has not been opened yet. `sealed`: the request; only the hash of the link's secret is stored.
 CREATE TABLE application_requests (
     id          text        PRIMARY KEY,
     token_hash  bytea       NOT NULL UNIQUE,

@@ -1,5 +1,5 @@
 -- migrate:up
--- By whose invitation an account came about, or began anew; an empty inviter: when the network was set up. Without a row nobody knows.
+-- Who invited an account when it was created or renewed; '' if the network's setup created it. Without a row, the origin is unknown.
 CREATE TABLE account_origins (
     worker_id  text        NOT NULL REFERENCES workers,
     inviter_id text        NOT NULL,
@@ -7,13 +7,13 @@ CREATE TABLE account_origins (
 );
 CREATE INDEX account_origins_of_a_worker ON account_origins (worker_id, time);
 CREATE INDEX account_origins_by_inviter ON account_origins (inviter_id, time);
--- The network's first two coordinators came about in one transaction; of invitations that were accepted those of the last 72 hours are still there.
+-- One transaction created the network's first two coordinators. Only the accepted invitations of the last 72 hours are still stored.
 INSERT INTO account_origins (worker_id, inviter_id, time)
     SELECT id, '', create_time FROM workers WHERE create_time = (SELECT min(create_time) FROM workers WHERE 'COORDINATOR' = ANY (roles));
 INSERT INTO account_origins (worker_id, inviter_id, time)
     SELECT w.id, i.invited_by_worker_id, i.update_time FROM invitations AS i JOIN workers AS w USING (email_key) WHERE i.status = 'ACCEPTED';
 
--- The devices from which an account was entered, the first of them marked; of what a device keeps only the hash is here.
+-- The devices from which an account was signed in to; `first` marks its first device. Only the hash of a device's secret is stored.
 CREATE TABLE account_devices (
     worker_id   text        NOT NULL REFERENCES workers,
     device_mark bytea       NOT NULL,
@@ -25,7 +25,7 @@ CREATE TABLE account_devices (
 CREATE INDEX account_devices_by_mark ON account_devices (device_mark);
 CREATE INDEX account_devices_by_age ON account_devices (time);
 
--- What is equal for addresses of one mailbox: without what follows a plus, at Gmail also without points.
+-- The same text for all addresses of one mailbox: without a suffix after +, and at Gmail also without dots.
 ALTER TABLE workers ADD COLUMN mailbox_key text GENERATED ALWAYS AS (
     CASE WHEN split_part(email_key, '@', 2) IN ('gmail.com', 'googlemail.com')
         THEN replace(split_part(split_part(email_key, '@', 1), '+', 1), '.', '') || '@gmail.com'
@@ -34,12 +34,12 @@ ALTER TABLE workers ADD COLUMN mailbox_key text GENERATED ALWAYS AS (
 CREATE INDEX workers_by_mailbox ON workers (mailbox_key);
 CREATE INDEX provider_accounts_by_subject ON provider_accounts (issuer, subject_hash);
 
--- Who made a key may have it, whoever it stands with now.
+-- The maker of a key may have its secret, even if another manager is responsible for the key now.
 ALTER TABLE api_keys ADD COLUMN made_by_worker_id text NOT NULL DEFAULT '';
 UPDATE api_keys SET made_by_worker_id = worker_id;
 CREATE INDEX api_keys_by_maker ON api_keys (made_by_worker_id);
 
--- Of whoever has a role of the network: who proposed that the account's use ends.
+-- For an account with a network role: the coordinator who proposed its suspension.
 ALTER TABLE workers ADD COLUMN suspension_proposed_by_worker_id text NOT NULL DEFAULT '';
 
 -- migrate:down

@@ -1,7 +1,7 @@
 -- migrate:up
--- When who holds a session last proved in it who she is. Without it: when it began.
+-- When the user of a session last proved her identity; null: when the session began.
 ALTER TABLE sessions ADD COLUMN prove_time timestamptz;
--- What somebody made lately is looked up by who made it.
+-- For the list of what a worker made lately.
 CREATE INDEX invitations_by_inviter ON invitations (invited_by_worker_id, create_time);
 
 -- migrate:down

@@ -1,6 +1,6 @@
 -- migrate:up
--- Why a member's access ends and which coordinators asked for it; the steps for which one coordinator has asked and a second has not, by their names.
--- The version before this one writes neither: what it suspends has no reason, and comes back by two.
+-- `suspension`: why a member's access ends, and which coordinators requested it; `asked_first`: the steps, by name, that wait for a second coordinator.
+-- The previous version writes neither: a member that it suspends has no reason, and two coordinators must reinstate it.
 ALTER TABLE organizations ADD COLUMN suspension jsonb;
 ALTER TABLE organizations ADD COLUMN suspension_expire_time timestamptz;
 ALTER TABLE organizations ADD COLUMN asked_first jsonb NOT NULL DEFAULT '{}';

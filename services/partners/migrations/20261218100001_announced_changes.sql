@@ -1,6 +1,6 @@
 -- migrate:up
--- The processes that keep the directory in memory are told of each change, so that they ask only after one. PostgreSQL sends equal notifications of one
--- transaction once.
+-- Notifies the processes that hold the directory in memory of each change, so that they query only after a change. PostgreSQL sends equal notifications of
+-- one transaction once.
 CREATE OR REPLACE FUNCTION note_service_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO service_changes VALUES (coalesce(NEW.id, OLD.id), pg_current_xact_id(), 1)

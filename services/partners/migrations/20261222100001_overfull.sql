@@ -1,5 +1,5 @@
 -- migrate:up
--- How many people more than the stated free places a service has taken in; its figure stays at zero for them.
+-- How many people a service has taken in beyond its stated free places; its figure stays at zero meanwhile.
 ALTER TABLE services ADD COLUMN overfull integer NOT NULL DEFAULT 0;
 
 -- migrate:down

@@ -1,6 +1,6 @@
 -- migrate:up
--- Open data show each service with its organisation, and only while the organisation is approved.
--- So a change of what anybody may read of an organisation is a change of its public services.
+-- The open data shows each service with its organisation, and only while the organisation is approved.
+-- So a change to the public data of an organisation is a change to its public services.
 CREATE FUNCTION touch_public_services() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     -- locked in the order in which every writer locks services

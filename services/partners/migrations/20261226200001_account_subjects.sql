@@ -1,6 +1,6 @@
 -- migrate:up
--- The accounts at providers that each account was ever bound to. Two accounts that were bound to one
--- stay one person's, also when the provider is ended or the person is invited again.
+-- The accounts at providers that each account was ever bound to. Two accounts that were bound to the
+-- same one stay one person's, even if the provider is ended or the person is invited again.
 CREATE TABLE account_subjects (
     worker_id    text  NOT NULL REFERENCES workers,
     issuer       text  NOT NULL,

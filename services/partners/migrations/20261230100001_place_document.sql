@@ -1,5 +1,5 @@
 -- migrate:up
--- The searched words and languages of a service's open places. They were read from the places at each start.
+-- The searched words and languages of a service's open places. Until now, each process read them from the places when it started.
 ALTER TABLE services ADD COLUMN place_document tsvector NOT NULL DEFAULT '',
     ADD COLUMN place_languages text[] NOT NULL DEFAULT '{}';
 

@@ -1,5 +1,5 @@
 -- migrate:up
--- Its own transaction, so that readers don't wait while the columns are filled.
+-- A separate transaction, so that readers don't wait while the columns are filled.
 UPDATE services AS s SET place_document = p.document, place_languages = p.languages
 FROM (SELECT a.service_id AS id, strip(to_tsvector('enlace', string_agg(DISTINCT l.name || ' ' ||
         translate(split_part(l.area_code, '.', 2), '-', ' '), ' '))) AS document,

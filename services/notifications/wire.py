@@ -1,4 +1,4 @@
-"""Converts this service's objects to and from messages: facts, answers and webhook bodies.
+"""Converts this service's objects to and from messages: facts, responses and webhook bodies.
 
 Only the fields that this module lists are copied from a fact. A field that is added to a fact later
 is not passed on automatically.
@@ -26,7 +26,7 @@ from services.notifications.domain.delivery import (
     headers,
 )
 from services.notifications.domain.desk import Desk
-from services.notifications.domain.message import APPLICATION, Letter, Message, Notice
+from services.notifications.domain.message import APPLICATION, Letter, Message, NoticeDelivery
 from services.notifications.domain.rules import ReferralEvent
 from services.notifications.domain.texts import Mail
 from services.notifications.domain.webhook import TEST, Webhook
@@ -266,11 +266,11 @@ def _body(type: str, time: datetime, data: dict[str, Any], **kind: str) -> str:
     )
 
 
-# --- answers
+# --- responses
 
 
 def message_answer(message: Message, language: str) -> pb.Message:
-    """Returns the answer for a message, with its text in the reader's language."""
+    """Returns a message for a response, with its text in the reader's language."""
     return pb.Message(
         id=message.id,
         kind=message.kind,
@@ -285,8 +285,8 @@ def message_answer(message: Message, language: str) -> pb.Message:
     )
 
 
-def notice_answer(notice: Notice) -> pb.Notice:
-    """Returns the answer for a notice."""
+def notice_answer(notice: NoticeDelivery) -> pb.Notice:
+    """Returns a notice for a response."""
     return pb.Notice(
         kind=notice.kind,
         organization_id=notice.organization_id,
@@ -299,7 +299,7 @@ def notice_answer(notice: Notice) -> pb.Notice:
 
 
 def desk_answer(desk: Desk) -> pb.Desk:
-    """Returns the answer for a desk."""
+    """Returns a desk for a response."""
     return pb.Desk(
         organization_id=desk.organization_id,
         language=desk.language,
@@ -309,7 +309,7 @@ def desk_answer(desk: Desk) -> pb.Desk:
 
 
 def webhook_answer(webhook: Webhook) -> pb.Webhook:
-    """Returns the answer for an endpoint, without its secret."""
+    """Returns an endpoint for a response, without its secret."""
     return pb.Webhook(
         id=webhook.id,
         etag=etag(webhook.version),
@@ -325,7 +325,7 @@ def webhook_answer(webhook: Webhook) -> pb.Webhook:
 
 
 def delivery_answer(delivery: Delivery) -> pb.Delivery:
-    """Returns the answer for a delivery, with the hash of the body instead of the body."""
+    """Returns a delivery for a response, with the hash of the body instead of the body."""
     return pb.Delivery(
         id=delivery.id,
         webhook_id=delivery.webhook_id,
@@ -345,7 +345,7 @@ def delivery_answer(delivery: Delivery) -> pb.Delivery:
 def whole_delivery_answer(
     delivery: Delivery, body: str, attempts: Sequence[Attempt]
 ) -> pb.Delivery:
-    """Returns the answer for a delivery with everything that was sent.
+    """Returns a delivery for a response, with everything that was sent.
 
     Bodies hold ids and codes, and a signature reveals nothing to the owner of the endpoint, who has
     its secret.
@@ -364,7 +364,7 @@ def whole_delivery_answer(
 
 
 def hour_answer(hour: Hour) -> pb.DeliveryHour:
-    """Returns the answer for the attempts of an hour."""
+    """Returns the counts of an hour for a response."""
     return pb.DeliveryHour(
         webhook_id=hour.webhook_id,
         start_time=timestamp(hour.start_time),
@@ -374,7 +374,7 @@ def hour_answer(hour: Hour) -> pb.DeliveryHour:
 
 
 def mail_answer(mail: Mail, create_time: datetime) -> pb.DevelopmentMail:
-    """Returns the answer for an e-mail of the development outbox."""
+    """Returns an e-mail of the development outbox for a response."""
     return pb.DevelopmentMail(
         id=mail.id,
         recipient=mail.recipient,

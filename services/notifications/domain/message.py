@@ -71,7 +71,7 @@ class Letter:
 
 
 @dataclass(frozen=True)
-class Notice:
+class NoticeDelivery:
     """The delivery of one message to an organisation over one channel."""
 
     kind: str

@@ -9,7 +9,7 @@ from datetime import datetime
 from chassis import trace
 from chassis.db import Transaction
 from chassis.wire import Cursor
-from services.notifications.domain.message import Message, Notice
+from services.notifications.domain.message import Message, NoticeDelivery
 from services.notifications.domain.rules import FOR_SENDER_ALONE, MESSAGE_UNDELIVERABLE, Audience
 from services.notifications.store.members import is_inactive
 
@@ -224,7 +224,7 @@ def mark_all_read(
     tx.execute(_MARK_ALL_READ, {**reader, "until": until, "now": now})
 
 
-def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Notice]:
+def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[NoticeDelivery]:
     """Returns how the messages to both sides of a referral were delivered, oldest first.
 
     The list is empty if the organisation is not a side. The receiver does not see the sender's
@@ -251,7 +251,7 @@ def notices(tx: Transaction, referral_id: str, organization_id: str) -> list[Not
             "for_sender_alone": list(FOR_SENDER_ALONE),
         },
     ).fetchall()
-    return [Notice(**row) for row in rows]
+    return [NoticeDelivery(**row) for row in rows]
 
 
 def mark_undeliverable(tx: Transaction, message_id: str, *, of_letter: bool) -> Message | None:

@@ -91,7 +91,7 @@ def subject(tx: Transaction, fact: Fact, kind: str, now: datetime, *, by_email: 
         else:
             recipients = [Recipient(notice.kind, Audience.DESK, organization_id)]
         # COORDINATION_ALONE gets one message of each kind a day, which is unread again after each
-        # fact: anybody can apply, and three hundred applications on one day need no more than that.
+        # fact: anybody can apply, so one day may bring hundreds of applications.
         cause = (
             str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else _cause(fact)
         )

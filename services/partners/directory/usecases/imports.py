@@ -450,7 +450,7 @@ def _known_place(
 def place_fields(draft: PlaceDraft, place: Location) -> dict[str, Any]:
     """Returns the fields that a file states about a place and may change, changed or not.
 
-    A file can't change the name of a confidential place or where it is: only workers of its own
+    A file can't change the name of a confidential place or where it is: only calls of its own
     organisation can do that, one place at a time.
     """
     hidden_fields = REVEALING_FIELDS if place.entry.confidential else ()

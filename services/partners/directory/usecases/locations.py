@@ -109,9 +109,8 @@ class Locations:
     def UpdateLocation(self, request: pb.UpdateLocationRequest, call: Call) -> pb.Location:
         """Changes a place.
 
-        Only workers of the organisation that owns a confidential place may change its name, its
-        address or the directions to it. If the organisation has a manager, this is so for each of
-        its places.
+        Only the organisation that owns a confidential place may change its name, its address or the
+        directions to it. If the organisation has a manager, this is so for each of its places.
         """
         entry = messages.location_entry(request.location)
         changes = {
@@ -315,8 +314,8 @@ class Locations:
         """Returns a page of the changes to an entry, newest first.
 
         Coordinators and auditors may read the changes to any entry, other callers only the changes
-        to their own organisation's entries. Only a shelter's own workers see how its room changed,
-        and only a confidential place's own workers see that its name or address changed.
+        to their own organisation's entries. Only the organisation itself sees how the room of its
+        shelter changed, and that the name or address of its confidential place changed.
         """
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, int)

@@ -147,8 +147,7 @@ class Services:
     def SetCapacity(self, request: pb.SetCapacityRequest, call: Call) -> pb.Service:
         """States how much room there is now.
 
-        Only workers of the service's own organisation may do this; not even a coordinator may do it
-        for them.
+        Only the service's own organisation may do this; not even a coordinator may do it instead.
         """
         room, now = messages.capacity(request.capacity, "capacity"), call.clock.now()
         service = locked_service(call.tx, call.caller, request.id)

@@ -55,10 +55,10 @@ def may_act_for(caller: Caller, organization_id: str) -> bool:
 
 
 def is_managed_by_others(tx: Transaction, caller: Caller, organization_id: str) -> bool:
-    """Returns whether the caller works elsewhere, and this organisation has a manager.
+    """Returns whether the caller is not of this organisation, and the organisation has a manager.
 
-    Only its own people then state how to reach the organisation: one coordinator alone could
-    otherwise direct callers to a stranger's phone or house.
+    Only the organisation itself then states how to reach it: one coordinator alone could otherwise
+    direct callers to a stranger's phone or house.
     """
     return (
         caller.kind != "system"

@@ -70,7 +70,8 @@ def _plain(value: Any) -> Any:
 def with_changes(entry: E, changes: Mapping[str, Any], at: str) -> E:
     """Returns the entry with the given fields replaced.
 
-    Raises Invalid if `changes` is empty or names a field that the entry does not have.
+    Raises Invalid if `changes` is empty or names a field that the entry does not have. `at`: the
+    prefix of such a field's path.
     """
     field_names = {field.name for field in fields(entry)}  # type: ignore[arg-type]
     if not changes:

@@ -112,7 +112,7 @@ class Content:
         def entries() -> Iterator[Entry]:
             for rows, hours in pages:
                 self.hours |= hours
-                self._rank(rows, now)
+                self._put_into_ranking(rows, now)
                 yield from (_entry(row, now) for row in rows)
 
         self.latest_time = now
@@ -137,7 +137,7 @@ class Content:
         self.numbers |= {row["service_id"]: row["number"] for row in newer_rows}
         self.hours |= hours
         self.ranking.drop(row["service_id"] for row in newer_rows if not row["listed"])
-        self._rank(newer_rows, now)
+        self._put_into_ranking(newer_rows, now)
         self.search.drop(row["service_id"] for row in newer_rows if not row["id"])
         self.search.put(_entry(row, now) for row in newer_rows if row["id"])
 
@@ -148,7 +148,7 @@ class Content:
             return []
         return sorted(id for id, step in self.waiting_shelters.items() if step < current_step)
 
-    def _rank(self, rows: Sequence[Row], now: datetime) -> None:
+    def _put_into_ranking(self, rows: Sequence[Row], now: datetime) -> None:
         candidates = []
         current_step = time_step_of(now)
         new_figures = {

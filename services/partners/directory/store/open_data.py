@@ -15,7 +15,7 @@ from services.partners.directory.domain.location import Location, ServiceAtLocat
 from services.partners.directory.domain.search import PublicSearchTerms
 from services.partners.directory.domain.service import Service
 from services.partners.directory.store import locations, services
-from services.partners.directory.store.words import words_of_help
+from services.partners.directory.store.words import words_without_people
 from services.partners.members.domain.organization import Organization
 from services.partners.members.store import organizations
 
@@ -78,7 +78,7 @@ def page_by_name(
     A total of MANY means "MANY or more".
     """
     values = asdict(terms) | {
-        "words": words_of_help(terms.words),
+        "words": words_without_people(terms.words),
         "more": terms.size + 1,
         "many": MANY,
     }

@@ -118,7 +118,7 @@ def significant_words(text: str) -> str:
     )
 
 
-def words_of_help(text: str) -> str:
+def words_without_people(text: str) -> str:
     """Returns the significant words of a search without words for people, such as "my children".
 
     If a search has only such words, they are returned, joined by "or" (websearch_to_tsquery).

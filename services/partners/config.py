@@ -25,7 +25,7 @@ def load() -> PartnersSettings:
     # Off on one machine, where the accounts of the demo network have only a password; on in a
     # cluster (deploy/k8s/base).
     second_factor_required = settings.flag("ENLACE_SECOND_FACTOR_REQUIRED")
-    # Partners sends no e-mail itself: a sender's address means that notifications does. In
+    # Partners sends no e-mail itself: if there is a sender's address, notifications sends it. In
     # development, notifications writes e-mail to the outbox folder instead.
     mail_from = settings.text("ENLACE_MAIL_FROM", "", optional_file=True)
     service = service_settings(settings)

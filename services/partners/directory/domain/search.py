@@ -49,13 +49,13 @@ class SearchTerms:
 
 @dataclass(frozen=True)
 class PublicSearchTerms:
-    """The terms of a public search: page number (from 1), page size, and filters.
+    """The terms of a public search: page number (from 1), size of a page, and filters.
 
     Empty and None mean "any". `after`: only services whose public data has changed since this time;
     `id`: the id of a service at a place.
     """
 
-    number: int
+    page_number: int
     size: int
     words: str = ""
     need: str = ""

@@ -145,7 +145,7 @@ def members(tx: Transaction, terms: PublicSearchTerms) -> tuple[list[Organizatio
 def _page(
     tx: Transaction, columns: str, source: str, order: str, terms: PublicSearchTerms
 ) -> tuple[list[Row], int]:
-    values: Row = asdict(terms) | {"offset": (terms.number - 1) * terms.size}
+    values: Row = asdict(terms) | {"offset": (terms.page_number - 1) * terms.size}
     rows = tx.execute(
         f"SELECT {columns} FROM {source} ORDER BY {order} LIMIT %(size)s OFFSET %(offset)s", values
     ).fetchall()

@@ -61,7 +61,7 @@ def add(tx: Transaction, worker: Worker, password_hash: str, inviter_id: str = "
 
 
 def release_address(tx: Transaction, id: str) -> None:
-    """Frees, for other accounts, the e-mail address of an account that nobody can use any more.
+    """Makes the e-mail address of an account that nobody can use any more free for another account.
 
     The account keeps its mailbox, which ties it to other accounts of the same person: a suffix does
     not count (`mailbox_key`).

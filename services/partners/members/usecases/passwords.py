@@ -90,7 +90,7 @@ def check_own_password(
 
     Raises Invalid for a wrong password, and Exhausted after too many guesses.
 
-    A session alone proves little: anybody may sit down at an open screen.
+    A session alone proves little: anybody may use an unattended screen.
     """
     guess = guesses.begin(normalized_email(worker.entry.email), origin, now)
     matches = matches_hash(password_hash, password)

@@ -2,7 +2,7 @@
 
 Fields above the reader's tier are removed only here, for rpc, REST, pages, search and export alike.
 A field has the tier that its option (contract.v1.field) names, or else its message's tier. A
-message without a tier can only be part of another message, and is shown or removed as a field of
+message without a tier can only be nested in another message, and is shown or removed as a field of
 that message.
 """
 
@@ -22,8 +22,8 @@ M = TypeVar("M", bound=Message)
 def visible_part(message: M, tier: Tier, chosen_tiers: Mapping[str, Tier] = NO_CHOSEN_TIERS) -> M:
     """Clears, in place, the fields that a reader of this tier may not see; returns the message.
 
-    `chosen_tiers`: the tiers that the member chose, by field. Fields of parts of the message are
-    not checked.
+    `chosen_tiers`: the tiers that the member chose, by field. Fields of nested messages are not
+    checked.
     """
     for name in _hidden(message.DESCRIPTOR, tier):
         message.ClearField(name)

@@ -36,7 +36,7 @@ class Accounts:
     ) -> pb.ChangePasswordResponse:
         """Changes the password and ends all sessions except the caller's.
 
-        Needs the present password, so that an open screen is not enough.
+        Needs the present password, so that an unattended screen is not enough.
         """
         tx, now = call.tx, call.clock.now()
         call.trail.append(Entry("password_change", call.caller.id))

@@ -40,7 +40,7 @@ class Passkeys:
     ) -> accounts_pb2.BeginPasskeyResponse:
         """Returns a challenge, and the options for the browser.
 
-        Needs the password, because otherwise an open screen would be enough to create another
+        Needs the password, because otherwise an unattended screen would be enough to create another
         sign-in method.
         """
         tx, now = call.tx, call.clock.now()
@@ -91,7 +91,7 @@ class Passkeys:
     def EndPasskey(
         self, request: accounts_pb2.EndPasskeyRequest, call: Call
     ) -> accounts_pb2.SecondFactor:
-        """Removes a passkey. Needs the password, so that an open screen is not enough."""
+        """Removes a passkey. Needs the password: an unattended screen is not enough."""
         call.trail.append(Entry("passkey_end", call.caller.id))
         check_own_password(
             self._guesses,

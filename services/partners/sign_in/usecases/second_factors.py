@@ -62,8 +62,8 @@ class SecondFactors:
     ) -> accounts_pb2.BeginSecondFactorResponse:
         """Returns a new secret, in base 32 and as a URI for an app.
 
-        Needs the password, because otherwise an open screen would be enough to lock out the owner
-        of the account.
+        Needs the password, because otherwise an unattended screen would be enough to lock out the
+        owner of the account.
         """
         call.trail.append(Entry("second_factor_begin", call.caller.id))
         worker, password_hash = own_account(call.tx, call.caller)
@@ -94,7 +94,7 @@ class SecondFactors:
     def EndSecondFactor(
         self, request: accounts_pb2.EndSecondFactorRequest, call: Call
     ) -> accounts_pb2.SecondFactor:
-        """Ends the use of an app. Needs the password, so that an open screen is not enough."""
+        """Ends the use of an app. Needs the password: an unattended screen is not enough."""
         call.trail.append(Entry("second_factor_end", call.caller.id))
         check_own_password(
             self._guesses,

@@ -93,7 +93,7 @@ def _text(content: bytes, encoding: Encoding | None) -> File:
     text = encodings.decode(content, decoding.encoding)
     if text.lstrip()[:1] in ("{", "["):
         # Half a surrogate pair, from a text that was cut off, becomes a replacement character, and
-        # so does a value that is no number (NaN, Infinity); a cell with this character is refused.
+        # so do NaN and Infinity; a cell with this character is refused.
         document = json.loads(text, object_pairs_hook=without_repeats)
         encoded = json.dumps(document, ensure_ascii=False).encode("utf-16", "surrogatepass")
         text = encoded.decode("utf-16", "replace")

@@ -180,7 +180,10 @@ class WebhookSender:
             Stale,
         ) as refusal:  # when the lease ends, the delivery is sent again
             log.get().warning(
-                "attempt_not_noted", channel="webhook", delivery_id=claim.id, reason=refusal.reason
+                "attempt_not_recorded",
+                channel="webhook",
+                delivery_id=claim.id,
+                reason=refusal.reason,
             )
         except Exception as error:
             # A fault in one delivery does not stop the others. This delivery is due again when its

@@ -317,7 +317,7 @@ class _ClaimRenewer:
         self._job = job
         self._keep_going = keep_going
         self._stop_event = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="imports-watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="imports-claim", daemon=True)
 
     def __enter__(self) -> "_ClaimRenewer":
         self._renew_claim()
@@ -344,7 +344,9 @@ class _ClaimRenewer:
             with self._database.transaction(SYSTEM, timeout=5) as tx:
                 is_cancelled = imports.renew(tx, self._claim, self._job, self._clock.now())
         except Exception as error:
-            log.get().info("import_beat_failed", import_id=self._job.id, error=type(error).__name__)
+            log.get().info(
+                "import_claim_not_renewed", import_id=self._job.id, error=type(error).__name__
+            )
             return
         if is_cancelled is None:
             self.stop_reason = self.stop_reason or "lost"

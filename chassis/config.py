@@ -28,11 +28,11 @@ class WrongSettings(SystemExit):
 @contextmanager
 def listening(name: str) -> Iterator[None]:
     """Raises WrongSettings with the name of a setting if the block can't listen on its address: the
-    address is in use, or not of this machine.
+    address is in use, or does not belong to this machine.
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:  # RuntimeError: of gRPC
+    except (OSError, RuntimeError) as error:  # RuntimeError: raised by gRPC
         raise WrongSettings(f"wrong settings: {name}: {error}") from error
 
 

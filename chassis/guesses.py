@@ -264,7 +264,7 @@ def _is_known(tx: Transaction, device: bytes, now: datetime) -> bool:
 def _count(
     tx: Transaction, row: Row, budget: Budget, under_way: list[datetime], now: datetime
 ) -> None:
-    """Charges a wrong guess to the budget of a row."""
+    """Charges a guess to the budget of a row, as a wrong guess."""
     whole_time = budget.after_guess(row, now)[0]
     tx.execute(
         "UPDATE guesses SET whole_time = %s, wrong = wrong + 1 WHERE mark = %s",

@@ -141,10 +141,10 @@ def unpack(
         or body is None
     ):
         raise Unreadable("headers")
-    check = trusted_signers.get(event.get_source())
-    if check is None:
+    verifier = trusted_signers.get(event.get_source())
+    if verifier is None:
         raise Unreadable("source")
-    if not check.is_valid(signature, _signed_bytes(headers_by_name, body)):
+    if not verifier.is_valid(signature, _signed_bytes(headers_by_name, body)):
         raise Unreadable("signature")
     kind = event.get_type()
     if not (

@@ -23,7 +23,7 @@ from chassis.config import ServiceSettings
 PARTITIONS = 12
 RETENTION_MS = 7 * 24 * 3600 * 1000
 PERMANENT = frozenset({"enlace.erasures.v1"})
-"""Topics whose records are kept forever; all other topics repeat the contents of an outbox."""
+"""Topics whose records are kept forever. All other topics lose records after RETENTION_MS."""
 # The exceptions of kafka-python when the broker is unavailable or has lost its state (the last four
 # come from the library's internals).
 KAFKA_ERRORS = (KafkaError, OSError, ValueError, RuntimeError, AssertionError, KeyError)

@@ -226,8 +226,8 @@ def _read_all(names: Sequence[Name], read: Callable[[Name], T]) -> list[T]:
 
 
 def trusted_signers(directory: Path, *services: str) -> dict[str, SignatureVerifier]:
-    """Returns the checks for the signatures of facts, by source ("enlace/partners"): for these
-    services or, if no service is named, for all services whose public key is in the folder.
+    """Returns the verifiers of facts' signatures, by source ("enlace/partners"): for these services
+    or, if no service is named, for all services whose public key is in the folder.
     """
     names = services or [
         file.name.removeprefix("facts.").removesuffix(".pub.jwk")

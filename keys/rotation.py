@@ -35,20 +35,22 @@ DEAD_LETTERS = SealedColumn("dead_letters", "sealed", ("consumer", "id"), "dead_
 
 def count_older(tx: Transaction, keyring: Keyring, columns: Sequence[SealedColumn]) -> int:
     """Returns the number of rows that are not yet sealed with the newest key."""
-    return _count_others(tx, [keyring.mark], columns)
+    return _count_others(tx, [keyring.newest_prefix], columns)
 
 
 def count_keyless(tx: Transaction, keyring: Keyring, columns: Sequence[SealedColumn]) -> int:
     """Returns the number of rows that are sealed with none of the current keys, e.g. after a
     restore of a copy that was made before their key was retired.
     """
-    return _count_others(tx, keyring.marks, columns)
+    return _count_others(tx, keyring.prefixes, columns)
 
 
-def _count_others(tx: Transaction, marks: Sequence[bytes], columns: Sequence[SealedColumn]) -> int:
+def _count_others(
+    tx: Transaction, prefixes: Sequence[bytes], columns: Sequence[SealedColumn]
+) -> int:
     counts = [
         tx.execute(
-            f"SELECT count(*) AS n FROM {sealed.table} WHERE {_other_condition(sealed, marks)}"
+            f"SELECT count(*) AS n FROM {sealed.table} WHERE {_other_condition(sealed, prefixes)}"
         ).fetchone()
         for sealed in columns
     ]
@@ -87,7 +89,8 @@ def _rewrap_batch(
     rows = tx.execute(
         f"SELECT {ids}, {sealed.column} AS sealed FROM {sealed.table}"
         f" WHERE ({ids}) > ({', '.join(['%s'] * len(sealed.ids))})"
-        f" AND {_other_condition(sealed, [keyring.mark])} ORDER BY {ids} LIMIT {_BATCH} FOR UPDATE",
+        f" AND {_other_condition(sealed, [keyring.newest_prefix])}"
+        f" ORDER BY {ids} LIMIT {_BATCH} FOR UPDATE",
         tuple(after),
     ).fetchall()
     changes, broken_count = [], 0
@@ -109,13 +112,13 @@ def _rewrap_batch(
     return len(changes), broken_count, [rows[-1][name] for name in sealed.ids] if rows else None
 
 
-def _other_condition(sealed: SealedColumn, marks: Sequence[bytes]) -> str:
-    """Returns the SQL condition for rows whose sealed value begins with none of these marks.
+def _other_condition(sealed: SealedColumn, prefixes: Sequence[bytes]) -> str:
+    """Returns the SQL condition for rows whose sealed value begins with none of these prefixes.
 
     The condition is built only from names defined in this project and from hexadecimal digits,
     never from input.
     """
     return f"({sealed.where}) AND {sealed.column} IS NOT NULL" + "".join(
-        f" AND substring({sealed.column} FROM 1 FOR {len(mark)}) <> '\\x{mark.hex()}'::bytea"
-        for mark in marks
+        f" AND substring({sealed.column} FROM 1 FOR {len(prefix)}) <> '\\x{prefix.hex()}'::bytea"
+        for prefix in prefixes
     )

@@ -157,7 +157,7 @@ class Keyring(SealingKey):
         """Returns a text sealed with one of the keys, to check that key. Works even while the keys
         are blocked.
         """
-        return _mark(number) + _encrypt(self._keys[number], text.encode(), context)
+        return _prefix(number) + _encrypt(self._keys[number], text.encode(), context)
 
     def open_check(self, sealed: bytes, context: str) -> str:
         """Returns a text that `seal_check` sealed. Works even while the keys are blocked."""
@@ -176,14 +176,14 @@ class Keyring(SealingKey):
         return max(self._keys)
 
     @property
-    def mark(self) -> bytes:
+    def newest_prefix(self) -> bytes:
         """The first bytes of everything that the newest key seals."""
-        return _mark(self.newest)
+        return _prefix(self.newest)
 
     @property
-    def marks(self) -> list[bytes]:
+    def prefixes(self) -> list[bytes]:
         """For each current key, the first bytes of everything that it seals."""
-        return [_mark(number) for number in self.numbers]
+        return [_prefix(number) for number in self.numbers]
 
     def fingerprint(self, value: bytes, purpose: str) -> bytes:
         """Returns a keyed hash: equal for equal values, and useless without the key (a PIN has only
@@ -207,7 +207,7 @@ class Keyring(SealingKey):
     def _seal(self, value: bytes, context: str) -> bytes:
         self._check_not_blocked()
         number = self.newest
-        return _mark(number) + _encrypt(self._keys[number], value, context)
+        return _prefix(number) + _encrypt(self._keys[number], value, context)
 
     def _open(self, sealed: bytes, context: str) -> bytes:
         self._check_not_blocked()
@@ -253,7 +253,7 @@ class Keyring(SealingKey):
                 raise
 
 
-def _mark(number: int) -> bytes:
+def _prefix(number: int) -> bytes:
     return _NUMBERED + number.to_bytes(2, "big") if number else _FORMAT
 
 

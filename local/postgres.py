@@ -246,12 +246,12 @@ class Postgres:
     def drop(self, database: str) -> None:
         self.run('DROP DATABASE IF EXISTS :"database" WITH (FORCE);', database=database)
 
-    def run(self, script: str, **words: str) -> str:
-        """Runs a psql script as superuser; returns its output. `words` are its variables, passed in
-        the environment, since all users can see a command line. Raises StackFailure if it fails.
+    def run(self, script: str, **variables: str) -> str:
+        """Runs a psql script as superuser; returns its output. Its variables are passed in the
+        environment, since all users can see a command line. Raises StackFailure if it fails.
         """
         superuser = self.superuser
-        load = "".join(f"\\getenv {word} WORD_{word}\n" for word in words)
+        load = "".join(f"\\getenv {name} WORD_{name}\n" for name in variables)
         result = subprocess.run(
             [str(self.programs() / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", "postgres"],
             input=load + script,
@@ -262,7 +262,7 @@ class Postgres:
                 "PGUSER": superuser.role,
                 "PGPASSWORD": superuser.password,
                 "PGOPTIONS": "--client-min-messages=warning",
-                **{f"WORD_{word}": value for word, value in words.items()},
+                **{f"WORD_{name}": value for name, value in variables.items()},
             },
             capture_output=True,
             text=True,

@@ -24,7 +24,7 @@ class Reserve:
         takes 64 MB.
         """
         free = self.free()
-        if self._is_held():
+        if self._is_allocated():
             if free >= LOW:
                 return False
             self._file.unlink()
@@ -45,7 +45,7 @@ class Reserve:
             return False
         return True
 
-    def _is_held(self) -> bool:
+    def _is_allocated(self) -> bool:
         """Returns True if the disk has allocated the whole file. A copy may be sparse."""
         try:
             return self._file.stat().st_blocks * 512 >= SIZE

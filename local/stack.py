@@ -45,8 +45,9 @@ RESPONSE_LIMIT = 3.0
 # Seconds after which a service that is not ready yet must respond to checks; long enough for a
 # machine with a load of 40.
 START_LIMIT = 120.0
-# Connections to PostgreSQL for each process of a service: those that docs/operations.md names
-# (ENLACE_RPC_THREADS), at most 42 and twelve, and some for operators.
+# Connections to PostgreSQL for each process of a service: at most 42 for calls and threads, and
+# twelve more for listening and checks (ENLACE_RPC_THREADS in docs/operations.md); the rest is for
+# operators.
 _CONNECTIONS_PER_PROCESS = 70
 # Whether there are accounts, but none of the demo network. An empty database has no tables yet.
 _HAS_OTHER_ACCOUNTS = r"""\connect partners
@@ -67,7 +68,7 @@ class Service:
     database: bool
     calls: tuple[str, ...] = ()
 
-    def serve(self, only: str = "") -> list[str]:
+    def serve_command(self, only: str = "") -> list[str]:
         words = ["--only", only] if only else []
         return [f"services.{self.name}", "serve", *words]
 
@@ -81,7 +82,7 @@ class Service:
         worker_names = (f"{self.name}.{number}" for number in range(2, workers + 1))
         return dict.fromkeys([self.name, *worker_names], "calls") | {f"{self.name}.loops": "loops"}
 
-    def migrate(self) -> list[str]:
+    def migrate_command(self) -> list[str]:
         return [
             "local.migrate",
             "chassis/migrations",
@@ -157,7 +158,9 @@ class LocalStack:
         self.supervisor.begin(self._parts(service for service in SERVICES if not service.database))
         migrations = [
             self._command(
-                f"{service.name} migrate", service.migrate(), self.environment(service, owner=True)
+                f"{service.name} migrate",
+                service.migrate_command(),
+                self.environment(service, owner=True),
             )
             for service in WITH_DATABASE
         ]
@@ -348,7 +351,7 @@ class LocalStack:
 
         def begin() -> Process:
             self._publishes.pop(name, None)
-            process = PythonProcess(name, service.serve(only), log, variables, ROOT)
+            process = PythonProcess(name, service.serve_command(only), log, variables, ROOT)
             process.start()
             return process
 

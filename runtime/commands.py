@@ -131,7 +131,7 @@ def _replay(service: Target, since: datetime | None, dry_run: bool, as_json: boo
 
 @click.group("audit", help="The audit trail: who did and read what.")
 def _audit() -> None:
-    """Sub-commands below."""
+    """Groups the sub-commands below."""
 
 
 @_audit.command(
@@ -198,7 +198,7 @@ def _witnesses(service: Target, other: str, _as_json: bool) -> None:
     ),
 )
 def _dead_letters() -> None:
-    """Sub-commands below."""
+    """Groups the sub-commands below."""
 
 
 @_dead_letters.command("list", help="List what waits for an operator, oldest first.")

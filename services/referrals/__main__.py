@@ -37,15 +37,15 @@ from protos.referrals.v1 import (
 from runtime import commands, service
 from services.referrals import config, subscriptions
 from services.referrals.files.domain.openings import MAX_PER_HOUR
-from services.referrals.files.store import emergencies as emergency_book
+from services.referrals.files.store import emergencies as emergency_store
 from services.referrals.files.store.people import People as Files
 from services.referrals.files.store.receipts import Receipts
-from services.referrals.files.usecases.ages import AgeNoter
-from services.referrals.files.usecases.names import SEARCH_BUDGET, NameNoter
+from services.referrals.files.usecases.ages import AgeBandUpdater
+from services.referrals.files.usecases.names import SEARCH_BUDGET, NameIndexer
 from services.referrals.files.usecases.openings import Openings
-from services.referrals.line.store import contacts as contact_book
+from services.referrals.line.store import contacts as contact_store
 from services.referrals.line.store.contact_notes import ContactNotes
-from services.referrals.line.store.contacts import Contacts as ContactBook
+from services.referrals.line.store.contacts import Contacts as ContactStore
 from services.referrals.line.usecases.advice import AdviceRpcs
 from services.referrals.line.usecases.advice import shipped_cards as shipped_cards
 from services.referrals.line.usecases.campaigns import Campaigns
@@ -71,8 +71,8 @@ from services.referrals.people.usecases.trail import Audit
 from services.referrals.plans.usecases.pathways import Pathways, shipped_pathways
 from services.referrals.plans.usecases.plans import Plans
 from services.referrals.referrals.store import deadlines
-from services.referrals.referrals.store import enquiries as enquiry_book
-from services.referrals.referrals.store import renewals as renewal_book
+from services.referrals.referrals.store import enquiries as enquiry_store
+from services.referrals.referrals.store import renewals as renewal_store
 from services.referrals.referrals.usecases.enquiries import PREVIEW_BUDGET, Enquiries
 from services.referrals.referrals.usecases.figures import Statistics
 from services.referrals.referrals.usecases.grants import Grants
@@ -131,8 +131,8 @@ class Components:
     erasing: ErasureRpcs
     contacts: Contacts
     enquiries: Enquiries
-    names: NameNoter
-    ages: AgeNoter
+    names: NameIndexer
+    ages: AgeBandUpdater
     openings: Openings
     anomalies: Anomalies
     emergencies: Emergencies
@@ -153,7 +153,7 @@ def make(
 
     `witnessed_heads` returns the heads of the trail that other services keep.
     """
-    files, book = Files(keyring), ContactBook(keyring)
+    files, stored_contacts = Files(keyring), ContactStore(keyring)
     receipts, pages = Receipts(signer), PageTokens(keyring)
     pathways = Pathways(shipped_pathways())
     plans = Plans(files, pathways, pages)
@@ -166,11 +166,13 @@ def make(
     consents = Consents(files, referral_changes, receipts, plans, pages)
     notes = ContactNotes(keyring, files)
     gate = ReferenceGate(
-        book, Guesses(database, keyring, "pin", REFERENCE_BUDGET, ADDRESS_BUDGET, LANES), clock
+        stored_contacts,
+        Guesses(database, keyring, "pin", REFERENCE_BUDGET, ADDRESS_BUDGET, LANES),
+        clock,
     )
-    contacts = Contacts(book, notes, files, policies, openings, gate, pages)
+    contacts = Contacts(stored_contacts, notes, files, policies, openings, gate, pages)
     references = References(
-        gate, book, notes, files, receipts, referral_changes, consents, policies
+        gate, stored_contacts, notes, files, receipts, referral_changes, consents, policies
     )
     erasing = ErasureRpcs(files, consents, referral_changes, contacts, pages)
     enquiries = Enquiries(
@@ -220,8 +222,8 @@ def make(
         erasing,
         contacts,
         enquiries,
-        NameNoter(files, database, clock),
-        AgeNoter(files, database, clock),
+        NameIndexer(files, database, clock),
+        AgeBandUpdater(files, database, clock),
         openings,
         anomalies,
         emergencies,
@@ -268,10 +270,10 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
             components.referral_changes, parts.database, parts.clock, deadlines.next_time, "clocks"
         ).loop(),
         DeadlineScheduler(
-            components.enquiries, parts.database, parts.clock, enquiry_book.next_time, "enquiries"
+            components.enquiries, parts.database, parts.clock, enquiry_store.next_time, "enquiries"
         ).loop(),
         DeadlineScheduler(
-            components.contacts, parts.database, parts.clock, contact_book.next_time, "contacts"
+            components.contacts, parts.database, parts.clock, contact_store.next_time, "contacts"
         ).loop(),
         erasures.Erasures(
             components.erasing,
@@ -283,13 +285,13 @@ def run(settings: ServiceSettings, openings_an_hour: int, only: str | None = Non
             settings.keys,
         ).loop(),
         DeadlineScheduler(
-            components.renewals, parts.database, parts.clock, renewal_book.next_time, "renewals"
+            components.renewals, parts.database, parts.clock, renewal_store.next_time, "renewals"
         ).loop(),
         DeadlineScheduler(
             components.emergencies,
             parts.database,
             parts.clock,
-            emergency_book.next_time,
+            emergency_store.next_time,
             "emergencies",
         ).loop(),
         components.names.loop(),

@@ -21,7 +21,7 @@ from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway.site.language import i18n, vocabulary
 from services.gateway.site.parts import due, steps
 from services.referrals.line.domain.triage import RULES, Rule
-from services.referrals.referrals.store.enquiries import UNMET_SINCE
+from services.referrals.referrals.store.enquiries import UNMET_PERIOD
 from tests.gateway.arranged_services import (
     COORDINATOR,
     DUE_REFERRAL,
@@ -472,7 +472,7 @@ def test_no_text_claims_that_a_person_already_knows_of_something() -> None:
 def test_an_exhausted_enquiry_is_on_the_board_for_as_long_as_its_page_says() -> None:
     exhausted = waiting_work(GetEnquiry=enquiry(e.ENQUIRY_STATE_EXHAUSTED, False))
     text = page(f"/enquiries/{ID}", WORKER, exhausted)
-    assert f"en el tablero de la coordinación durante {UNMET_SINCE.days} días" in text
+    assert f"en el tablero de la coordinación durante {UNMET_PERIOD.days} días" in text
 
 
 @pytest.mark.parametrize("state", [r.STATE_CONSENT_WITHDRAWN, r.STATE_ENTERED_IN_ERROR])

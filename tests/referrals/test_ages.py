@@ -15,7 +15,7 @@ from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.person import age_band, band_end
 from services.referrals.files.store.people import People as Files
-from services.referrals.files.usecases.ages import AgeNoter
+from services.referrals.files.usecases.ages import AgeBandUpdater
 from tests.referrals.conftest import Service, Story
 
 EIGHTEEN = datetime(2026, 3, 5, tzinfo=UTC)  # the birthday of somebody born on 2008-03-05
@@ -37,7 +37,7 @@ def note_all_ages(service: Service, now: datetime | None = None) -> int:
     """Updates the age bands of all files as of `now`; returns the number of changes."""
     service.clock.set(now or service.clock.now())
     change_count = 0
-    while batch := service.made.ages.note():
+    while batch := service.made.ages.update_batch():
         change_count += batch
     return change_count
 
@@ -129,7 +129,7 @@ def prepare_file_from_before_the_migration(service: Service, person_id: str, now
     """Reverts a file to its form before the migration, and runs the background job as of `now`."""
     service.as_owner("UPDATE people SET names_form = 2, band_end = NULL WHERE id = %s", person_id)
     service.clock.set(now)
-    while service.made.names.note():
+    while service.made.names.index_batch():
         pass
 
 
@@ -170,13 +170,13 @@ def test_a_file_that_cannot_be_opened_does_not_delay_the_update_of_other_files(
 def test_two_processes_record_each_change_of_age_once(story: Story, service: Service) -> None:
     girls = [girl_of_seventeen(story) for _ in range(3)]
     service.clock.set(EIGHTEEN + MANAGUA_BEHIND_UTC)
-    other_noter = AgeNoter(
+    other_updater = AgeBandUpdater(
         Files(key_folder.keyring(service.keys, "referrals")), service.database, service.clock
     )
     with service.database.transaction(SYSTEM) as tx:
         # the other process is working on one of the files
         tx.execute("SELECT 1 FROM people WHERE id = %s FOR UPDATE", (girls[0].id,)).fetchone()
-        assert other_noter.note() >= 2
+        assert other_updater.update_batch() >= 2
     assert note_all_ages(service) == 1
     assert [recorded_changes(service, girl.id) for girl in girls] == [1, 1, 1]
 
@@ -198,6 +198,6 @@ def test_a_file_is_not_opened_before_the_birthday_begins_locally_and_does_not_de
         lambda self, tx, grant: opened_ids.append(grant.person_id) or identity(self, tx, grant),  # type: ignore[func-returns-value]
     )
     for _ in range(3):
-        service.made.ages.note()
+        service.made.ages.update_batch()
     assert opened_ids == [girls[1]]
     assert [band_of(story, girl) for girl in girls] == [pb.AGE_BAND_12_TO_17, pb.AGE_BAND_18_TO_24]

@@ -333,7 +333,7 @@ def test_withdrawing_a_request_also_stops_another_request_on_the_same_consent(st
     call, first, operator = referred_caller(story)
     referral_for(story, call)
     second = referral_beside(story, first, operator)
-    key = story.service.made.contacts._book.item_key(call.contact.id, second.id)
+    key = story.service.made.contacts._contact_store.item_key(call.contact.id, second.id)
     status = withdraw(story, call, key)
     assert sorted(item.status_code for item in status.items) == [
         c.REFERENCE_STATE_ASKED,

@@ -15,7 +15,7 @@ import pytest
 from protos.referrals.v1 import audit_pb2, facts_pb2, people_pb2
 from protos.referrals.v1 import emergencies_pb2 as pb
 from protos.referrals.v1 import referrals_pb2 as r
-from services.referrals.files.store import emergencies as book
+from services.referrals.files.store import emergencies as emergency_store
 from services.referrals.network.usecases.deadlines import DeadlineScheduler
 from tests.builders import NOT_FOUND, refusal
 from tests.referrals.conftest import ORG, Client, Service, Story, history
@@ -78,7 +78,11 @@ def open_fields(
 
 def fire_deadlines(service: Service) -> None:
     DeadlineScheduler(
-        service.made.emergencies, service.database, service.clock, book.next_time, "emergencies"
+        service.made.emergencies,
+        service.database,
+        service.clock,
+        emergency_store.next_time,
+        "emergencies",
     ).fire()
 
 

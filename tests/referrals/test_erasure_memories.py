@@ -287,9 +287,9 @@ def test_a_backup_from_before_an_erasure_does_not_bring_the_person_back(
         assert refusal(partial(open_identity, story.ngo, person_id)) == CLOSED
     service.as_owner("UPDATE people SET names_form = 0 WHERE organization_id = %s", ORG["ngo"])
     with pytest.raises(Unavailable):
-        service.made.names.note()  # the background work waits, and puts no file aside
+        service.made.names.index_batch()  # the background work waits, and puts no file aside
     assert memories.catch_up(memories.start()) == 1
-    assert service.made.names.note() > 0
+    assert service.made.names.index_batch() > 0
     assert intact_id in {person.id for person in story.ngo.SearchPeople(name="Abril").people}
     assert refusal(lambda: open_identity(story.ngo, erased_id)) == ERASED_PERSON
     assert open_identity(story.ngo, intact_id).given_name == "Abril", (

@@ -160,9 +160,9 @@ def overridden_referral() -> Referral:
 
 
 @pytest.mark.parametrize("arrival", [None, Arrival("tonight", "by bus", "alone", "red scarf")])
-@pytest.mark.parametrize("nobody_calls", [True, False])
+@pytest.mark.parametrize("no_contact", [True, False])
 def test_an_arrival_is_required_and_stored_only_for_a_person_whom_nobody_may_contact(
-    nobody_calls: bool, arrival: Arrival | None
+    no_contact: bool, arrival: Arrival | None
 ) -> None:
     referral = draft()
     original = deepcopy(referral)
@@ -174,25 +174,25 @@ def test_an_arrival_is_required_and_stored_only_for_a_person_whom_nobody_may_con
             DAYS,
             RECEIPT,
             safe_contact_known=True,
-            nobody_calls=nobody_calls,
+            no_contact=no_contact,
             arrival=arrival,
         )
 
-    if nobody_calls and arrival is None:
+    if no_contact and arrival is None:
         assert violations_of(send) == [
             (f"arrival.{field.name}", "required") for field in fields(Arrival)
         ]
         assert referral == original
         return
     send()
-    assert referral.events[-1].arrival == (arrival if nobody_calls else None)
+    assert referral.events[-1].arrival == (arrival if no_contact else None)
 
 
 def test_a_receipt_that_opens_nothing_is_refused_before_an_arrival_is_asked_for() -> None:
     referral = draft()
     receipt = replace(RECEIPT, recipient_organization_id="another")
     send = partial(referral.send, ACTORS[Side.SENDER], NOON, DAYS, receipt)
-    refused = partial(send, safe_contact_known=True, nobody_calls=True)
+    refused = partial(send, safe_contact_known=True, no_contact=True)
     assert conflict_of(refused) == "receipt_recipient_differs"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from chassis.errors import Conflict
 from services.referrals.files.domain.person import (
-    NOBODY_CALLS,
+    NO_CONTACT,
     Coarse,
     FieldGroup,
     Identity,
@@ -75,7 +75,7 @@ def file(**more: Any) -> Person:
     [
         ("phone", True, ""),
         ("visit", True, "call_not_safe"),
-        (NOBODY_CALLS, False, "call_not_safe"),
+        (NO_CONTACT, False, "call_not_safe"),
     ],
 )
 def test_a_file_shows_the_channel_of_the_newest_plan_and_whether_a_message_may_be_left(

@@ -248,7 +248,7 @@ def test_one_of_two_concurrent_publications_of_a_policy_is_stale(
         results = pool.map(publish, [next_policy(story), next_policy(story)])
         assert sorted(results) == ["ABORTED stale_etag", "published"]
     with service.database.transaction(SYSTEM) as tx:
-        assert policies.newest(tx)() == 2
+        assert policies.query_newest(tx)() == 2
 
 
 def test_an_invalid_policy_or_a_changed_fixed_deadline_is_refused_and_not_stored(
@@ -265,4 +265,4 @@ def test_an_invalid_policy_or_a_changed_fixed_deadline_is_refused_and_not_stored
     for request in (changed_fixed, too_long, repeated):
         assert wrong_fields(partial(story.coordinator.PublishDeadlinePolicy, request))
     with service.database.transaction(SYSTEM) as tx:
-        assert policies.newest(tx)() == 0
+        assert policies.query_newest(tx)() == 0

@@ -50,7 +50,7 @@ def _anomaly(story: Story) -> tuple[Client, Any]:
         3,
         story.service.clock.now(),
     )
-    story.service.in_transaction(anomalies.note, anomaly)
+    story.service.in_transaction(anomalies.save, anomaly)
     return _auditor(story), audit_pb2.ReviewAnomalyRequest(
         id=anomaly.id, etag=etag(anomaly.version), review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED
     )

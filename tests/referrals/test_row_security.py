@@ -124,7 +124,7 @@ def row_counts(service: Service) -> dict[str, int]:
         anomaly = Anomaly(
             "a" * 32, AnomalyKind.AT_NIGHT, story.ngo.caller.id, ORG["ngo"], NOON.date(), 1, NOON
         )
-        anomalies.note(tx, anomaly)
+        anomalies.save(tx, anomaly)
         access = EmergencyAccess(
             "e" * 32,
             accepted.person_id,

@@ -356,7 +356,7 @@ def test_files_without_name_marks_are_completed_in_the_background_once(
     assert ids_named(searcher, "Abigail") == []
     files = service.rows("SELECT FROM people WHERE NOT erased")
     handled_count = 0
-    while batch := service.made.names.note():
+    while batch := service.made.names.index_batch():
         handled_count += batch
     assert handled_count == len(files), (
         "each file is handled once, even the file that cannot be opened"
@@ -370,7 +370,7 @@ def test_files_without_name_marks_are_completed_in_the_background_once(
     }
     trail = "SELECT FROM audit WHERE action = 'note_names' AND object_id = %s"
     assert len(service.rows(trail, people[0])) == 1
-    assert service.made.names.note() == 0
+    assert service.made.names.index_batch() == 0
 
 
 # References.

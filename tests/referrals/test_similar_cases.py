@@ -20,7 +20,7 @@ from services.referrals.network.domain.service import Attribute
 from services.referrals.network.store import members
 from services.referrals.referrals.domain import enquiry as rules
 from services.referrals.referrals.domain.enquiry import (
-    FEW,
+    ENOUGH,
     MAX_SIMILAR_CASES,
     Content,
     disclosed_count,
@@ -95,7 +95,7 @@ def preview(client: Client, content: e.EnquiryContent) -> e.EnquiryPreview:
 
 def keyed_count(count: int, digest: bytes) -> int:
     """Returns a count that differs for each question, whereas the real noise is mostly 0."""
-    return FEW + int.from_bytes(digest[:4])
+    return ENOUGH + int.from_bytes(digest[:4])
 
 
 def test_equivalent_questions_get_the_same_answer_however_often_they_are_asked(
@@ -144,7 +144,7 @@ def test_the_noise_hides_a_single_case_and_seldom_claims_cases_where_none_exist(
     digests = [rng.randbytes(32) for _ in range(20_000)]
 
     def share_shown(count: int) -> float:
-        return sum(disclosed_count(count, digest) >= FEW for digest in digests) / len(digests)
+        return sum(disclosed_count(count, digest) >= ENOUGH for digest in digests) / len(digests)
 
     assert share_shown(0) < 0.02
     assert share_shown(12) > 0.95
@@ -211,7 +211,7 @@ def share_guessed_right(answers: Sequence[tuple[Sequence[int], bool]]) -> float:
     rules = [
         (number, threshold, negated)
         for number in range(len(answers[0][0]))
-        for threshold in (1, FEW, 2 * FEW, 3 * FEW, 4 * FEW)
+        for threshold in (1, ENOUGH, 2 * ENOUGH, 3 * ENOUGH, 4 * ENOUGH)
         for negated in (False, True)
     ]
 

@@ -78,7 +78,7 @@ def anomaly_rule(story: Story, service: Service) -> Rule:
         service.clock.now(),
     )
     with service.database.transaction(SYSTEM) as tx:
-        anomalies.note(tx, anomaly)
+        anomalies.save(tx, anomaly)
     request = audit_pb2.ReviewAnomalyRequest(
         id=anomaly.id, etag=etag(anomaly.version), review_code=audit_pb2.REVIEW_OUTCOME_EXPLAINED
     )

@@ -239,7 +239,7 @@ class Receipt:
 
     @property
     def ends_with_any_withdrawal(self) -> bool:
-        """Returns whether the receipt ends when the person withdraws another one.
+        """Returns whether the receipt ends when the person withdraws another receipt.
 
         Such a receipt was given by somebody else, possibly against her word, and she is or may be
         an adult.

@@ -102,7 +102,7 @@ CHILDREN = frozenset({"0-11", "12-17"})
 ADULTHOOD_CHANGES = "adulthood_changes"
 
 
-NOBODY_CALLS = "none"
+NO_CONTACT = "none"
 """The channel of a safe-contact plan that forbids every contact with the person."""
 
 

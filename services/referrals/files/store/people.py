@@ -23,7 +23,7 @@ from services.referrals.files.domain.person import (
     band_end,
 )
 from services.referrals.files.store import caught_up
-from services.referrals.network.store.codes import has_code
+from services.referrals.network.store.codes import code_condition
 
 _COARSE = "age_band gender_code language dependants country department".split()
 
@@ -200,7 +200,7 @@ class People:
         With `code`, the page has only files with this code.
         """
         time, identifier = after or ("infinity", "")
-        condition, values = has_code(code) if code else ("true", {})
+        condition, values = code_condition(code) if code else ("true", {})
         rows = tx.execute(
             "SELECT *, create_time::text AS key FROM people"
             f" WHERE organization_id = %(organization)s AND {condition}"
@@ -239,7 +239,7 @@ class People:
         return [_read(row) for row in rows]
 
     def without_names(self, tx: Transaction, limit: int) -> list[Person]:
-        """Returns files whose words are not stored according to the present rules.
+        """Returns files whose names are not stored as words by the present rules.
 
         The files are locked for this transaction, so that two processes take different files.
         """
@@ -251,7 +251,7 @@ class People:
         return [_read(row) for row in rows]
 
     def note_names(self, tx: Transaction, person: Person, now: datetime) -> None:
-        """Opens an identity to store its words and its age band.
+        """Opens an identity to store the words of its names, and its age band.
 
         The calling code must record the access.
         """

@@ -46,7 +46,7 @@ _UPDATE = (
     f"UPDATE receipts SET {', '.join(f'{c} = %({c})s' for c in _CHANGEABLE)} WHERE id = %(id)s"
     " AND version = %(version)s - 1"
 )
-_RECORDER_SUSPENDED = members.is_suspended("r.recorded_by_worker_id")
+_RECORDER_SUSPENDED = members.suspended_condition("r.recorded_by_worker_id")
 _ABOUT = (
     "SELECT (SELECT age_band FROM people WHERE people.id = {person}) AS age_band,"
     " (SELECT type FROM members WHERE members.id = {recipient}"

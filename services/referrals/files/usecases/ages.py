@@ -17,7 +17,7 @@ _PAUSE = 600.0  # seconds between two rounds, and so the longest delay of an upd
 _DAYS_BACK = 1100  # days, so that a service that was down for three years can catch up
 
 
-class AgeNoter:
+class AgeBandUpdater:
     """Opens the files whose age band has ended, stores the present band, and records each access.
 
     Several processes share the work by locking rows.
@@ -33,7 +33,7 @@ class AgeNoter:
         """Returns the loop that does the work; the loop waits while the database is down."""
         return Loop("ages", self._work, waits_for=LOST)
 
-    def note(self) -> int:
+    def update_batch(self) -> int:
         """Handles one batch of files; returns the number of files in it."""
         now, handled = self._clock.now(), 0
         with self._database.transaction(SYSTEM, timeout=30) as tx:
@@ -59,6 +59,6 @@ class AgeNoter:
 
     def _work(self, loop: Loop) -> None:
         while loop.turn():
-            self.note()
+            self.update_batch()
             if not self._after:
                 loop.wait(_PAUSE)

@@ -26,8 +26,8 @@ _BATCH = 50
 _PAUSE = 600.0  # seconds between two rounds when there is nothing to store
 
 
-class NameNoter:
-    """Opens each file whose words are not stored yet, once, and stores the words.
+class NameIndexer:
+    """Opens each file whose names are not stored as words yet, once, and stores the words.
 
     Several processes share the work by locking rows.
     """
@@ -41,7 +41,7 @@ class NameNoter:
         """Returns the loop that does the work; the loop waits while the database is down."""
         return Loop("names", self._work, waits_for=LOST)
 
-    def note(self) -> int:
+    def index_batch(self) -> int:
         """Handles one batch; returns the number of files in it, 0 when none is left."""
         with self._database.transaction(SYSTEM, timeout=30) as tx:
             people = self._files.without_names(tx, _BATCH)
@@ -68,5 +68,5 @@ class NameNoter:
 
     def _work(self, loop: Loop) -> None:
         while loop.turn():
-            if not self.note():
+            if not self.index_batch():
                 loop.wait(_PAUSE)

@@ -12,7 +12,7 @@ from services.referrals.files.store.people import People
 from services.referrals.line.domain.contact import LaterNote
 
 MOST_READ = 200
-"""The maximum number of a contact's notes that are read: so many fit into an answer of 4 MiB."""
+"""The maximum number of a contact's notes that are read: that many fit into an answer of 4 MiB."""
 
 
 class ContactNotes:

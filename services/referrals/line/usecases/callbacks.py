@@ -68,10 +68,10 @@ class Callbacks:
         contact_ids = [
             other.id
             for other in all_contacts
-            # another line's call to somebody else than the holder of the reference stays
+            # another line's call to somebody other than the holder of the reference stays
             if other.organization_id == contact.organization_id or other.id in holder_ids
         ]
-        callback = _owe(
+        callback = _move_or_create(
             call.tx,
             call.clock.now(),
             contact,
@@ -146,7 +146,7 @@ class Callbacks:
         return next((person.id for person in files if person.id in own_person_ids), "")
 
 
-def ask(
+def record_request(
     tx: Transaction,
     files: Files,
     now: datetime,
@@ -160,12 +160,12 @@ def ask(
     callback. If lines owe her callbacks already, these move to the requested hours. Raises Conflict
     if a call is not safe, or no line can make it.
     """
-    may_be_called = may_ask(files.unerased(tx, person_ids, for_update=True))
+    may_be_called = may_request_call(files.unerased(tx, person_ids, for_update=True))
     contacts_of_lines = at_active_lines(tx, callers_contacts)
     contact = last_with_file(tx, files, contacts_of_lines) if may_be_called else None
     if contact is None:
         raise Conflict("call_not_safe")
-    _owe(
+    _move_or_create(
         tx,
         now,
         contact,
@@ -197,7 +197,7 @@ def last_with_file(
     )
 
 
-def may_ask(files: Sequence[Person]) -> bool:
+def may_request_call(files: Sequence[Person]) -> bool:
     """Returns whether the caller has a file, and all her files allow calls.
 
     `files` are her files that were not erased: an erased file says nothing about calls.
@@ -205,7 +205,7 @@ def may_ask(files: Sequence[Person]) -> bool:
     return bool(files) and all(person.may_be_called for person in files)
 
 
-def _owe(
+def _move_or_create(
     tx: Transaction,
     now: datetime,
     contact: Contact,

@@ -29,7 +29,7 @@ from services.referrals.line.domain.contact import (
 )
 from services.referrals.line.store import contacts, take_overs
 from services.referrals.line.store.contact_notes import ContactNotes
-from services.referrals.line.store.contacts import Contacts as Book
+from services.referrals.line.store.contacts import Contacts as ContactStore
 from services.referrals.line.usecases import callbacks, campaigns
 from services.referrals.line.usecases.callbacks import Callbacks
 from services.referrals.line.wire.contacts import changed_contact, new_contact
@@ -77,8 +77,8 @@ HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 class ReferenceGate:
     """Identifies a caller by her reference and PIN; counts wrong attempts."""
 
-    def __init__(self, book: Book, guesses: Guesses, clock: Clock) -> None:
-        self._book = book
+    def __init__(self, contact_store: ContactStore, guesses: Guesses, clock: Clock) -> None:
+        self._contact_store = contact_store
         self._guesses = guesses
         self._clock = clock
         # the PIN is compared with this hash if the reference is unknown, so that the refusal takes
@@ -100,7 +100,7 @@ class ReferenceGate:
             _matches(self._dummy_hash, pin)
             raise
         guess = self._guesses.begin(normal_reference, origin, now)
-        id_and_hash = self._book.by_reference(tx, normal_reference)
+        id_and_hash = self._contact_store.by_reference(tx, normal_reference)
         if id_and_hash is not None:
             trail.append(Entry("enter_by_reference", id_and_hash[0]))
         is_right = (
@@ -112,7 +112,7 @@ class ReferenceGate:
         if not is_right or id_and_hash is None:
             raise Unauthenticated("reference_or_pin_wrong")
         elevate_to_system_scope(tx)
-        return self._book.get(tx, id_and_hash[0])[0]
+        return self._contact_store.get(tx, id_and_hash[0])[0]
 
 
 class Contacts(Callbacks):
@@ -123,7 +123,7 @@ class Contacts(Callbacks):
 
     def __init__(
         self,
-        book: Book,
+        contact_store: ContactStore,
         notes: ContactNotes,
         files: Files,
         policies: Policies,
@@ -132,7 +132,7 @@ class Contacts(Callbacks):
         pages: PageTokens,
     ) -> None:
         super().__init__(files, pages)
-        self._book = book
+        self._contact_store = contact_store
         self._notes = notes
         self._policies = policies
         self._openings = openings
@@ -166,7 +166,7 @@ class Contacts(Callbacks):
         check_pin(pin)
         reference = new_reference()
         contact = self._add(call, values, note, reference_hint=reference[-2:])
-        self._book.add_reference(call.tx, reference, contact.id, HASHER.hash(pin))
+        self._contact_store.add_reference(call.tx, reference, contact.id, HASHER.hash(pin))
         return _create_response(contact, note, reference, pin)
 
     def GetContact(self, request: pb.GetContactRequest, call: Call) -> pb.Contact:
@@ -175,7 +175,7 @@ class Contacts(Callbacks):
         If there are notes, the access is recorded for the contact and for the people it is about.
         """
         tx, trail, identifier = call.tx, call.trail, object_id(request.id)
-        contact, note = self._book.get(tx, identifier)
+        contact, note = self._contact_store.get(tx, identifier)
         later_notes = self._notes.of(tx, identifier)
         if note != "" or later_notes:
             trail.append(Entry("read_contact", identifier, "", (FieldGroup.NOTES.value,)))
@@ -199,7 +199,7 @@ class Contacts(Callbacks):
         size = page_size(request.page_size, default=50, maximum=200)
         after = self._pages.cursor(request, str, str)
         outcome = word(pb.ContactOutcome, request.outcome_code, "outcome_code")
-        page, next_cursor = self._book.page(
+        page, next_cursor = self._contact_store.page(
             call.tx, call.caller.organization_id, outcome, size, after
         )
         return pb.ListContactsResponse(
@@ -245,7 +245,7 @@ class Contacts(Callbacks):
             if person.organization_id != call.caller.organization_id:
                 raise NotFound
             person.check_not_erased()
-        contact, stored_note = self._book.get(tx, identifier, for_update=True)
+        contact, stored_note = self._contact_store.get(tx, identifier, for_update=True)
         contact.check_not_erased()
         if contact.step_version != base_version:
             raise Stale
@@ -260,7 +260,7 @@ class Contacts(Callbacks):
         contact.change(now, self._policies.calendar(tx, contact.line_country, contact.department))
         # a note that could not be opened is shown as empty, and the form sends back an empty note
         unread = stored_note is None and not note
-        self._book.change(tx, contact, None if unread else note)
+        self._contact_store.change(tx, contact, None if unread else note)
         if person_id:
             person = self._files.get(tx, person_id, for_update=True)
             callbacks.end_forbidden(tx, now, person, call.caller.id)
@@ -329,7 +329,7 @@ class Contacts(Callbacks):
         contact.update_deadline(
             now, self._policies.calendar(tx, contact.line_country, contact.department)
         )
-        self._book.add(tx, contact, note)
+        self._contact_store.add(tx, contact, note)
         return contact
 
 

@@ -3,7 +3,7 @@
 from services.referrals.network.domain.codes import beginnings_of
 
 
-def has_code(code: str) -> tuple[str, dict[str, str]]:
+def code_condition(code: str) -> tuple[str, dict[str, str]]:
     """Returns the SQL condition for ids with a short code, and its values.
 
     No id meets the condition for an invalid code. The condition consists of ranges: under row-level

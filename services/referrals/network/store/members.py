@@ -30,7 +30,7 @@ _IS_ON_PROBATION = (
 )
 # The condition that a service is active, and visible to an organisation. Shelters of other members
 # are hidden from a member on probation.
-_EXISTS = (
+_IS_VISIBLE = (
     f"s.active AND (s.organization_id = %(for)s OR NOT {_IS_SHELTER} OR NOT {_IS_ON_PROBATION})"
 )
 
@@ -189,8 +189,8 @@ def is_active(tx: Transaction, identifier: str) -> bool:
     )
 
 
-def is_suspended(column: str) -> str:
-    """Returns the condition that a column has the id of a worker whose account is suspended."""
+def suspended_condition(column: str) -> str:
+    """Returns the SQL condition that a column has the id of a worker whose account is suspended."""
     return (
         f"EXISTS (SELECT FROM members m WHERE m.id = {column} AND m.kind = 'worker'"
         " AND NOT m.active)"
@@ -228,7 +228,7 @@ def owner_of_service(tx: Transaction, service_id: str, sender_id: str) -> str | 
     row = tx.execute(
         "SELECT s.organization_id FROM directory_services s JOIN members r"
         " ON r.id = s.organization_id AND r.kind = 'organization' AND r.active"
-        f" WHERE s.id = %(id)s AND {_EXISTS}",
+        f" WHERE s.id = %(id)s AND {_IS_VISIBLE}",
         {"id": service_id, "for": sender_id},
     ).fetchone()
     return row["organization_id"] if row else None
@@ -280,7 +280,7 @@ def services(
         "SELECT s.id, s.organization_id, s.uses, s.department, m.type FROM directory_services s"
         " JOIN members m ON m.id = s.organization_id AND m.kind = 'organization' AND m.active"
         " AND m.status = 'APPROVED'"
-        f" WHERE s.id = ANY(%(ids)s) AND {_EXISTS} ORDER BY s.id",
+        f" WHERE s.id = ANY(%(ids)s) AND {_IS_VISIBLE} ORDER BY s.id",
         {"ids": list(identifiers), "for": asker_id},
     ).fetchall()
     return [

@@ -9,7 +9,7 @@ from chassis.db import Transaction
 from services.referrals.network.domain.deadline import DeadlineKind, Policy, Urgency
 
 
-def newest(tx: Transaction) -> Callable[[], int]:
+def query_newest(tx: Transaction) -> Callable[[], int]:
     """Requests the number of the last published version; returns a function that waits for it.
 
     The number is 0 if no version was published.

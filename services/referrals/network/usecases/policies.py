@@ -78,7 +78,7 @@ class Policies:
     def calendar(self, tx: Transaction, country: str, department: str) -> Calendar:
         """Returns the calendar of a place, with its working days and the network's deadlines.
 
-        An unknown place gets the working days of Nicaragua.
+        Without a country and a department, these are the working days of Nicaragua.
         """
         return self.calendars(tx)(country, department)
 
@@ -87,7 +87,7 @@ class Policies:
 
         Requests the newest version now, but waits for it only when a new deadline needs it.
         """
-        read_newest_version = policies.newest(tx)
+        read_newest_version = policies.query_newest(tx)
         # cached, so that the due time and the stored version number come from the same version
         policy_of = cache(
             lambda version: self.of_deadline(
@@ -100,7 +100,7 @@ class Policies:
 
     def newest(self, tx: Transaction) -> Policy:
         """Returns the newest version, which applies to new deadlines."""
-        return self.get(tx, policies.newest(tx)() or FIRST_POLICY.version)
+        return self.get(tx, policies.query_newest(tx)() or FIRST_POLICY.version)
 
     def get(self, tx: Transaction, version: int) -> Policy:
         """Returns one version; raises NotFound if there is none."""

@@ -151,11 +151,12 @@ def find_anomalies(
     on_duty_at_night: bool,
     duty_ids: Collection[str] = (),
 ) -> dict[AnomalyKind, int]:
-    """Returns the anomalies in a worker's accesses on one day: the number of files by kind.
+    """Returns the anomalies in a worker's accesses on one day, as counts by kind.
 
-    For ACROSS_ORGANIZATIONS, organisations are counted; for OPENING_QUOTA, refused accesses. Kinds
-    that did not occur are left out. `own_organization_id` is the worker's organisation. If
-    `on_duty_at_night` is True, her accesses at night do not count; those to `duty_ids` never do.
+    OUTSIDE_FILES counts files, ACROSS_ORGANIZATIONS organisations, AT_NIGHT files and contacts, and
+    OPENING_QUOTA refused accesses. Kinds that did not occur are left out. `own_organization_id` is
+    the worker's organisation. AT_NIGHT leaves out `duty_ids`, and does not occur if
+    `on_duty_at_night` is True.
     """
     allowed_openings = [opening for opening in openings if not opening.refused]
     other_files = {

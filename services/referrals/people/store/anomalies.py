@@ -99,7 +99,7 @@ def duty_acts(tx: Transaction, worker_id: str, since: datetime, until: datetime)
     return [DutyAct(row["time"], tuple(row[name] for name in ids if row[name])) for row in rows]
 
 
-def note(tx: Transaction, anomaly: Anomaly) -> None:
+def save(tx: Transaction, anomaly: Anomaly) -> None:
     """Saves an anomaly, and publishes it if it is new.
 
     A known anomaly whose count grows waits for a review again, since its review did not cover the

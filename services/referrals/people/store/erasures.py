@@ -33,7 +33,7 @@ _UPSERT = (
     " WHERE erasures.version < excluded.version"
 )
 _LAPSED = f"({CAUGHT_UP} AND erase_time IS NULL AND NOT lapsed AND propose_time <= %s)"
-_PROPOSER_SUSPENDED = members.is_suspended("erasures.proposed_by_worker_id")
+_PROPOSER_SUSPENDED = members.suspended_condition("erasures.proposed_by_worker_id")
 
 
 def save(tx: Transaction, erasure: Erasure, verb: str) -> None:

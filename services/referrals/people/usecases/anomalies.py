@@ -78,7 +78,7 @@ class Anomalies:
                 duty_ids=ids_on_duty(acts, day, zone),
             )
             for kind, count in counts.items():
-                anomalies.note(
+                anomalies.save(
                     tx,
                     Anomaly(
                         new_id(), kind, worker_id, organization_id, day, count, self._clock.now()

@@ -15,7 +15,7 @@ from services.referrals.files.store.people import People as Files
 from services.referrals.files.store.person_ids import PersonIds, ids_of
 from services.referrals.files.store.receipts import Receipts
 from services.referrals.files.wire.messages import receipt_message, receipt_values
-from services.referrals.line.store import callbacks as callback_book
+from services.referrals.line.store import callbacks as callback_store
 from services.referrals.line.usecases import callbacks
 from services.referrals.network.domain.deadline import OVERRIDE_END
 from services.referrals.plans.usecases.plans import Plans
@@ -268,7 +268,7 @@ class Consents:
             ),
         }
         worker_id = actor.id if actor.kind == "worker" else ""
-        callbacks.end(tx, now, callback_book.owed_to(tx, sorted(contact_ids)), worker_id)
+        callbacks.end(tx, now, callback_store.owed_to(tx, sorted(contact_ids)), worker_id)
 
     def end_all(
         self, tx: Transaction, actor: Actor, now: datetime, person_id: str

@@ -27,7 +27,7 @@ from services.referrals.referrals.usecases.grants import (
     Grants,
     check_after_withdrawal,
     check_may_open_people,
-    check_reached,
+    check_reachable_without_consent,
 )
 
 
@@ -64,7 +64,7 @@ class Emergencies:
         person = self._grants.person_for_party(tx, caller, referral)
         if person.organization_id == caller.organization_id:
             raise NotFound
-        check_reached(tx, caller.organization_id)
+        check_reachable_without_consent(tx, caller.organization_id)
         check_after_withdrawal(tx, caller, referral, reason, "reason_code")
         if self._grants.receipt_opens_file(tx, caller, now, referral):
             raise Conflict("emergency_not_needed")

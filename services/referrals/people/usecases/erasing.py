@@ -14,7 +14,7 @@ from protos.referrals.v1 import erasures_pb2 as pb
 from services.referrals.files.domain.person import Person
 from services.referrals.files.store.people import People as Files
 from services.referrals.files.store.person_ids import ids_of
-from services.referrals.line.store import callbacks as callback_book
+from services.referrals.line.store import callbacks as callback_store
 from services.referrals.line.usecases import callbacks
 from services.referrals.line.usecases.contacts import Contacts
 from services.referrals.people.domain.erasure import PROPOSED_FOR, Erasure
@@ -148,7 +148,7 @@ class ErasureRpcs:
         # waits for a change to the file, whose new rows would otherwise stay
         self._files.get(tx, person.id, for_update=True)
         # after the contacts, so that no line agrees on a call later
-        callbacks.end(tx, now, callback_book.owed_to(tx, ids.contact_ids))
+        callbacks.end(tx, now, callback_store.owed_to(tx, ids.contact_ids))
         # cancels enquiries made after the first cancellation and before the contact was closed
         cancel_waiting(tx, now, ids.sole_contact_ids, [person.id])
         counts = erasures.destroy(tx, ids, now)

@@ -32,7 +32,7 @@ from services.referrals.files.domain.names import searched_words
 from services.referrals.files.domain.openings import READING
 from services.referrals.files.domain.person import (
     GROUP_OF,
-    NOBODY_CALLS,
+    NO_CONTACT,
     FieldGroup,
     Identity,
     Person,
@@ -295,7 +295,7 @@ class People:
         referral = referrals.get(call.tx, object_id(request.referral_id))
         person = self._grants.person_for_party(call.tx, call.caller, referral)
         plan = person.contact_outline()
-        if plan.channel_code != NOBODY_CALLS:
+        if plan.channel_code != NO_CONTACT:
             self._grants.of_contact(call.tx, call.caller, call.clock.now(), referral, person)
         return safe_contact_message(plan)
 

@@ -33,10 +33,10 @@ from services.referrals.line.domain.contact import (
     of_speaker,
     status_for_caller,
 )
-from services.referrals.line.store import callbacks as callback_book
+from services.referrals.line.store import callbacks as callback_store
 from services.referrals.line.store import contact_notes, contacts
 from services.referrals.line.store.contact_notes import ContactNotes
-from services.referrals.line.store.contacts import Contacts as Book
+from services.referrals.line.store.contacts import Contacts as ContactStore
 from services.referrals.line.usecases import callbacks
 from services.referrals.line.usecases.contacts import ReferenceGate
 from services.referrals.line.wire.contacts import wish
@@ -89,7 +89,7 @@ class References:
     def __init__(
         self,
         gate: ReferenceGate,
-        book: Book,
+        contact_store: ContactStore,
         notes: ContactNotes,
         files: Files,
         receipts: Receipts,
@@ -98,7 +98,7 @@ class References:
         policies: Policies,
     ) -> None:
         self._gate = gate
-        self._book = book
+        self._contact_store = contact_store
         self._notes = notes
         self._files = files
         self._receipts = receipts
@@ -194,7 +194,9 @@ class References:
         # also the plans of the files for which she may not speak
         person_ids = contacts.person_ids_of(call.tx, all_contacts) if may_speak else []
         callers_contacts = of_speaker(first_contact, all_contacts)
-        callbacks.ask(call.tx, self._files, now, callers_contacts, person_ids, request_wish)
+        callbacks.record_request(
+            call.tx, self._files, now, callers_contacts, person_ids, request_wish
+        )
         return self._message(first_contact, call)
 
     def AddNoteByReference(
@@ -293,7 +295,7 @@ class References:
         matching_referrals = [
             referral
             for referral in requests
-            if self._book.item_key(first_contact.id, referral.id) == key
+            if self._contact_store.item_key(first_contact.id, referral.id) == key
         ]
         if not matching_referrals:
             raise NotFound
@@ -315,7 +317,7 @@ class References:
         contact_to_call = (
             callbacks.last_with_file(tx, self._files, contacts_of_lines)
             if files
-            and callbacks.may_ask(
+            and callbacks.may_request_call(
                 self._files.unerased(tx, contacts.person_ids_of(tx, all_contacts))
             )
             else None
@@ -326,7 +328,7 @@ class References:
                 now, contact_to_call.line_country, contact_to_call.department
             ).isoformat()
         state.enquiry_holder_count = enquiries.count_holders(tx, ids)
-        state.call = callback_book.first_owed(tx, [contact.id for contact in contacts_of_lines])
+        state.call = callback_store.first_owed(tx, [contact.id for contact in contacts_of_lines])
         if state.call:
             contact = next(
                 contact for contact in callers_contacts if contact.id == state.call.contact_id
@@ -371,7 +373,7 @@ class References:
             state.may_withdraw |= referral.is_asked_for
         state.may_withdraw |= any(receipt.is_live(now) for receipt in receipts.values())
         state.may_withdraw |= bool(
-            callback_book.first_owed(tx, ids.contact_ids)
+            callback_store.first_owed(tx, ids.contact_ids)
             or enquiries.waiting_of(tx, ids.contact_ids, ids.person_ids)
         )
         return state
@@ -387,7 +389,7 @@ class References:
                 consent_live=live,
                 update_time=timestamp(referral.update_time),
                 may_be_contacted=contact_allowed and state.may_be_contacted,
-                key=self._book.item_key(contact.id, referral.id),
+                key=self._contact_store.item_key(contact.id, referral.id),
                 may_withdraw=referral.is_asked_for,
                 deletion_due_time=timestamp(referral.deletion_due_time),
                 deletion_confirm_time=timestamp(
@@ -433,7 +435,7 @@ def _offset_at(time: datetime, zone: tzinfo) -> timedelta:
 
 
 def _band(contact: Contact, now: datetime) -> str:
-    """Returns how long ago the contact was, in local days of the caller's place."""
+    """Returns the TimeBand of the contact, counted in local days at the caller's place."""
     today, day = (
         day_at(time, contact.line_country, contact.department)
         for time in (now, contact.create_time)

@@ -24,8 +24,8 @@ _COLUMNS = (
 _SETTLED = "('met', 'not_needed', 'refused_by_person')"
 # A proposal to end a plan does not count once the account of the worker who made it is suspended.
 _PLAN = (
-    f"SELECT *, {members.is_suspended('plans.close_proposed_by_worker_id')} AS proposer_suspended"
-    " FROM plans"
+    f"SELECT *, {members.suspended_condition('plans.close_proposed_by_worker_id')}"
+    " AS proposer_suspended FROM plans"
 )
 PathwayLookup = Callable[[str, int], Pathway]
 

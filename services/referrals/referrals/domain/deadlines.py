@@ -70,7 +70,7 @@ class ReferralWithDeadlines(ReferralRecord):
         """Moves the first-contact deadline of a leg that was accepted before the person arrives.
 
         The deadline then begins at the planned time, so that nobody is late before her arrival, but
-        no later than after LONGEST. Otherwise a receiver could put her off for a year, unnoticed.
+        at most LONGEST from now. Otherwise a receiver could put her off for a year, unnoticed.
         """
         start_time = min(self.planned_first_contact_time or now, now + LONGEST)
         for deadline in self.unstopped_deadlines(DeadlineKind.FIRST_CONTACT):
@@ -80,7 +80,7 @@ class ReferralWithDeadlines(ReferralRecord):
                 self.update_time = now
 
     def _restart_health_deadlines(self, now: datetime) -> None:
-        # the running ones count from the time of the assault that was stated before
+        # these count from the time of the assault that was stated earlier
         for deadline in self.unstopped_deadlines(*HEALTH):
             deadline.stop(now)
         for kind, span in HEALTH.items():

@@ -34,7 +34,7 @@ CONSENT_WITHDRAWN = "consent_withdrawn"
 MAX_OPEN, MAX_PER_DAY = 20, 100
 MAX_OPEN_ON_PROBATION, MAX_PER_DAY_ON_PROBATION = 2, 5
 DAY = timedelta(hours=24)
-FEW = 5
+ENOUGH = 5
 """The smallest number of members with a similar open case that is enough to hide a person.
 
 With fewer, a service that is asked might recognise the person.
@@ -149,7 +149,7 @@ def disclosed_count(sender_count: int, digest: bytes) -> int:
     """Returns a count, safe to disclose, of the members with a similar case.
 
     Noise is added to the exact count and CAUTION subtracted. The result is rounded down to a
-    multiple of FEW, and lies between 0 and MAX_SIMILAR_CASES. The noise is the number of leading
+    multiple of ENOUGH, and lies between 0 and MAX_SIMILAR_CASES. The noise is the number of leading
     zero bits in the first half of `digest`, minus the number of leading zero bits in the second
     half. Each further zero is half as likely, so no answer proves that there is one case more or
     less. `digest` is the keyed hash of the question, so the same question always gets the same
@@ -159,7 +159,7 @@ def disclosed_count(sender_count: int, digest: bytes) -> int:
     noisy_count = (
         sender_count + _leading_zeros(digest[:half]) - _leading_zeros(digest[half:]) - CAUTION
     )
-    return min(max(noisy_count - noisy_count % FEW, 0), MAX_SIMILAR_CASES)
+    return min(max(noisy_count - noisy_count % ENOUGH, 0), MAX_SIMILAR_CASES)
 
 
 def _leading_zeros(data: bytes) -> int:
@@ -174,7 +174,7 @@ def attribute_to_omit(
     Compares disclosed counts. If no omission raises the count, the first attribute is returned.
     Returns None if nothing needs to be hidden, or if there is no attribute to leave out.
     """
-    if similar_count >= FEW or not counts_without:
+    if similar_count >= ENOUGH or not counts_without:
         return None
     best = max(counts_without, key=lambda attribute: counts_without[attribute])
     return best if counts_without[best] > similar_count else next(iter(counts_without))

@@ -36,8 +36,8 @@ class Field:
     name: str
     default: Any = ""
     stored_as: str = ""  # the attribute of Referral that `Referral.take` sets; empty for none
-    # Is given the value, the time of the step, and the time at which the draft was created. Raises
-    # Invalid, before anything changes.
+    # Called with the value, the time of the step, and the time at which the draft was created.
+    # Raises Invalid, before anything changes.
     check: Callable[[Any, datetime, datetime], None] | None = None
 
 
@@ -82,15 +82,15 @@ def moment(name: str, earliest: timedelta | None, latest: timedelta) -> Field:
     return stored_field(name, None, check)
 
 
-def _check_delivered(codes: tuple[str, ...], now: datetime, create_time: datetime) -> None:
+def _check_delivered_codes(codes: tuple[str, ...], now: datetime, create_time: datetime) -> None:
     check = Check()
     for number, code in enumerate(codes):
         check.need(f"delivered_need_codes.{number}", code, required=True)
     check.done()
 
 
-YEAR, AT_ONCE = timedelta(days=365), timedelta(microseconds=1)
+YEAR, AFTER_NOW = timedelta(days=365), timedelta(microseconds=1)
 NOTE, REASON = Field("note"), Field("reason_code")
 HELP_CAME, RECEIPT = Field("help_came_code"), Field("receipt_id")
 RESPONSIBLE_WORKER = stored_field("responsible_worker_id")
-DELIVERED = stored_field("delivered_need_codes", (), _check_delivered)
+DELIVERED = stored_field("delivered_need_codes", (), _check_delivered_codes)

@@ -17,8 +17,8 @@ from chassis.errors import Conflict
 from chassis.second import refusal
 from services.referrals.network.domain.deadline import HEALTH, Calendar, DeadlineKind
 from services.referrals.referrals.domain.fields import (
+    AFTER_NOW,
     APPOINTMENT_TOLERANCE,
-    AT_ONCE,
     DELIVERED,
     FARTHEST_APPOINTMENT,
     HELP_CAME,
@@ -317,7 +317,7 @@ def note_reminder(referral: "Referral", actor: "Actor", now: datetime, calendar:
 _ALL = tuple(DeadlineKind)
 # Health deadlines count from the assault, so they keep running while another service is sought.
 _NOT_HEALTH = tuple(kind for kind in K if kind not in HEALTH)
-_REPLACED = (K.REPLACE,)
+_REPLACE = (K.REPLACE,)
 _HELPING = frozenset({S.IN_PROGRESS})
 _SENDER, _RECEIVER = frozenset({Side.SENDER}), frozenset({Side.RECEIVER})
 _SENDING = frozenset({Side.SENDER, Side.COORDINATOR})
@@ -351,17 +351,18 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "waitlist", "waitlisted", UNDECIDED, S.WAITLISTED, _RECEIVER,
-        carries=(stored_field("expected_wait_days", 0), moment("review_time", AT_ONCE, YEAR), NOTE),
+        carries=(stored_field("expected_wait_days", 0),
+            moment("review_time", AFTER_NOW, YEAR), NOTE),
         starts=(K.REVIEW,), stops=(K.ACKNOWLEDGE, K.DECIDE),
     ),
     Step(
         "decline", "declined", UNDECIDED | {S.WAITLISTED}, S.DECLINED, _RECEIVER,
         carries=(REASON, stored_field("alternative_service_id"), NOTE), reason="reason_code",
-        attribution="provider", starts=_REPLACED, stops=_NOT_HEALTH,
+        attribution="provider", starts=_REPLACE, stops=_NOT_HEALTH,
     ),
     Step(
         "expire", "expired", UNDECIDED, S.EXPIRED, frozenset({Side.SYSTEM}),
-        attribution="system", starts=_REPLACED, stops=_NOT_HEALTH, offered=False,
+        attribution="system", starts=_REPLACE, stops=_NOT_HEALTH, offered=False,
     ),
     Step(
         "start", "started", frozenset({S.ACCEPTED}), S.IN_PROGRESS, _RECEIVER,
@@ -412,7 +413,7 @@ TRANSITIONS: tuple[Step, ...] = (
     Step(
         "not_deliver", "not_delivered", frozenset({S.ACCEPTED, S.IN_PROGRESS}), S.NOT_DELIVERED,
         _RECEIVER,
-        carries=(REASON, NOTE), reason="reason_code", attribution="provider", starts=_REPLACED,
+        carries=(REASON, NOTE), reason="reason_code", attribution="provider", starts=_REPLACE,
         stops=_NOT_HEALTH,
     ),
     # The system makes the desk responsible for a referral whose worker has left.
@@ -423,7 +424,7 @@ TRANSITIONS: tuple[Step, ...] = (
     Step(
         "close_need", "need_closed", CAME_BACK, None, _SENDING,
         carries=(Field("reason_code", stored_as="need_close_reason_code"), NOTE),
-        reason="reason_code", guards=(need_is_open,), stops=(*_REPLACED, *HEALTH),
+        reason="reason_code", guards=(need_is_open,), stops=(*_REPLACE, *HEALTH),
         decides=False,  # else a changed etag would show the receiver that the need was closed
     ),
     Step(
@@ -437,7 +438,7 @@ TRANSITIONS: tuple[Step, ...] = (
     ),
     Step(
         "reroute", "rerouted", LIVE - {S.COMPLETED}, S.REROUTED, _SENDING,
-        carries=(Field("service_id"), NOTE), attribution="network", starts=_REPLACED,
+        carries=(Field("service_id"), NOTE), attribution="network", starts=_REPLACE,
         stops=_NOT_HEALTH,
     ),
     Step(

@@ -87,8 +87,8 @@ class ReferralRecord:
     update_time: datetime
     state: State = State.DRAFT
     version: int = 0
-    # The version of the last step. Fired deadlines and reminders do not count as steps, since no
-    # decision becomes stale because of them.
+    # The version of the last step. Fired deadlines and the events in `referral.UNDECIDING` do not
+    # count as steps, since no decision becomes stale because of them.
     step_version: int = 0
     urgency: Urgency | None = None
     # why the urgency is below the urgency that follows from the contact's answers
@@ -204,7 +204,7 @@ class ReferralRecord:
     def receiver_may_hold_data(self) -> bool:
         """Returns whether the referral ended, and its receiver was not asked to delete data.
 
-        The receiver must be another organisation than the sender.
+        The receiver must not be the sender itself.
         """
         return (
             self.state in ENDED_BEFORE | CAME_BACK

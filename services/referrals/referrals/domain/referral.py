@@ -120,7 +120,7 @@ class Referral(ReferralWithDeadlines):
         hour = None if without_assault else self.assault_time
         if assault_time is not None:
             hour = assault_to_the_hour(f"{path}assault_time", assault_time, now, self.assault_time)
-        if without_urgency:  # then no check follows that may refuse
+        if without_urgency:  # no later check refuses such a request
             self.urgency, self.urgency_reason_code = None, ""
         # the last check, since it stores the reason; a refusal changes nothing
         urgency = self._checked_urgency(urgency, answered_urgency, urgency_reason_code, path)
@@ -154,7 +154,7 @@ class Referral(ReferralWithDeadlines):
         *,
         safe_contact_known: bool,
         note: str = "",
-        nobody_calls: bool = False,
+        no_contact: bool = False,
         arrival: Arrival | None = None,
         answered_urgency: Urgency | None = None,
     ) -> None:
@@ -179,7 +179,7 @@ class Referral(ReferralWithDeadlines):
         # A receipt that opens nothing is refused first: the arrival matters only if the referral
         # can be sent.
         self._check_receipt(receipt, now)
-        if nobody_calls:
+        if no_contact:
             (arrival or Arrival("", "", "", "")).check()
         self.receipt_id = receipt.id
         self.override_reason_code = receipt.reason_code
@@ -198,7 +198,7 @@ class Referral(ReferralWithDeadlines):
             reason_code=receipt.reason_code,
             note=note,
         )
-        self.events[-1] = replace(self.events[-1], arrival=arrival if nobody_calls else None)
+        self.events[-1] = replace(self.events[-1], arrival=arrival if no_contact else None)
 
     def take(
         self, verb: str, actor: Actor, now: datetime, calendar: Calendar, **carried: Any

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from chassis.db import Row, Transaction
 from chassis.wire import Cursor
 from services.referrals.network.domain.deadline import HEALTH, SOON, DeadlineKind, Urgency
-from services.referrals.network.store.codes import has_code
+from services.referrals.network.store.codes import code_condition
 from services.referrals.referrals.domain.enquiry import EnquiryState
 from services.referrals.referrals.domain.filter import Filter
 from services.referrals.referrals.domain.lifecycle import (
@@ -184,14 +184,14 @@ def _condition(query: Filter, part: _Part) -> str:
         (query.due_soon, f"{due} >= %(now)s AND {due} < %(soon)s"),
         (query.unanswered, unanswered),
         (query.pressing, f"({due} < %(soon)s OR {unanswered} OR {_STRANDED})"),
-        (query.code, has_code(query.code)[0]),
+        (query.code, code_condition(query.code)[0]),
     )
     return " AND ".join([where, *(condition for is_set, condition in conditions if is_set)])
 
 
 def _values(query: Filter) -> dict[str, Any]:
     return {
-        **has_code(query.code)[1],
+        **code_condition(query.code)[1],
         "organization": query.organization_id,
         "states": [state.value for state in query.states],
         "need": query.need_code,

@@ -34,7 +34,7 @@ _SAVE = (
 )
 
 
-def rows_of(tx: Transaction, identifiers: list[str]) -> Callable[[], list[Row]]:
+def query_rows(tx: Transaction, identifiers: list[str]) -> Callable[[], list[Row]]:
     """Queries the deadlines of referrals, and returns a function that waits for the rows."""
     return tx.execute(
         f"SELECT referral_id, kind, {', '.join(CLOCK_FIELDS)} FROM clocks"

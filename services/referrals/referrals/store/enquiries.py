@@ -369,9 +369,9 @@ def ids_received(tx: Transaction, organization_id: str, limit: int) -> list[str]
 
 
 def ids_of_service(tx: Transaction, organization_id: str, service_id: str, limit: int) -> list[str]:
-    """Returns the ids of enquiries that ask a service, or took its offer without a sent referral.
+    """Returns the ids of at most `limit` enquiries that ask a service, or have taken its offer.
 
-    They are `limit` at most.
+    Enquiries whose referral was sent are left out.
     """
     rows = tx.execute(
         f"SELECT id FROM enquiries WHERE {WAITS} AND id IN (SELECT enquiry_id FROM enquiry_offers"
@@ -429,7 +429,7 @@ def next_time(tx: Transaction) -> datetime | None:
     return row["next"] if row else None
 
 
-UNMET_SINCE = timedelta(days=90)
+UNMET_PERIOD = timedelta(days=90)
 
 
 def content(row: Row) -> Content | None:

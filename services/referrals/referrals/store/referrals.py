@@ -74,7 +74,7 @@ def get(tx: Transaction, identifier: str, *, for_update: bool = False) -> Referr
         "SELECT * FROM referrals WHERE id = %s" + (" FOR UPDATE" if for_update else ""),
         (identifier,),
     )
-    deadline_rows = deadlines.rows_of(tx, [identifier])  # both queries share a round trip
+    deadline_rows = deadlines.query_rows(tx, [identifier])  # both queries share a round trip
     row = result.fetchone()
     if row is None:
         raise NotFound
@@ -411,7 +411,7 @@ def read(
     if not rows:
         return []
     if deadline_rows is None:
-        deadline_rows = deadlines.rows_of(tx, [row["id"] for row in rows])
+        deadline_rows = deadlines.query_rows(tx, [row["id"] for row in rows])
     following = _following(tx, [row["id"] for row in rows if row["state"] in _CAME_BACK])
     deadlines_by_referral: dict[str, list[Deadline]] = {}
     for c in deadline_rows():

@@ -83,7 +83,7 @@ class Enquiries:
         self._pages = pages
 
     def PreviewEnquiry(self, request: pb.PreviewEnquiryRequest, call: Call) -> pb.EnquiryPreview:
-        """Returns how many services an enquiry would reach, and how many cases are similar to it.
+        """Counts the services that an enquiry would reach, and the members with a similar case.
 
         Nothing is sent. The number of previews is limited, since many previews could serve to
         search for a person.
@@ -110,7 +110,7 @@ class Enquiries:
         return pb.EnquiryPreview(
             service_count=len(services),
             organization_count=len({service.organization_id for service in services}),
-            few=similar_count < rules.FEW,
+            few=similar_count < rules.ENOUGH,
             similar_cases=similar_count,
             coarser_attribute=ATTRIBUTES.number(attribute_to_omit),
             unused_attributes=[ATTRIBUTES.number(attribute) for attribute in unused_attributes],
@@ -317,7 +317,7 @@ class Enquiries:
     ) -> pb.ListUnmetNeedsResponse:
         """Counts the needs that no service met, across the whole network."""
         elevate_to_system_scope(call.tx)
-        rows = enquiries.count_unmet(call.tx, call.clock.now() - enquiries.UNMET_SINCE)
+        rows = enquiries.count_unmet(call.tx, call.clock.now() - enquiries.UNMET_PERIOD)
         return pb.ListUnmetNeedsResponse(needs=[pb.UnmetNeed(**row) for row in rows])
 
     def fire_deadlines(self, tx: Transaction, now: datetime, limit: int) -> list[EnquiryEvent]:

@@ -62,7 +62,7 @@ class Grants:
             emergency = emergencies.live_of(tx, caller.id, referral.id, now)
             if emergency is None:
                 raise
-            check_reached(tx, caller.organization_id)
+            check_reachable_without_consent(tx, caller.organization_id)
             grant = emergency.grant_for(caller.id, groups, now)
         if grant.person_id != person.id:
             raise Conflict("receipt_missing")
@@ -81,7 +81,7 @@ class Grants:
             raise Conflict("receipt_missing")
         receipt = self._receipts.get(tx, referral.receipt_id)
         if receipt.is_override:
-            check_reached(tx, caller.organization_id)
+            check_reachable_without_consent(tx, caller.organization_id)
         return receipt.grant_for(caller.organization_id, purpose, groups, now)
 
     def receipt_opens_file(
@@ -135,7 +135,7 @@ def check_may_override(caller: Caller) -> None:
         raise NotAllowed("right_missing")
 
 
-def check_reached(tx: Transaction, organization_id: str) -> None:
+def check_reachable_without_consent(tx: Transaction, organization_id: str) -> None:
     """Refuses an organisation that may have the power to detain, charge or expel the person.
 
     Such an organisation, or one of an unknown kind, has access only on a consent that names it,

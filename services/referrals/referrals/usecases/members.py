@@ -9,7 +9,7 @@ from services.referrals.network.store import members
 from services.referrals.referrals.usecases import enquiries
 
 _IN_GOOD_STANDING = ("PROBATION", "APPROVED")
-_NO_MEMBER = ("APPLIED", "REJECTED")
+_NOT_A_MEMBER = ("APPLIED", "REJECTED")
 
 
 def record_organization(
@@ -28,7 +28,7 @@ def record_organization(
     whether there may be more to do. Nothing is recorded about an organisation that has only
     applied, or whose application was rejected.
     """
-    if status in _NO_MEMBER:
+    if status in _NOT_A_MEMBER:
         return False
     members.note_member(
         tx,

@@ -78,7 +78,7 @@ class ReferralChanges:
         *changed_referrals: Referral,
         earlier_contact_id: str = "",
     ) -> None:
-        """Updates the needs, steps of plans and contacts that depend on the state of referrals.
+        """Updates the contacts, needs and plan steps that depend on the state of referrals.
 
         `earlier_contact_id` is the contact of the earlier referral on which one of
         `changed_referrals` is based; "" if there is none. This call must come last in a
@@ -199,10 +199,10 @@ class ReferralChanges:
     ) -> None:
         """Ends these referrals because their person withdrew her consent.
 
-        The receiver of a referral that ended before is asked to delete what it holds. A taken offer
-        of a draft is released; of a referral that was sent, its copy of the enquiry is blanked.
-        `keeps_needs` as in `Referral.withdraw_consent`. The calling code must have locked the
-        person.
+        The receiver of a referral that ended before is asked to delete what it holds. For a draft,
+        a taken offer is released; for a sent referral, the receiver's copy of the enquiry is
+        blanked. `keeps_needs` is `keeps_need` of `Referral.withdraw_consent`. The calling code must
+        have locked the person.
         """
         ended_referrals = []
         for identifier in identifiers:

@@ -55,7 +55,7 @@ _AND_NETWORK = "+network"
 # is still connected and still allowed.
 _MAX_WAIT = 0.5
 MOST_TEXT = 3_000_000
-"""The maximum number of bytes of the notes in a history: so many fit into an answer of 4 MiB."""
+"""The maximum number of bytes of the notes in a history: that many fit into an answer of 4 MiB."""
 
 
 class Referrals(Steps):
@@ -70,19 +70,19 @@ class Referrals(Steps):
         policies: Policies,
         openings: Openings,
         referral_changes: ReferralChanges,
-        changes: Watch,
+        watch: Watch,
         pages: PageTokens,
-        watch: WatchTokens,
-        resume: ResumeTokens,
+        watch_tokens: WatchTokens,
+        resume_tokens: ResumeTokens,
     ) -> None:
         super().__init__(people, receipts, legs, referral_changes)
         self._grants = grants
         self._policies = policies
         self._openings = openings
-        self._changes = changes
-        self._pages = pages
         self._watch = watch
-        self._resume = resume
+        self._pages = pages
+        self._watch_tokens = watch_tokens
+        self._resume_tokens = resume_tokens
 
     def CreateReferral(self, request: pb.CreateReferralRequest, call: Call) -> pb.Referral:
         """Opens a draft for a person of the caller's own organisation.
@@ -231,14 +231,14 @@ class Referrals(Steps):
         scope = _queue_scope(call.caller)
         version = _queue_versions(call.tx, [scope])[scope]
         return pb.QueueVersion(
-            version=version, watch_token=self._watch.token(scope, call.clock.now())
+            version=version, watch_token=self._watch_tokens.token(scope, call.clock.now())
         )
 
     def BatchGetQueueVersions(
         self, request: pb.BatchGetQueueVersionsRequest, call: Call
     ) -> pb.BatchGetQueueVersionsResponse:
         """Returns the queue versions for many tokens, in order; "" for an invalid token."""
-        versions = self._watch.versions(
+        versions = self._watch_tokens.versions(
             request.watch_tokens, call.clock.now(), partial(_queue_versions, call.tx)
         )
         return pb.BatchGetQueueVersionsResponse(versions=versions)
@@ -255,29 +255,29 @@ class Referrals(Steps):
             contact_id=request.contact_id,
         )
         query = filter(message, stream.caller, stream.clock.now(), "")
-        with self._changes.watching():
+        with self._watch.watching():
             with stream.transaction() as tx:
-                store, position = self._changes.begin(
-                    tx, self._resume.cursor(request, scope, str, int)
+                store, position = self._watch.begin(
+                    tx, self._resume_tokens.cursor(request, scope, str, int)
                 )
             # This token is sent even if there is no event: a token that is sent only after an event
             # would reveal events that the caller may not see.
             yield pb.WatchReferralsResponse(
-                resume_token=self._resume.token(request, scope, [store, position])
+                resume_token=self._resume_tokens.token(request, scope, [store, position])
             )
             while stream.is_open():
                 with stream.transaction() as tx:
-                    changes, position = self._changes.changes(tx, stream.caller, query, position)
+                    changes, position = self._watch.changes(tx, stream.caller, query, position)
                 for change in changes:
                     yield change_message(
                         change.referral,
                         change.event,
                         change.step_version,
-                        self._resume.token(request, scope, [store, change.position]),
+                        self._resume_tokens.token(request, scope, [store, change.position]),
                     )
-                self._changes.wait(position, min(_MAX_WAIT, stream.left))
+                self._watch.wait(position, min(_MAX_WAIT, stream.left))
             yield pb.WatchReferralsResponse(
-                resume_token=self._resume.token(request, scope, [store, position])
+                resume_token=self._resume_tokens.token(request, scope, [store, position])
             )
 
     def GetDeadlinePolicy(

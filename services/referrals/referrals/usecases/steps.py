@@ -17,7 +17,7 @@ from chassis.rpc import Call
 from chassis.wire import optional_id, version, word, word_list
 from protos.referrals.v1 import referrals_pb2 as pb
 from services.referrals.files.domain.consent import Receipt
-from services.referrals.files.domain.person import NOBODY_CALLS, Person
+from services.referrals.files.domain.person import NO_CONTACT, Person
 from services.referrals.files.domain.unsafe import Unsafe
 from services.referrals.files.store.people import People
 from services.referrals.files.store.receipts import Receipts
@@ -31,7 +31,7 @@ from services.referrals.referrals.store import referrals, renewals
 from services.referrals.referrals.usecases.grants import (
     check_after_withdrawal,
     check_may_override,
-    check_reached,
+    check_reachable_without_consent,
 )
 from services.referrals.referrals.usecases.legs import Legs
 from services.referrals.referrals.usecases.referral_changes import ReferralChanges
@@ -136,7 +136,7 @@ class Steps:
             receipt,
             safe_contact_known=bool(person.safe_contact_channel),
             note=request.note,
-            nobody_calls=person.safe_contact_channel == NOBODY_CALLS,
+            no_contact=person.safe_contact_channel == NO_CONTACT,
             arrival=read_arrival(request.arrival) if request.HasField("arrival") else None,
             answered_urgency=contacts.urgency_of(tx, referral.contact_id),
         )
@@ -333,7 +333,7 @@ def _new_override(
     call: Call, now: datetime, referral: Referral, person: Person, reason: str
 ) -> Receipt:
     check_may_override(call.caller)
-    check_reached(call.tx, referral.receiver_organization_id)
+    check_reachable_without_consent(call.tx, referral.receiver_organization_id)
     check_after_withdrawal(call.tx, call.caller, referral, reason, "override_reason_code")
     owner_id, recipient_id = person.organization_id, referral.receiver_organization_id
     return Receipt.override(

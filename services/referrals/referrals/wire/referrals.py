@@ -29,7 +29,7 @@ _BOXES = {
     pb.BOX_UNSPECIFIED: "mine",
 }
 _UNSAFE = ("unsafe_code", "unsafe_organization_ids", "unsafe_departments")
-_AMENDABLE = (
+_DRAFT_FIELDS = (
     "need_code",
     "urgency",
     "service_id",
@@ -98,7 +98,7 @@ def new_draft(request: pb.CreateReferralRequest) -> Draft:
 
 def changed_draft(request: pb.UpdateReferralRequest) -> Draft:
     """Parses the fields that the mask names."""
-    paths = mask_names(request.update_mask, _AMENDABLE)
+    paths = mask_names(request.update_mask, _DRAFT_FIELDS)
     message = request.referral
     path = "referral."
     ids: dict[str, Any] = {

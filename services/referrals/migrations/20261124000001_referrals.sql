@@ -1,13 +1,15 @@
 -- migrate:up
--- Row-level security is the second wall: the service's role sees a row only in the scope that chassis.db sets for the transaction:
--- enlace.view = member (own organisation: enlace.organization) | coordinator (coarse rows of the network) | system (clocks, facts, a caller who
--- proved her reference).
+-- Row-level security is the second line of defence: the service's role sees a row only in the scope
+-- that chassis.db sets for the transaction. enlace.view is member (rows of the caller's own
+-- organisation, enlace.organization), coordinator (coarse rows of the whole network) or system
+-- (deadlines, facts, a caller who has proved her reference).
 
 CREATE FUNCTION scope_view() RETURNS text LANGUAGE sql STABLE AS $$ SELECT coalesce(current_setting('enlace.view', true), '') $$;
--- Null when there is none: a draft that names no receiver yet must not match nobody in particular.
+-- Null if the transaction has no organisation, so that '' does not match a draft that names no
+-- receiver yet.
 CREATE FUNCTION scope_organization() RETURNS text LANGUAGE sql STABLE AS $$ SELECT nullif(current_setting('enlace.organization', true), '') $$;
 
--- What was heard of members and services (enlace.partners.v1).
+-- Members and services, as known from the facts on enlace.partners.v1.
 CREATE TABLE members (
     id     text PRIMARY KEY,
     kind   text NOT NULL CHECK (kind IN ('organization', 'worker', 'key')),
@@ -41,7 +43,8 @@ CREATE TABLE people (
 );
 CREATE INDEX people_organization ON people (organization_id, create_time DESC, id);
 
--- The person's own key, wrapped by the key-encryption key. Destroying this row's key destroys all that was sealed with it.
+-- The person's own key, wrapped by the key-encryption key. Destroying it makes everything sealed
+-- with it unreadable.
 CREATE TABLE person_keys (
     person_id text PRIMARY KEY REFERENCES people,
     wrapped   bytea
@@ -142,7 +145,8 @@ CREATE TABLE referrals (
     create_time                timestamptz NOT NULL,
     update_time                timestamptz NOT NULL
 );
--- The order of every list: nearest deadline first, what has none after it, newest first.
+-- Every list has the nearest deadline first and referrals without a deadline last; among equals,
+-- the last changed first.
 CREATE INDEX referrals_sender ON referrals (sender_organization_id, (coalesce(next_due_time, 'infinity')), update_time DESC, id);
 CREATE INDEX referrals_receiver ON referrals (receiver_organization_id, (coalesce(next_due_time, 'infinity')), update_time DESC, id);
 CREATE INDEX referrals_network ON referrals ((coalesce(next_due_time, 'infinity')), update_time DESC, id);
@@ -159,7 +163,7 @@ CREATE TABLE clocks (
     stop_time     timestamptz,
     pause_time    timestamptz,
     fired_percent integer NOT NULL,
-    next_time     timestamptz,  -- when the next level is reached; null: nothing more to tell
+    next_time     timestamptz,  -- when the next level is reached; null if none is left
     PRIMARY KEY (referral_id, number)
 );
 CREATE INDEX clocks_next ON clocks (next_time) WHERE next_time IS NOT NULL;
@@ -190,7 +194,7 @@ ALTER TABLE referrals ENABLE ROW LEVEL SECURITY;
 ALTER TABLE clocks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE referral_events ENABLE ROW LEVEL SECURITY;
 
--- A draft is its sender's alone; receiver and coordinator see the row when it is sent.
+-- A draft is visible only to its sender; receiver and coordinators see the row once it is sent.
 CREATE POLICY referrals_scope ON referrals USING (
     scope_view() = 'system'
     OR (scope_view() = 'coordinator' AND state <> 'draft')
@@ -200,7 +204,8 @@ CREATE POLICY referrals_scope ON referrals USING (
 CREATE POLICY clocks_scope ON clocks USING (EXISTS (SELECT 1 FROM referrals WHERE referrals.id = referral_id));
 CREATE POLICY events_scope ON referral_events USING (EXISTS (SELECT 1 FROM referrals WHERE referrals.id = referral_id));
 
--- A file is its organisation's; a receiver sees it while a referral to it is live. A coordinator never does.
+-- A file is visible to its organisation and, while a referral to a receiver is live, to that
+-- receiver, but to no coordinator of another organisation.
 CREATE POLICY people_scope ON people USING (
     scope_view() = 'system'
     OR organization_id = scope_organization()

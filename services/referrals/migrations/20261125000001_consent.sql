@@ -1,14 +1,15 @@
 -- migrate:up
--- Receipts that were recorded before are not signed as these are: they open nothing (nothing is released yet; the demo network is made anew).
+-- Receipts recorded earlier have other signatures, so they open nothing. No version has been
+-- released yet, and the demo network is created again.
 ALTER TABLE receipts
     DROP COLUMN child_assent,
     ADD COLUMN assent_code text NOT NULL DEFAULT '',
     ADD COLUMN reason_code text NOT NULL DEFAULT '',
     ADD COLUMN confirm_time timestamptz,
     ADD COLUMN confirmed_by_worker_id text NOT NULL DEFAULT '';
--- Who sent on an override: he is not the second person.
+-- The worker who sent the referral on an override; she can't be the second person who confirms it.
 ALTER TABLE referrals ADD COLUMN override_worker_id text NOT NULL DEFAULT '';
--- Not known is not none. What stands there as 0 was never asked apart; it stays what it was said to be.
+-- Null means not known, unlike 0. Existing zeros may mean either, and stay 0.
 ALTER TABLE people ALTER COLUMN dependants DROP NOT NULL, ALTER COLUMN dependants DROP DEFAULT;
 ALTER TABLE referrals ALTER COLUMN dependants DROP NOT NULL;
 CREATE INDEX receipts_recipient ON receipts (person_id, recipient_organization_id) WHERE withdraw_time IS NOT NULL;

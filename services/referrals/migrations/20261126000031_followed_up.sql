@@ -1,5 +1,5 @@
 -- migrate:up
--- Whether another referral follows one that came back is asked of every such row that is shown.
+-- For each shown referral that came back, a query looks for the referral that follows it.
 CREATE INDEX referrals_based_on ON referrals (based_on_id) WHERE based_on_id <> '';
 
 -- migrate:down

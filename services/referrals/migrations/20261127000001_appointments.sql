@@ -1,5 +1,5 @@
 -- migrate:up
--- Of the one appointment that is open; what came of those before is in the history.
+-- The time of the open appointment; the history has the results of earlier appointments.
 ALTER TABLE referrals ADD COLUMN appointment_time timestamptz;
 
 -- migrate:down

@@ -1,5 +1,6 @@
 -- migrate:up
--- Why nobody looks for another service any more for somebody whose referral came back without help; empty: nobody said so.
+-- Why the need of a person whose referral came back without help was closed; empty if nobody closed
+-- it.
 ALTER TABLE referrals ADD COLUMN need_close_reason_code text NOT NULL DEFAULT '';
 
 -- migrate:down

@@ -1,6 +1,7 @@
 -- migrate:up
--- From now on a contact follows what was asked for in its name. Those from before whose referrals are all on their way, and none of them waits for its
--- sender as a draft or as an open need, stand as referred; what an operator wrote stays.
+-- From now on, the outcome of a contact follows from its referrals. An existing open contact
+-- becomes referred if it has referrals, and none of them is a draft or has an open need. Outcomes
+-- that an operator set stay.
 UPDATE contacts SET outcome_code = 'referred' WHERE outcome_code = 'open'
     AND EXISTS (SELECT FROM referrals WHERE contact_id = contacts.id AND state NOT IN ('draft', 'entered_in_error'))
     AND NOT EXISTS (SELECT FROM referrals WHERE contact_id = contacts.id AND (state = 'draft'

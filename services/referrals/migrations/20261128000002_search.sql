@@ -1,5 +1,6 @@
 -- migrate:up
--- The words of names, for finding a file again within its own organisation: keyed hashes, another key for each organisation. See services/referrals/files/domain/names.py.
+-- The words of names, by which an organisation finds a file again: keyed hashes, with a different
+-- key for each organisation (services/referrals/files/domain/names.py).
 CREATE TABLE person_names (
     person_id       text NOT NULL REFERENCES people,
     organization_id text NOT NULL,
@@ -8,14 +9,15 @@ CREATE TABLE person_names (
 );
 CREATE INDEX person_names_person ON person_names (person_id);
 ALTER TABLE person_names ENABLE ROW LEVEL SECURITY;
--- Not for a receiver, who sees the file while a referral to it is live.
+-- A receiver of a live referral sees the file, but not these words.
 CREATE POLICY person_names_scope ON person_names USING (scope_view() = 'system' OR organization_id = scope_organization());
 
--- By which rules a file's words were noted; 0: not yet, so the service does it in the background.
+-- The version of the rules by which a file's words were stored; 0: not stored yet, so the service
+-- stores them in the background.
 ALTER TABLE people ADD COLUMN names_form integer NOT NULL DEFAULT 0;
 CREATE INDEX people_names_form ON people (names_form, id) WHERE NOT erased;
 
--- Whoever destroys her key destroys this with it, whichever way.
+-- When a person's key is destroyed, in whatever way, these words are deleted, too.
 CREATE FUNCTION forget_names() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM person_names WHERE person_id = NEW.person_id;

@@ -1,5 +1,5 @@
 -- migrate:up
--- The open contacts of a line are asked for at each look at Today, among all it ever had.
+-- The Today page asks for the open contacts of a line, which are few among all its contacts.
 CREATE INDEX contacts_open ON contacts (organization_id, create_time DESC, id) WHERE outcome_code = 'open';
 
 -- migrate:down

@@ -1,5 +1,6 @@
 -- migrate:up
--- Pages that are open ask every few seconds whether anything changed: by what changed last.
+-- Open pages ask every few seconds whether anything has changed; the answer depends on the rows
+-- that changed last.
 CREATE INDEX referrals_sender_changed ON referrals (sender_organization_id, update_time DESC);
 CREATE INDEX referrals_receiver_changed ON referrals (receiver_organization_id, update_time DESC);
 CREATE INDEX referrals_changed ON referrals (update_time DESC);

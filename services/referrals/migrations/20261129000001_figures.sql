@@ -1,6 +1,8 @@
 -- migrate:up
--- Figures that anybody may read, see services/referrals/referrals/domain/figures.py. Only what is published is kept, so that nothing smaller can be read here either, and
--- it is kept for ever as it was counted: a figure that moved would tell what happened to somebody. So there is no row-level security either.
+-- Public figures (services/referrals/referrals/domain/figures.py). Only published counts are
+-- stored, so nothing smaller can be read here either. They never change: a figure that changed
+-- would reveal what happened to somebody. Since everything here is public, there is no row-level
+-- security.
 CREATE TABLE published_figures (
     quarter              text NOT NULL,
     exploitation_country text NOT NULL,
@@ -10,7 +12,7 @@ CREATE TABLE published_figures (
     PRIMARY KEY (quarter, exploitation_country, country, need_group)
 );
 COMMENT ON TABLE published_figures IS 'append only';
--- Up to which quarter was counted, and when. No quarter is counted twice.
+-- The last quarter that was counted, and when. No quarter is counted twice.
 CREATE TABLE figure_counts (
     until      text PRIMARY KEY,
     count_time timestamptz NOT NULL

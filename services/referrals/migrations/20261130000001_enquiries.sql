@@ -1,8 +1,9 @@
 -- migrate:up
--- By which attributes a service decides whom it takes; null: what was heard of it does not say (see services/referrals/referrals/domain/enquiry.py).
+-- The attributes on which a service bases its decision; null if no fact has stated them
+-- (services/referrals/network/domain/service.py).
 ALTER TABLE directory_services ADD COLUMN uses text[];
 
--- What is asked, as who asks sees it.
+-- An enquiry as the asking organisation sees it.
 CREATE TABLE enquiries (
     id                        text PRIMARY KEY,
     organization_id           text NOT NULL,
@@ -18,7 +19,7 @@ CREATE TABLE enquiries (
     accessibility_codes       text[] NOT NULL,
     country                   text NOT NULL,
     department                text NOT NULL,
-    left_out                  text[] NOT NULL, -- of these attributes, what is in no copy
+    left_out                  text[] NOT NULL, -- attributes that are in no copy
     excluded_organization_ids text[] NOT NULL,
     contact_id                text NOT NULL,
     person_id                 text NOT NULL,
@@ -27,8 +28,8 @@ CREATE TABLE enquiries (
     reason_code               text NOT NULL,
     reminded                  boolean NOT NULL,
     start_time                timestamptz NOT NULL,
-    due_time                  timestamptz, -- null: nothing is waited for
-    put_aside_time            timestamptz, -- its clock could not be fired: looked at again then
+    due_time                  timestamptz, -- null if no deadline runs
+    put_aside_time            timestamptz, -- when a deadline that could not be fired is tried again
     create_time               timestamptz NOT NULL,
     update_time               timestamptz NOT NULL
 );
@@ -40,7 +41,8 @@ CREATE INDEX enquiries_exhausted ON enquiries (update_time DESC) WHERE state = '
 CREATE INDEX enquiries_contact ON enquiries (contact_id) WHERE contact_id <> '';
 CREATE INDEX enquiries_person ON enquiries (person_id) WHERE person_id <> '';
 
--- The copy of each service that is asked: all that its organisation ever reads. Nothing in it says who asks; blanked, its content is null.
+-- The copy for each service that is asked: all that its organisation ever reads of the enquiry. It
+-- names no asker; its content is null once it is blanked.
 CREATE TABLE enquiry_offers (
     enquiry_id          text NOT NULL REFERENCES enquiries,
     service_id          text NOT NULL,
@@ -68,7 +70,7 @@ CREATE TABLE enquiry_offers (
 CREATE INDEX enquiry_offers_organization ON enquiry_offers (organization_id, create_time DESC, enquiry_id);
 CREATE INDEX enquiry_offers_changed ON enquiry_offers (organization_id, update_time DESC);
 
--- Open cases that look alike are counted at each preview, among all there ever were.
+-- Each preview counts similar open cases, which are few among all rows.
 CREATE INDEX referrals_live_alike ON referrals (country, department, age_band, gender_code)
     WHERE state IN ('sent', 'acknowledged', 'info_requested', 'accepted', 'waitlisted', 'in_progress', 'completed');
 CREATE INDEX enquiries_open_alike ON enquiries (country, department, age_band, gender_code) WHERE state = 'open';

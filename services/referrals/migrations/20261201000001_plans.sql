@@ -1,5 +1,6 @@
 -- migrate:up
--- Versions of pathways that were published; the first of each is shipped with the service (services/referrals/plans/data).
+-- Published versions of pathways. The versions that come with the service are in
+-- services/referrals/plans/data.
 CREATE TABLE pathway_versions (
     pathway_id             text NOT NULL,
     version                integer NOT NULL,
@@ -10,7 +11,8 @@ CREATE TABLE pathway_versions (
 );
 COMMENT ON TABLE pathway_versions IS 'append only';
 
--- Pathways as they are walked with a person: codes only. They are her file's organisation's, and nobody else's.
+-- Plans: pathways as people follow them, with codes only. Only the organisation of the person's
+-- file sees them.
 CREATE TABLE plans (
     id                text PRIMARY KEY,
     person_id         text NOT NULL REFERENCES people,
@@ -26,7 +28,7 @@ CREATE TABLE plans (
     create_time       timestamptz NOT NULL,
     update_time       timestamptz NOT NULL
 );
--- One at a time by each pathway.
+-- A person has at most one open plan for each pathway.
 CREATE UNIQUE INDEX plans_running ON plans (person_id, pathway_id) WHERE close_time IS NULL;
 CREATE INDEX plans_person ON plans (person_id, create_time DESC);
 CREATE INDEX plans_changed ON plans (organization_id, update_time DESC);
@@ -47,7 +49,8 @@ ALTER TABLE plan_steps ENABLE ROW LEVEL SECURITY;
 CREATE POLICY plans_scope ON plans USING (scope_view() = 'system' OR organization_id = scope_organization());
 CREATE POLICY plan_steps_scope ON plan_steps USING (scope_view() = 'system' OR EXISTS (SELECT 1 FROM plans WHERE plans.id = plan_id));
 
--- Whoever erases her file, or destroys her key, erases her plans with it, whichever way.
+-- When a person's file is erased or her key is destroyed, in whatever way, her plans are deleted,
+-- too.
 CREATE FUNCTION forget_plans() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM plans WHERE person_id = CASE TG_TABLE_NAME WHEN 'people' THEN to_jsonb(NEW) ->> 'id' ELSE to_jsonb(NEW) ->> 'person_id' END;

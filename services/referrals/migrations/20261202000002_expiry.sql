@@ -1,8 +1,9 @@
 -- migrate:up
--- What was escalated and is still undecided expires at twice its time to decide, also what was sent before there was this.
+-- A referral that was escalated and is still undecided expires after twice its time to decide, even
+-- if it was sent before this migration.
 UPDATE clocks SET next_time = start_time + (due_time - start_time) * 2
     WHERE kind = 'decide' AND fired_percent = 150 AND stop_time IS NULL AND pause_time IS NULL;
--- A question that is open gets its deadline from now on.
+-- An open question gets a deadline that begins now.
 WITH asked AS (
     SELECT r.id, (SELECT max(number) + 1 FROM clocks c WHERE c.referral_id = r.id) AS number,
         CASE r.urgency WHEN 'immediate' THEN interval '15 minutes' WHEN 'emergency' THEN interval '1 hour' WHEN 'urgent' THEN interval '24 hours'

@@ -1,5 +1,6 @@
 -- migrate:up
--- Whose worker a worker is; empty of those heard of before there was this: nothing is held against them.
+-- The organisation of a worker. It is empty for workers known before this migration, who are not
+-- refused for that.
 ALTER TABLE members ADD COLUMN organization_id text NOT NULL DEFAULT '';
 CREATE INDEX referrals_responsible ON referrals (responsible_worker_id) WHERE responsible_worker_id <> '';
 

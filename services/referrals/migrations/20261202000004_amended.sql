@@ -1,5 +1,5 @@
 -- migrate:up
--- What was corrected after it was sent: names of fields, never what they held.
+-- The fields that were corrected after the referral was sent: only their names, never their values.
 ALTER TABLE referral_events ADD COLUMN changed_field_codes text[] NOT NULL DEFAULT '{}';
 
 -- migrate:down

@@ -1,5 +1,6 @@
 -- migrate:up
--- What came back from before there was a clock for it gets one: from now on a clock that runs is what says that a need is open.
+-- A referral that came back before this kind of deadline existed gets one: from now on, a need is
+-- open exactly while such a deadline runs.
 WITH lost AS (
     SELECT r.id, coalesce((SELECT max(number) + 1 FROM clocks c WHERE c.referral_id = r.id), 0) AS number
     FROM referrals r WHERE r.state IN ('declined', 'expired', 'not_delivered', 'rerouted') AND r.need_close_reason_code = '' AND r.next_due_time IS NULL
@@ -10,7 +11,8 @@ WITH lost AS (
         SELECT id, number, 'replace', now(), now() + interval '24 hours', 0, now() + interval '12 hours' FROM lost RETURNING referral_id, due_time
 )
 UPDATE referrals SET next_due_time = started.due_time FROM started WHERE started.referral_id = referrals.id;
--- And what was followed before it came back has no open need: its clock had started all the same.
+-- A referral that was followed before it came back has no open need, but its deadline was started.
+-- That deadline is stopped.
 WITH followed AS (
     SELECT r.id FROM referrals r WHERE r.state IN ('declined', 'expired', 'not_delivered', 'rerouted') AND r.next_due_time IS NOT NULL
         AND EXISTS (SELECT FROM referrals AS next WHERE next.based_on_id = r.id AND next.sender_organization_id = r.sender_organization_id
@@ -20,7 +22,8 @@ WITH followed AS (
 )
 UPDATE referrals SET next_due_time = NULL FROM followed WHERE followed.id = referrals.id;
 
--- Pages count and list what something is still to be done with, among all there ever was: drafts, what is live, open needs, deletions to be confirmed.
+-- Pages count and list referrals with something left to do, among all there ever were: drafts, live
+-- referrals, open needs, deletions to be confirmed.
 CREATE INDEX referrals_open_sender ON referrals (sender_organization_id) WHERE state IN ('draft', 'sent', 'acknowledged', 'info_requested', 'accepted',
     'waitlisted', 'in_progress', 'completed') OR next_due_time IS NOT NULL;
 CREATE INDEX referrals_open_receiver ON referrals (receiver_organization_id) WHERE state IN ('draft', 'sent', 'acknowledged', 'info_requested', 'accepted',
@@ -28,20 +31,23 @@ CREATE INDEX referrals_open_receiver ON referrals (receiver_organization_id) WHE
 CREATE INDEX referrals_open ON referrals (next_due_time) WHERE state IN ('draft', 'sent', 'acknowledged', 'info_requested', 'accepted',
     'waitlisted', 'in_progress', 'completed') OR next_due_time IS NOT NULL;
 
--- The order of what an organisation received, as it may know it: to a receiver what came back is over.
+-- The order of the referrals that an organisation received, as it may know it: for a receiver, a
+-- referral that came back is over.
 CREATE INDEX referrals_received ON referrals (receiver_organization_id, (coalesce(CASE WHEN state IN ('declined', 'expired', 'not_delivered', 'rerouted')
     AND sender_organization_id <> receiver_organization_id THEN NULL ELSE next_due_time END, 'infinity')), update_time DESC, id);
 DROP INDEX referrals_receiver;
 
--- How soon organisations answer is asked of the last thirty days: who was asked in them answered in them.
+-- Response times cover the last thirty days. A referral that was sent in this period can only have
+-- been answered in it.
 CREATE INDEX referrals_sent ON referrals (send_time) WHERE send_time IS NOT NULL;
 CREATE INDEX referral_events_answered ON referral_events (time)
     WHERE verb IN ('acknowledged', 'info_requested', 'accepted', 'waitlisted', 'declined');
 
--- A code is looked for between ids: under row-level security no index of what a function makes of a column is used.
+-- A referral is found by its code with ranges of ids: under row-level security, no index on a
+-- function of a column is used.
 DROP INDEX referrals_code;
 
--- As before; the service itself, which sees every referral, need not look each up.
+-- As before, but the service itself, which sees every referral, need not look each one up.
 ALTER POLICY clocks_scope ON clocks USING (scope_view() = 'system' OR EXISTS (SELECT 1 FROM referrals WHERE referrals.id = referral_id));
 ALTER POLICY events_scope ON referral_events USING (scope_view() = 'system' OR EXISTS (SELECT 1 FROM referrals WHERE referrals.id = referral_id));
 

@@ -1,5 +1,6 @@
 -- migrate:up
--- How urgent the referral is, as Urgency.rank says it: of ten thousand clocks that are due at once the next fifty are found without a look at the others.
+-- The rank of the referral's urgency (Urgency.rank). With this index, the next fifty of ten
+-- thousand due deadlines are found without reading the others.
 ALTER TABLE clocks ADD COLUMN rank smallint NOT NULL DEFAULT 0;
 UPDATE clocks SET rank = array_position(ARRAY['normal', 'urgent', 'emergency', 'immediate'], urgency) - 1
     FROM referrals WHERE referrals.id = referral_id AND next_time IS NOT NULL AND urgency IS NOT NULL;

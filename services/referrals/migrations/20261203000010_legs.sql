@@ -1,5 +1,6 @@
 -- migrate:up
--- A hand-over shows in which country each of its organisations is. Of one that is here already it is heard with its next fact.
+-- A hand-over shows the country of each of its organisations. The country of a known organisation
+-- arrives with its next fact.
 ALTER TABLE members ADD COLUMN country text NOT NULL DEFAULT '';
 
 -- migrate:down

@@ -1,5 +1,7 @@
 -- migrate:up
--- Versions of the network's deadlines; the first is in the code (services/referrals/network/domain/deadline.py). `spans`: urgency (empty: any), clock, seconds, working days.
+-- Versions of the network's deadlines; the first version is in the code
+-- (services/referrals/network/domain/deadline.py). `spans` lists urgency (empty for any), kind,
+-- seconds and working days.
 CREATE TABLE deadline_policies (
     version                integer PRIMARY KEY,
     spans                  jsonb NOT NULL,

@@ -1,5 +1,6 @@
 -- migrate:up
--- A contact that is open has a clock; that it fires is a version, and no step. `clock_next_time`: when the next level is reached; null: nothing more to tell.
+-- An open contact has a deadline. Firing it makes a new version, but is not a step.
+-- `clock_next_time` is when the next level is reached; null if none is left.
 ALTER TABLE contacts
     ADD COLUMN step_version bigint NOT NULL DEFAULT 0,
     ADD COLUMN assault_time timestamptz,
@@ -13,7 +14,8 @@ ALTER TABLE contacts
 UPDATE contacts SET step_version = version;
 CREATE INDEX contacts_clock ON contacts (clock_next_time) WHERE clock_next_time IS NOT NULL;
 ALTER TABLE referrals ADD COLUMN assault_time timestamptz;
--- What waits already is waited for from now on, as if it had just begun: a contact of which nothing is known, a draft without an urgency.
+-- Open contacts and drafts get a deadline that begins now, with the span for a contact without
+-- answers, or a draft without an urgency.
 UPDATE contacts SET clock_start_time = now(), clock_due_time = now() + interval '1 hour', clock_next_time = now() + interval '30 minutes'
     WHERE outcome_code = 'open';
 WITH begun AS (

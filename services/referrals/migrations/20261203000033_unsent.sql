@@ -1,5 +1,6 @@
 -- migrate:up
--- What was never sent is its sender's alone, also when it ended as an error: by its state alone whom it would have gone to could read it.
+-- A referral that was never sent is visible only to its sender, even if it ended as an error. The
+-- earlier condition on the state showed such a referral to its intended receiver.
 ALTER POLICY referrals_scope ON referrals USING (
     scope_view() = 'system'
     OR (scope_view() = 'coordinator' AND send_time IS NOT NULL)

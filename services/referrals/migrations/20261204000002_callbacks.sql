@@ -1,5 +1,5 @@
 -- migrate:up
--- Calls that a line owes. Ids, codes and times: no number stands here.
+-- Calls that a line owes: ids, codes and times, but no phone number.
 CREATE TABLE callbacks (
     id                   text PRIMARY KEY,
     contact_id           text NOT NULL REFERENCES contacts,

@@ -1,5 +1,6 @@
 -- migrate:up
--- Whether she was handed over live, and to whom: a member, or a number of the state. Ids and codes.
+-- Whether she was handed over live, and to whom: a member or a public emergency number (ids and
+-- codes only).
 ALTER TABLE contacts
     ADD COLUMN connected_live text NOT NULL DEFAULT '',
     ADD COLUMN handed_over_organization_id text NOT NULL DEFAULT '',

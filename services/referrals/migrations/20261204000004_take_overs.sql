@@ -1,5 +1,5 @@
 -- migrate:up
--- Who took over a line from the shift before, and when.
+-- Who took over a line from the previous shift, and when.
 CREATE TABLE line_take_overs (
     organization_id text NOT NULL,
     worker_id       text NOT NULL,

@@ -1,6 +1,7 @@
 -- migrate:up
--- Proposals to erase a file, and the proofs that it was: ids, times and counts. Kept for ever, and kept outside of this database as well (topic
--- enlace.erasures.v1), for a restored copy brings back what was erased since.
+-- Proposals to erase a file, and proofs that it was erased: ids, times and counts. They are kept
+-- for ever, and outside of this database as well (topic enlace.erasures.v1), since a restored copy
+-- brings erased data back.
 CREATE TABLE erasures (
     id                     text PRIMARY KEY,
     person_id              text NOT NULL UNIQUE,
@@ -23,7 +24,8 @@ CREATE INDEX erasures_proposed ON erasures (organization_id, propose_time) WHERE
 ALTER TABLE erasures ENABLE ROW LEVEL SECURITY;
 CREATE POLICY erasures_scope ON erasures USING (scope_view() = 'system' OR organization_id = scope_organization());
 
--- Of which store (facts.outbox says what that is) it is known that all erasures were applied to it; empty: of the first one. In any other no key is opened.
+-- The store (see facts.outbox) to which all known erasures have been applied; empty: the first
+-- store. In any other store, no key is opened.
 CREATE TABLE erasure_store (store text NOT NULL);
 INSERT INTO erasure_store VALUES ('');
 

@@ -1,5 +1,5 @@
 -- migrate:up
--- What is unusual in who looked at what, for the auditor: derived from the trail, by ids and codes only.
+-- Unusual accesses, for an auditor to review: derived from the trail, with ids and codes only.
 CREATE TABLE anomalies (
     id                    text PRIMARY KEY,
     kind                  text        NOT NULL,
@@ -18,11 +18,11 @@ CREATE INDEX anomalies_newest ON anomalies (create_time DESC, id);
 ALTER TABLE anomalies ENABLE ROW LEVEL SECURITY;
 CREATE POLICY anomalies_scope ON anomalies USING (scope_view() = 'system');
 
--- Up to where the trail was looked through. What was there before is not judged anew.
+-- The last row of the trail that was searched. Rows from before this migration are not judged.
 CREATE TABLE anomalies_looked (only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row), sequence bigint NOT NULL);
 INSERT INTO anomalies_looked (sequence) SELECT coalesce(max(sequence), 0) FROM audit;
 
--- Who was on duty at night: the acts are those of services/referrals/people/domain/anomaly.py.
+-- Who was on duty at night, by the actions in services/referrals/people/domain/anomaly.py.
 CREATE INDEX audit_duty ON audit (actor_id, time) WHERE allowed AND action IN (
     'create_contact', 'update_contact', 'create_person', 'send', 'send_override',
     'acknowledge_referral', 'accept_referral', 'answer_referral', 'start_referral'

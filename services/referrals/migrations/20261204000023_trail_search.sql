@@ -1,5 +1,5 @@
 -- migrate:up
--- What an auditor looks for in the trail; that of an object has its index.
+-- For the searches of an auditor; the search by object has an index already.
 CREATE INDEX audit_actor ON audit (actor_id, sequence DESC);
 CREATE INDEX audit_organization ON audit (organization_id, sequence DESC);
 CREATE INDEX audit_time ON audit USING brin (time);

@@ -1,5 +1,6 @@
 -- migrate:up
--- Emergency accesses: who opened whom without a consent, until when, and what somebody else said of it. `note` is sealed with the person's own key.
+-- Emergency accesses: who opened whose data without a consent, until when, and the result of the
+-- review. `note` is sealed with the person's own key.
 CREATE TABLE emergencies (
     id                    text PRIMARY KEY,
     person_id             text        NOT NULL REFERENCES people (id),

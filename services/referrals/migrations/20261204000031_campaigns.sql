@@ -1,5 +1,5 @@
 -- migrate:up
--- Campaigns of the line, the network's own: nothing in them is about a person, so no scope narrows them.
+-- Campaigns belong to the network and contain nothing about a person, so no scope limits them.
 CREATE TABLE campaigns (
     id                   text PRIMARY KEY,
     name                 text NOT NULL,
@@ -8,7 +8,7 @@ CREATE TABLE campaigns (
     create_time          timestamptz NOT NULL,
     end_time             timestamptz
 );
--- A code for each medium. It stays when the campaign has ended: a poster hangs on.
+-- A code for each medium. It stays after the end of the campaign, since posters stay up.
 CREATE TABLE placements (
     code        text PRIMARY KEY,
     number      bigint GENERATED ALWAYS AS IDENTITY,

@@ -1,5 +1,5 @@
 -- migrate:up
--- A child's plan is ended by two people: what the first one said waits here.
+-- Two people must agree to end a child's plan; the first person's proposal is stored here.
 ALTER TABLE plans ADD COLUMN close_proposed_reason_code text NOT NULL DEFAULT '', ADD COLUMN close_proposed_by_worker_id text NOT NULL DEFAULT '';
 
 -- migrate:down

@@ -1,6 +1,7 @@
 -- migrate:up
--- Versions of advice cards, the network's own: nothing in them is about a person, so no scope narrows them. Version 1 of those that come with Enlace is in
--- services/referrals/line/advice.yaml. `texts` by language: title, lines.
+-- Versions of advice cards. They belong to the network and contain nothing about a person, so no
+-- scope limits them. Version 1 of the cards that come with Enlace is in
+-- services/referrals/line/advice.yaml. `texts` has title and lines by language.
 CREATE TABLE advice_cards (
     id                     text NOT NULL,
     version                integer NOT NULL,

@@ -1,5 +1,6 @@
 -- migrate:up
--- When it is told that the consent ends on which a live referral stands. A row goes when that was told, or nothing stands on the consent any more.
+-- When to report that the consent of a live referral ends soon. A row is deleted once this was
+-- reported, or once the consent no longer matters.
 CREATE TABLE renewals (
     referral_id text PRIMARY KEY REFERENCES referrals (id),
     next_time   timestamptz NOT NULL

@@ -1,5 +1,6 @@
 -- migrate:up
--- Decisions in a child's best interest that wait for a second person: a few among all receipts there ever were.
+-- Decisions in a child's best interest that wait for a second person, which are few among all
+-- receipts.
 CREATE INDEX receipts_proposed ON receipts (organization_id, create_time)
     WHERE giver_code = 'best_interest' AND confirm_time IS NULL AND withdraw_time IS NULL;
 

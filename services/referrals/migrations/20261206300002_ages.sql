@@ -1,7 +1,8 @@
 -- migrate:up
--- From and up to what age a service takes people, as far as it has stated them; known from the next fact of the service.
+-- The ages that a service accepts, as far as it has stated them; known from the service's next
+-- fact.
 ALTER TABLE directory_services ADD COLUMN minimum_age integer, ADD COLUMN maximum_age integer;
--- Why a referral is less urgent than the answers of its contact make it.
+-- Why a referral's urgency is below the urgency that follows from the contact's answers.
 ALTER TABLE referrals ADD COLUMN urgency_reason_code text NOT NULL DEFAULT '';
 
 -- migrate:down

@@ -1,5 +1,5 @@
 -- migrate:up
--- A contact of somebody who was erased: nothing more is written of her.
+-- True if the contact's person was erased; nothing more may be written about her.
 ALTER TABLE contacts ADD COLUMN erased boolean NOT NULL DEFAULT false;
 
 -- migrate:down

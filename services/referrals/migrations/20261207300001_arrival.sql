@@ -1,5 +1,6 @@
 -- migrate:up
--- How she arrives where nobody may contact her: of the event by which the referral was sent, sealed with her key like its note.
+-- How a person whom nobody may contact arrives: belongs to the event of sending, and is sealed with
+-- her key like its note.
 ALTER TABLE referral_events ADD COLUMN arrival_sealed bytea;
 
 -- migrate:down

@@ -1,5 +1,5 @@
 -- migrate:up
--- Which sides of a live referral are suspended or have left, as far as the other side was told.
+-- The sides of a live referral that are suspended or have left, as last reported to the other side.
 ALTER TABLE referrals ADD COLUMN sides_out text[] NOT NULL DEFAULT '{}';
 CREATE INDEX referrals_with_a_side_out ON referrals (id) WHERE sides_out <> '{}';
 

@@ -1,9 +1,10 @@
 -- migrate:up
--- With whom or where she is not safe, as she said it. Referrals and enquiries of before have no answer.
+-- The organisations and places that the person named as unsafe. Existing referrals and enquiries
+-- have no answer.
 ALTER TABLE referrals ADD COLUMN unsafe_code text NOT NULL DEFAULT '', ADD COLUMN unsafe_organization_ids text[] NOT NULL DEFAULT '{}',
     ADD COLUMN unsafe_departments text[] NOT NULL DEFAULT '{}';
 ALTER TABLE enquiries ADD COLUMN unsafe_code text NOT NULL DEFAULT '', ADD COLUMN unsafe_departments text[] NOT NULL DEFAULT '{}';
--- Where a service helps; known from the next fact of the service.
+-- The department where a service helps; known from the service's next fact.
 ALTER TABLE directory_services ADD COLUMN department text NOT NULL DEFAULT '';
 
 -- migrate:down

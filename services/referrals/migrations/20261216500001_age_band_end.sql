@@ -1,5 +1,6 @@
 -- migrate:up
--- A keyed hash of the day on which the age band of a birth date is over: who is due is found by the hashes of the days, and no row says a day.
+-- A keyed hash of the day on which a person becomes too old for her age band. The service finds the
+-- people whose band has ended by the hashes of days, so no row reveals a day.
 ALTER TABLE people ADD COLUMN band_end bytea;
 CREATE INDEX people_band_end ON people (band_end) WHERE band_end IS NOT NULL;
 

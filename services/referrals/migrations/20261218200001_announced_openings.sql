@@ -1,5 +1,7 @@
 -- migrate:up
--- The search for anomalies is told of each access that it judges (people/store/anomalies.py, READING), and asks for nothing while there is none.
+-- Announces each access that the search for anomalies judges (READING in
+-- services/referrals/files/domain/openings.py), so that the search sends no statement while there
+-- is none.
 CREATE FUNCTION announce_opening() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('openings', '');

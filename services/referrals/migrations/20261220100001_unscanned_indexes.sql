@@ -1,9 +1,10 @@
 -- migrate:up
--- Every step of a referral writes an entry into each index of its row, and of its deadlines.
--- The next deadline is the first of each rank (clocks_due). A receipt is looked for among its person's referrals (referrals_person). Live referrals that look
--- alike are counted among those with something left to do (referrals_open).
+-- Every step of a referral writes an entry into each index of its row and of its deadlines, so
+-- unneeded indexes are dropped. The next deadline is the first of each rank (clocks_due). The
+-- referrals of a receipt are found among those of its person (referrals_person). Similar live
+-- referrals are counted among those with something left to do (referrals_open).
 DROP INDEX clocks_next, referrals_receipt, referrals_live_alike;
--- A worker who leaves is replaced where a referral goes on, not in all that the worker was ever responsible for.
+-- A worker who leaves is replaced only in referrals that are still going on.
 CREATE INDEX referrals_answered_for ON referrals (responsible_worker_id)
     WHERE responsible_worker_id <> '' AND state IN ('accepted', 'in_progress', 'completed');
 DROP INDEX referrals_responsible;

@@ -1,6 +1,6 @@
 -- migrate:up
--- The draft that follows an enquiry keeps its urgency only for a reason: the caller may have said
--- since that she is in more danger.
+-- Why the enquiry is less urgent than the contact's answers. Without this reason, the draft that
+-- follows is raised to the urgency of the caller's later answers.
 ALTER TABLE enquiries ADD COLUMN urgency_reason_code text NOT NULL DEFAULT '';
 
 -- migrate:down

@@ -1,5 +1,6 @@
 -- migrate:up
--- The order of what an organisation received: the receiver does not see in it what happened after a referral came back.
+-- The order of the referrals that an organisation received, which does not show the receiver what
+-- happened after a referral came back.
 CREATE INDEX referrals_received_known ON referrals (receiver_organization_id, (coalesce(CASE WHEN state IN ('declined', 'expired', 'not_delivered', 'rerouted')
     AND sender_organization_id <> receiver_organization_id THEN NULL ELSE next_due_time END, 'infinity')),
     (CASE WHEN state IN ('declined', 'expired', 'not_delivered', 'rerouted')

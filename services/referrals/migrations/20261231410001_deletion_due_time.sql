@@ -1,5 +1,6 @@
 -- migrate:up
--- After a referral came back, next_due_time is about its open need, and this is when the receiver has to have deleted what it holds.
+-- After a referral came back, next_due_time is about its open need; this is when the receiver must
+-- have deleted its data.
 ALTER TABLE referrals ADD COLUMN deletion_due_time timestamptz;
 
 -- migrate:down

@@ -1,5 +1,6 @@
 -- migrate:up
--- A service whose offer was taken keeps no copy of an enquiry once the person has withdrawn her consent: its receiver has, or had, to delete data.
+-- Once the person has withdrawn her consent, the service whose offer was taken keeps no copy of the
+-- enquiry. Such a service has, or had, a deadline to delete her data.
 UPDATE enquiry_offers AS o SET need_code = NULL, urgency = NULL, age_band = NULL, gender_code = NULL, dependants = NULL, languages = NULL,
     accessibility_codes = NULL, country = NULL, department = NULL, version = o.version + 1
     FROM enquiries AS e WHERE e.id = o.enquiry_id AND e.referral_id <> '' AND o.need_code IS NOT NULL

@@ -7,37 +7,37 @@ import pytest
 
 from chassis.errors import Invalid
 from chassis.local_time import zone_of
-from services.referrals.line.domain.callback import Callback, Wish
+from services.referrals.line.domain.callback import Callback, RequestedHours
 from tests.builders import NOON, conflict_of, violations_of
 from tests.referrals.test_callbacks import MANAGUA, local_time
 
 
 @pytest.mark.parametrize(
-    ("wish", "now", "hours"),
+    ("requested", "now", "hours"),
     [
         (
-            Wish("tomorrow", "evening"),
+            RequestedHours("tomorrow", "evening"),
             local_time(4, 23, 30),
             (local_time(5, 17), local_time(5, 20)),
         ),
         pytest.param(
-            Wish("today", "morning"),
+            RequestedHours("today", "morning"),
             local_time(4, 9, 15),
             (local_time(4, 9, 15), local_time(4, 12)),
             id="hours that have already begun count from now",
         ),
         pytest.param(
-            Wish("tomorrow", "evening", counted_from=local_time(4, 23, 59).date()),
+            RequestedHours("tomorrow", "evening", counted_from=local_time(4, 23, 59).date()),
             local_time(5, 0, 1),
             (local_time(5, 17), local_time(5, 20)),
             id="a day chosen before midnight is the same day after midnight",
         ),
     ],
 )
-def test_a_wish_names_the_hours_of_a_call(
-    wish: Wish, now: datetime, hours: tuple[datetime, datetime]
+def test_the_requested_hours_are_those_of_the_call(
+    requested: RequestedHours, now: datetime, hours: tuple[datetime, datetime]
 ) -> None:
-    assert wish.hours(now, MANAGUA) == hours
+    assert requested.hours(now, MANAGUA) == hours
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_the_hours_for_a_call_are_local_to_the_person(
     country: str, department: str, hours_behind: int
 ) -> None:
     start = datetime(2026, 3, 5, 17, tzinfo=UTC) + timedelta(hours=hours_behind)
-    hours = Wish("tomorrow", "evening").hours(NOON, zone_of(country, department))
+    hours = RequestedHours("tomorrow", "evening").hours(NOON, zone_of(country, department))
     assert hours == (start, start + timedelta(hours=3))
 
 
@@ -71,19 +71,19 @@ def test_the_hours_for_a_call_at_the_border_of_mexico_follow_its_summer_time(
 ) -> None:
     start = datetime(2026, 7, 5, 17, tzinfo=UTC) + timedelta(hours=hours_behind)
     noon = datetime(2026, 7, 4, 18, tzinfo=UTC)
-    assert Wish("tomorrow", "evening").hours(noon, zone_of("MX", department))[0] == start
+    assert RequestedHours("tomorrow", "evening").hours(noon, zone_of("MX", department))[0] == start
 
 
 @pytest.mark.parametrize("hour", ["morning", "afternoon"])
 def test_hours_that_leave_no_time_for_a_call_are_refused(hour: str) -> None:
     with pytest.raises(Invalid):
-        Wish("today", hour).hours(local_time(4, 16, 31), MANAGUA)
+        RequestedHours("today", hour).hours(local_time(4, 16, 31), MANAGUA)
 
 
 @pytest.mark.parametrize("day", [3, 6])
 def test_a_day_is_counted_only_from_today_or_yesterday(day: int) -> None:
-    wish = Wish("in_three_days", "evening", "callback.", local_time(day, 12).date())
-    assert violations_of(lambda: wish.hours(local_time(5, 0, 1), MANAGUA)) == [
+    requested = RequestedHours("in_three_days", "evening", "callback.", local_time(day, 12).date())
+    assert violations_of(lambda: requested.hours(local_time(5, 0, 1), MANAGUA)) == [
         ("callback.day_code", "out_of_range")
     ]
 

@@ -269,7 +269,7 @@ def test_words_of_a_name_that_are_stored_during_the_erasure_of_the_file_are_dele
     with ThreadPoolExecutor(1) as pool:
         with service.database.transaction(SYSTEM) as tx:
             for stored_person in files.without_names(tx, 1000):
-                files.note_names(tx, stored_person, service.clock.now())
+                files.index_names(tx, stored_person, service.clock.now())
             [row] = tx.execute(
                 "SELECT count(*) AS words FROM person_names WHERE person_id = %s", (person.id,)
             )

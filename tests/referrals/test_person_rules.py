@@ -120,7 +120,7 @@ def test_an_identity_sets_the_age_band_only_if_it_has_a_birth_date(
 ) -> None:
     person = file()
     person.coarse = Coarse("12-17", "Feminine")
-    person.identify(identity, LATER, TODAY, acknowledged_codes=("adulthood_changes",))
+    person.apply_identity(identity, LATER, TODAY, acknowledged_codes=("adulthood_changes",))
     assert (person.has_identity, person.coarse) == (known, Coarse(band, "Feminine"))
     assert (person.version, person.update_time) == (2, LATER)
 

@@ -18,7 +18,7 @@ from keys import key_folder
 from keys.sealing import Keyring
 from protos.referrals.v1 import contacts_pb2, people_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
-from services.referrals.files.domain.names import FORM, searched_words, words_of
+from services.referrals.files.domain.names import RULES_VERSION, searched_words, words_of
 from services.referrals.files.usecases.names import MAX_RESULTS, SEARCH_BUDGET
 from services.referrals.network.domain.codes import ALPHABET, beginnings_of
 from tests.builders import NOT_FOUND, pages, refusal, wrong_fields
@@ -364,9 +364,9 @@ def test_files_without_name_marks_are_completed_in_the_background_once(
     assert set(ids_named(searcher, "Abigail")) == {people[0], people[2]}
     rows = service.rows("SELECT id, names_form FROM people WHERE id = ANY(%s)", people)
     assert {row["id"]: row["names_form"] for row in rows} == {
-        people[0]: FORM,
+        people[0]: RULES_VERSION,
         damaged: -1,
-        people[2]: FORM,
+        people[2]: RULES_VERSION,
     }
     trail = "SELECT FROM audit WHERE action = 'note_names' AND object_id = %s"
     assert len(service.rows(trail, people[0])) == 1

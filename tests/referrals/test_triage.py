@@ -93,13 +93,13 @@ def test_no_triage_rule_is_redundant(rule: Rule, monkeypatch: pytest.MonkeyPatch
     )
     answers = {rule.question: rule.answer} | ({exception[0]: exception[1]} if exception else {})
     triage = Triage(**answers)
-    assert (triage.urgency(), triage.pathway(), triage.health()) == (
+    assert (triage.urgency(), triage.pathway(), triage.treatments()) == (
         rule.urgency,
         rule.pathway,
         list(rule.health),
     )
     monkeypatch.setattr(rules, "RULES", tuple(other for other in RULES if other is not rule))
-    result_without_rule = (triage.urgency(), triage.pathway(), triage.health())
+    result_without_rule = (triage.urgency(), triage.pathway(), triage.treatments())
     assert result_without_rule != (rule.urgency, rule.pathway, list(rule.health))
 
 

@@ -107,7 +107,7 @@ def changes_since(story: Story, client: Client, token: str, **filters: Any) -> l
 def place_events(service: Service) -> None:
     """Gives all committed events their places."""
     with service.database.dedicated() as connection:
-        service.made.watch.give(connection)
+        service.made.watch.give_positions(connection)
 
 
 def ids_and_verbs(changes: list[Change]) -> list[tuple[str, str]]:

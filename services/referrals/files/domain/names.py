@@ -9,7 +9,7 @@ is.
 import re
 import unicodedata
 
-FORM = 5
+RULES_VERSION = 5
 """The version of these rules; a change of the rules or of the key needs a new number.
 
 A file whose words were stored under older rules, or not at all, is processed again.

@@ -176,7 +176,7 @@ class Person:
         if self.erased:
             raise Conflict("person_erased")
 
-    def identify(
+    def apply_identity(
         self,
         identity: Identity,
         now: datetime,

@@ -56,7 +56,7 @@ def opened_between(
     return {row["object_id"]: row["time"] for row in rows}
 
 
-def note_export(
+def publish_export(
     tx: Transaction,
     export_id: str,
     person_id: str,

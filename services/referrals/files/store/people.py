@@ -227,14 +227,14 @@ class People:
 
         The newest come first. If `words` is empty, so is the result.
         """
-        marks = self._marks(organization_id, words)
+        hashes = self._name_hashes(organization_id, words)
         rows = tx.execute(
             "SELECT * FROM people WHERE NOT erased AND organization_id = %(organization)s"
             " AND id IN (SELECT person_id FROM person_names"
             " WHERE organization_id = %(organization)s AND mark = ANY(%(marks)s) GROUP BY person_id"
             " HAVING count(*) = %(all)s)"
             " ORDER BY create_time DESC, id LIMIT %(limit)s",
-            {"organization": organization_id, "marks": marks, "all": len(marks), "limit": limit},
+            {"organization": organization_id, "marks": hashes, "all": len(hashes), "limit": limit},
         )
         return [_read(row) for row in rows]
 
@@ -246,18 +246,18 @@ class People:
         rows = tx.execute(
             "SELECT * FROM people WHERE names_form BETWEEN 0 AND %s AND NOT erased"
             " ORDER BY names_form, id LIMIT %s FOR UPDATE SKIP LOCKED",
-            (names.FORM - 1, limit),
+            (names.RULES_VERSION - 1, limit),
         )
         return [_read(row) for row in rows]
 
-    def note_names(self, tx: Transaction, person: Person, now: datetime) -> None:
+    def index_names(self, tx: Transaction, person: Person, now: datetime) -> None:
         """Opens an identity to store the words of its names, and its age band.
 
         The calling code must record the access.
         """
         identity = self.identity(tx, Grant.of_file(person, person.organization_id))
-        self._note_names(tx, person, identity)
-        self._note_age(tx, person, identity, now)
+        self._store_names(tx, person, identity)
+        self._store_age_band(tx, person, identity, now)
 
     @staticmethod
     def put_names_aside(tx: Transaction, person: Person) -> None:
@@ -274,7 +274,7 @@ class People:
         """
         latest_date = latest_day(now)
         day_of = {
-            self._day_mark(day): day
+            self._day_hash(day): day
             for day in (latest_date - timedelta(days=back) for back in range(days))
         }
         rows = tx.execute(
@@ -295,29 +295,31 @@ class People:
         The scope must include the person's file. The date is stored only as a keyed hash.
         """
         today = latest_day(now)
-        marks = [self._day_mark(today + timedelta(days=ahead)) for ahead in range(days + 1)]
+        hashes = [self._day_hash(today + timedelta(days=ahead)) for ahead in range(days + 1)]
         return (
             tx.execute(
-                "SELECT FROM people WHERE id = %s AND band_end = ANY(%s)", (person_id, marks)
+                "SELECT FROM people WHERE id = %s AND band_end = ANY(%s)", (person_id, hashes)
             ).fetchone()
             is not None
         )
 
-    def note_age(self, tx: Transaction, person: Person, now: datetime) -> None:
+    def update_age_band(self, tx: Transaction, person: Person, now: datetime) -> None:
         """Opens an identity for its birth date, and stores the age band.
 
         The band is that of today at the person's place. The calling code must record the access.
         """
-        self._note_age(
+        self._store_age_band(
             tx, person, self.identity(tx, Grant.of_file(person, person.organization_id)), now
         )
 
-    def _note_age(self, tx: Transaction, person: Person, identity: Identity, now: datetime) -> None:
+    def _store_age_band(
+        self, tx: Transaction, person: Person, identity: Identity, now: datetime
+    ) -> None:
         if person.update_age_band(
             identity.birth_date, now, day_at(now, person.coarse.country, person.coarse.department)
         ):
             self.change(tx, person)
-        self._note_band_end(tx, person, identity)
+        self._store_band_end(tx, person, identity)
 
     @staticmethod
     def put_age_aside(tx: Transaction, person: Person) -> None:
@@ -328,32 +330,34 @@ class People:
         self, tx: Transaction, key: SealingKey, person: Person, identity: Identity
     ) -> None:
         self._seal(tx, key, person.id, "identity", asdict(identity))
-        self._note_names(tx, person, identity)
-        self._note_band_end(tx, person, identity)
+        self._store_names(tx, person, identity)
+        self._store_band_end(tx, person, identity)
 
-    def _note_band_end(self, tx: Transaction, person: Person, identity: Identity) -> None:
+    def _store_band_end(self, tx: Transaction, person: Person, identity: Identity) -> None:
         end = band_end(identity.birth_date, person.coarse.age_band)
         tx.execute(
             "UPDATE people SET band_end = %s WHERE id = %s",
-            (end and self._day_mark(end), person.id),
+            (end and self._day_hash(end), person.id),
         )
 
-    def _day_mark(self, day: date) -> bytes:
+    def _day_hash(self, day: date) -> bytes:
         return self._keyring.fingerprint(day.isoformat().encode(), "band_end")
 
-    def _note_names(self, tx: Transaction, person: Person, identity: Identity) -> None:
+    def _store_names(self, tx: Transaction, person: Person, identity: Identity) -> None:
         tx.execute("DELETE FROM person_names WHERE person_id = %s", (person.id,))
-        marks = self._marks(
+        hashes = self._name_hashes(
             person.organization_id, names.words_of(identity.given_name, identity.family_name)
         )
         with tx.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO person_names (person_id, organization_id, mark) VALUES (%s, %s, %s)",
-                [(person.id, person.organization_id, mark) for mark in marks],
+                [(person.id, person.organization_id, value) for value in hashes],
             )
-        tx.execute("UPDATE people SET names_form = %s WHERE id = %s", (names.FORM, person.id))
+        tx.execute(
+            "UPDATE people SET names_form = %s WHERE id = %s", (names.RULES_VERSION, person.id)
+        )
 
-    def _marks(self, organization_id: str, words: Collection[str]) -> list[bytes]:
+    def _name_hashes(self, organization_id: str, words: Collection[str]) -> list[bytes]:
         return sorted(
             self._keyring.fingerprint(word.encode(), f"names/{organization_id}") for word in words
         )

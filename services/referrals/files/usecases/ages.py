@@ -43,7 +43,7 @@ class AgeBandUpdater:
             for person in files:
                 try:
                     with savepoint(tx):
-                        self._files.note_age(tx, person, now)
+                        self._files.update_age_band(tx, person, now)
                 except (*LOST, Unavailable):
                     raise
                 except (

@@ -49,7 +49,7 @@ class NameIndexer:
             for person in people:
                 try:
                     with savepoint(tx):
-                        self._files.note_names(tx, person, self._clock.now())
+                        self._files.index_names(tx, person, self._clock.now())
                 except (
                     *LOST,
                     Unavailable,

@@ -16,7 +16,7 @@ GIVEN_UP, NOT_SAFE = "given_up", "not_safe"
 
 
 @dataclass(frozen=True)
-class Wish:
+class RequestedHours:
     """The day and the hours that a caller asked for.
 
     `path` is the prefix of the paths of these two fields in the request. `counted_from` is the date

@@ -40,7 +40,7 @@ class Campaign:
     end_time: datetime | None = None
     placements: list[Placement] = field(default_factory=list)
 
-    def place(self, media: Iterable[str]) -> None:
+    def assign_codes(self, media: Iterable[str]) -> None:
         """Gives each medium its own code. Refuses a repeated medium."""
         media = list(media)
         check = Check()

@@ -91,7 +91,7 @@ class Triage:
             (pathway for pathway in PRECEDENCE if pathway in pathways), self._if_final(RETURN) or ""
         )
 
-    def health(self) -> list[DeadlineKind]:
+    def treatments(self) -> list[DeadlineKind]:
         """Returns the treatments that can still be started, according to the answers."""
         return list(dict.fromkeys(kind for rule in self._applying_rules() for kind in rule.health))
 

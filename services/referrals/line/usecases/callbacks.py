@@ -23,11 +23,11 @@ from services.referrals.line.domain.callback import (
     NOT_SAFE,
     REACHED,
     Callback,
-    Wish,
+    RequestedHours,
 )
 from services.referrals.line.domain.contact import Contact, of_speaker
 from services.referrals.line.store import callbacks, contacts
-from services.referrals.line.wire.contacts import wish as parse_wish
+from services.referrals.line.wire.contacts import requested_hours
 from services.referrals.line.wire.messages import callback_message
 from services.referrals.network.domain.deadline import DeadlineKind
 from services.referrals.network.store import members
@@ -56,7 +56,7 @@ class Callbacks:
         If the line owes her a callback already, even for another contact, that callback moves, and
         so do those that other lines owe her.
         """
-        wish = parse_wish(request.callback, "callback.")
+        requested = requested_hours(request.callback, "callback.")
         identifier = object_id(request.callback.contact_id)
         contacts.lock_caller(call.tx, identifier)
         contact = contacts.lock(call.tx, identifier)
@@ -75,7 +75,7 @@ class Callbacks:
             call.tx,
             call.clock.now(),
             contact,
-            wish,
+            requested,
             contact_ids,
             {contact.organization_id},
             by_herself=False,
@@ -109,7 +109,7 @@ class Callbacks:
         outcome = word(pb.CallbackOutcome, request.outcome_code, "outcome_code")
         if outcome not in (REACHED, AGAIN, GIVEN_UP):
             raise Invalid(("outcome_code", "unknown_code"))
-        wish = parse_wish(request)
+        requested = requested_hours(request)
         identifier = object_id(request.id)
         base_version = version(request.etag)
         # every transaction must lock in this order: contact, file, callback
@@ -122,7 +122,7 @@ class Callbacks:
         if callback.step_version != base_version:
             raise Stale
         if outcome == AGAIN:
-            callback.try_again(now, _hours(contact, wish, now))
+            callback.try_again(now, _hours(contact, requested, now))
         else:
             callback.settle(now, outcome, call.caller.id)
         callbacks.save(tx, callback, "changed" if outcome == AGAIN else "settled")
@@ -152,7 +152,7 @@ def record_request(
     now: datetime,
     callers_contacts: Sequence[Contact],
     person_ids: Sequence[str],
-    wish: Wish,
+    requested: RequestedHours,
 ) -> None:
     """Records a callback that the caller requested with her reference.
 
@@ -169,7 +169,7 @@ def record_request(
         tx,
         now,
         contact,
-        wish,
+        requested,
         [contact.id for contact in callers_contacts],
         {contact.organization_id for contact in contacts_of_lines},
         by_herself=True,
@@ -209,7 +209,7 @@ def _move_or_create(
     tx: Transaction,
     now: datetime,
     contact: Contact,
-    wish: Wish,
+    requested: RequestedHours,
     contact_ids: Sequence[str],
     line_ids: Collection[str],
     *,
@@ -220,7 +220,7 @@ def _move_or_create(
     If no such line owes a callback, creates one. Also moves the callbacks that are owed to the same
     person under another reference: the earlier hours may not be safe any more.
     """
-    hours = _hours(contact, wish, now)
+    hours = _hours(contact, requested, now)
     owed_callbacks = callbacks.owed_to(tx, contact_ids)
     owed_elsewhere = callbacks.owed_to(tx, contacts.ids_of_same_person(tx, contact_ids))
     for callback in (*owed_callbacks, *owed_elsewhere):
@@ -240,9 +240,9 @@ def _message(callback: Callback, contact: Contact, person_id: str, call: Call) -
     return callback_message(callback, contact.reference_hint, person_id, today)
 
 
-def _hours(contact: Contact, wish: Wish, now: datetime) -> Hours:
+def _hours(contact: Contact, requested: RequestedHours, now: datetime) -> Hours:
     """Returns the start and end of the hours, which are local hours at the contact's place."""
-    return wish.hours(now, zone_of(contact.line_country, contact.department))
+    return requested.hours(now, zone_of(contact.line_country, contact.department))
 
 
 def end(

@@ -44,7 +44,7 @@ class Campaigns:
             new_id(), request.campaign.name.strip(), request.campaign.country, call.clock.now()
         )
         campaigns.add(call.tx, campaign, call.caller.id)
-        campaign.place(media)
+        campaign.assign_codes(media)
         for index, placement in enumerate(campaign.placements):
             while not campaigns.add_placement(call.tx, placement):
                 placement = campaign.placements[index] = replace(placement, code=new_code())

@@ -7,7 +7,7 @@ from chassis.errors import Invalid
 from chassis.wire import mask_names, moment, optional_id, with_stored_parts, word
 from protos.referrals.v1 import contacts_pb2 as pb
 from services.referrals.files.wire.messages import department
-from services.referrals.line.domain.callback import Wish
+from services.referrals.line.domain.callback import RequestedHours
 from services.referrals.line.wire.messages import read_triage
 
 _CODES: dict[str, Any] = {
@@ -86,10 +86,10 @@ def _code(message: pb.Contact, name: str) -> str:
     return word(_CODES[name], getattr(message, name), f"contact.{name}") or no_code
 
 
-def wish(
+def requested_hours(
     message: pb.Callback | pb.SettleCallbackRequest | pb.AskForCallByReferenceRequest,
     path: str = "",
-) -> Wish:
+) -> RequestedHours:
     """Parses the requested hours of a callback; `path` is the prefix of the fields' paths."""
     day = word(pb.DayBand, message.day_code, f"{path}day_code")
     hour = word(pb.HourBand, message.hour_code, f"{path}hour_code")
@@ -97,4 +97,4 @@ def wish(
         counted_from = date.fromisoformat(message.local_date) if message.local_date else None
     except ValueError as error:
         raise Invalid((f"{path}local_date", "malformed")) from error
-    return Wish(day, hour, path, counted_from)
+    return RequestedHours(day, hour, path, counted_from)

@@ -75,7 +75,7 @@ def contact_message(
         connected_live=number(contacts_pb2.Answer, contact.connected_live),
         handed_over_organization_id=contact.handed_over_organization_id,
         emergency_number_code=number(contacts_pb2.EmergencyNumber, contact.emergency_number_code),
-        medicine_codes=[CLOCKS.number(kind) for kind in contact.triage.health()],
+        medicine_codes=[CLOCKS.number(kind) for kind in contact.triage.treatments()],
         open_question_count=len(contact.triage.unanswered()),
     )
 

@@ -88,7 +88,7 @@ def other_erasures(tx: Transaction, known_ids: Collection[str]) -> list[Erasure]
     return [_read(row) for row in rows]
 
 
-def note_lapsed(tx: Transaction, now: datetime) -> None:
+def publish_lapsed(tx: Transaction, now: datetime) -> None:
     """Publishes, once for each proposal, that nobody confirmed it in time."""
     rows = tx.execute(
         f"UPDATE erasures SET version = version + 1, lapsed = true WHERE {_LAPSED} RETURNING *",

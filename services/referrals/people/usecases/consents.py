@@ -300,7 +300,7 @@ class Consents:
         self._plans.close_on_withdrawal(tx, person_id, now)
         return ended_receipts
 
-    def withdraw_for(
+    def withdraw_for_referral(
         self,
         tx: Transaction,
         now: datetime,

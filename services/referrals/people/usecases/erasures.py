@@ -164,7 +164,7 @@ class Erasures:
             self._read_file()
         with self._database.transaction(SYSTEM) as tx:
             erasures.note_first_store(tx)
-            erasures.note_lapsed(tx, self._clock.now())
+            erasures.publish_lapsed(tx, self._clock.now())
             new_erasures = erasures.other_erasures(tx, list(self._known))
         for erasure in new_erasures:
             fact = erasure_fact(erasure, "done")

@@ -38,7 +38,7 @@ from services.referrals.files.domain.person import (
     Person,
     age_band,
 )
-from services.referrals.files.store.openings import exported_since, note_export
+from services.referrals.files.store.openings import exported_since, publish_export
 from services.referrals.files.store.people import People as Files
 from services.referrals.files.usecases.names import MAX_RESULTS
 from services.referrals.files.usecases.openings import Openings
@@ -239,7 +239,7 @@ class People:
         newer_identity.check(today)
         former = self._files.identity(tx, Grant.of_file(person, call.caller.organization_id))
         identity = former.with_fields(newer_identity, names)
-        person.identify(identity, now, today, former, acknowledged_codes)
+        person.apply_identity(identity, now, today, former, acknowledged_codes)
         self._files.change(tx, person, identity=identity)
         if newer_identity.birth_date:
             renewals.check_again(tx, person.id, now)
@@ -296,7 +296,7 @@ class People:
         person = self._grants.person_for_party(call.tx, call.caller, referral)
         plan = person.contact_outline()
         if plan.channel_code != NO_CONTACT:
-            self._grants.of_contact(call.tx, call.caller, call.clock.now(), referral, person)
+            self._grants.of_contact_data(call.tx, call.caller, call.clock.now(), referral, person)
         return safe_contact_message(plan)
 
     def OpenSafeContact(self, request: pb.OpenSafeContactRequest, call: Call) -> pb.SafeContact:
@@ -310,7 +310,7 @@ class People:
         trail.append(Entry("read_safe_contact", referral.person_id, referral.need_code, details))
         person = self._grants.person_for_party(tx, caller, referral)
         check_not_overseeing(caller)
-        grant = self._grants.of_contact(tx, caller, now, referral, person)
+        grant = self._grants.of_contact_data(tx, caller, now, referral, person)
         trail[-1] = replace(trail[-1], detail_codes=trail[-1].detail_codes + grant.basis)
         plan = self._files.safe_contact(tx, grant)
         if plan is None:
@@ -344,7 +344,7 @@ class People:
         person_id, caller = object_id(request.id), call.caller
         self._check_own(call.tx, caller, person_id)
         worker_id = caller.id if caller.kind == "worker" else ""
-        note_export(
+        publish_export(
             call.tx, new_id(), person_id, caller.organization_id, worker_id, call.clock.now()
         )
         return pb.ExportPersonResponse()

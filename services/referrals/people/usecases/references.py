@@ -39,7 +39,7 @@ from services.referrals.line.store.contact_notes import ContactNotes
 from services.referrals.line.store.contacts import Contacts as ContactStore
 from services.referrals.line.usecases import callbacks
 from services.referrals.line.usecases.contacts import ReferenceGate
-from services.referrals.line.wire.contacts import wish
+from services.referrals.line.wire.contacts import requested_hours
 from services.referrals.network.store import members
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.people.domain.reading import daily_readings
@@ -187,16 +187,14 @@ class References:
         first_contact = self._gate.enter(
             call.tx, request.reference, request.pin, call.origin, call.trail
         )
-        request_wish = wish(request)
+        requested = requested_hours(request)
         all_contacts = contacts.of_caller(call.tx, first_contact.id, for_update=True)
         now = call.clock.now()
         may_speak = self._ids_spoken_for(call.tx, now, first_contact, all_contacts).person_ids
         # also the plans of the files for which she may not speak
         person_ids = contacts.person_ids_of(call.tx, all_contacts) if may_speak else []
         callers_contacts = of_speaker(first_contact, all_contacts)
-        callbacks.record_request(
-            call.tx, self._files, now, callers_contacts, person_ids, request_wish
-        )
+        callbacks.record_request(call.tx, self._files, now, callers_contacts, person_ids, requested)
         return self._message(first_contact, call)
 
     def AddNoteByReference(
@@ -300,7 +298,7 @@ class References:
         if not matching_referrals:
             raise NotFound
         if matching_referrals[0].is_asked_for:
-            self._consents.withdraw_for(
+            self._consents.withdraw_for_referral(
                 call.tx, call.clock.now(), first_contact.id, matching_referrals[0], call.trail
             )
 

@@ -279,7 +279,7 @@ class Enquiry:
             Offer(service.id, service.organization_id, content.without(left_out), now)
             for service in services
         ]
-        enquiry._note("opened", now, enquiry.organization_id)
+        enquiry._add_event("opened", now, enquiry.organization_id)
         return enquiry
 
     @property
@@ -312,7 +312,7 @@ class Enquiry:
         is_first_offer = answer in OFFERS and not self.has_offer
         offer.answer, offer.reason_code, offer.answer_time = answer, reason_code, now
         offer.version, offer.update_time = offer.version + 1, now
-        self._note("answered", now, organization_id, offer, first_offer=is_first_offer)
+        self._add_event("answered", now, organization_id, offer, first_offer=is_first_offer)
         if all(offer.answer == NO for offer in self.offers):
             self._end(S.EXHAUSTED, "exhausted", self._exhaustion_reason(), now)
 
@@ -331,8 +331,8 @@ class Enquiry:
         self.reminded, self.start_time = False, now
         self._close(S.MATCHED, now)
         self.due_time = due_time(DeadlineKind.ACKNOWLEDGE, self.content.urgency, now, calendar)
-        self._note("matched", now, self.organization_id, offer)
-        self._note_not_taken(now)
+        self._add_event("matched", now, self.organization_id, offer)
+        self._add_not_taken_events(now)
 
     def cancel(self, now: datetime) -> None:
         """Cancels the enquiry. Raises Conflict if it has ended, or a referral follows it."""
@@ -353,7 +353,7 @@ class Enquiry:
         actor_organization_id = self.organization_id if reason_code == BY_ASKER else ""
         self._end(S.CANCELLED, "cancelled", reason_code, now, actor_organization_id, released_offer)
         if was_open:
-            self._note_not_taken(now)
+            self._add_not_taken_events(now)
 
     def stop_asking(self, service_ids: Collection[str], now: datetime) -> None:
         """Blanks the copies of these services.
@@ -375,7 +375,7 @@ class Enquiry:
                 offer.reason_code = offer.reason_code or NOT_OFFERED
                 offer.answer_time = now
                 if answer_before != NO:
-                    self._note("answered", now, offer.organization_id, offer)
+                    self._add_event("answered", now, offer.organization_id, offer)
         if copies and self.state is S.OPEN and all(offer.answer == NO for offer in self.offers):
             self._end(S.EXHAUSTED, "exhausted", self._exhaustion_reason(), now)
 
@@ -388,7 +388,7 @@ class Enquiry:
         if self.state is not S.MATCHED or self.referral_id:
             raise Conflict("illegal_transition")
         self.referral_id, self.person_id, self.due_time = referral_id, person_id, None
-        self._note("referred", now, self.organization_id)
+        self._add_event("referred", now, self.organization_id)
 
     def fire(self, now: datetime, calendar: Calendar) -> None:
         """Acts on the deadline, if it has passed.
@@ -406,7 +406,7 @@ class Enquiry:
         else:
             next_due_time = due_time(DeadlineKind.ACKNOWLEDGE, self.content.urgency, now, calendar)
             self.start_time, self.due_time, self.reminded = now, next_due_time, True
-            self._note("offers_waiting", now)
+            self._add_event("offers_waiting", now)
 
     def _exhaustion_reason(self) -> str:
         """Returns the reason why no service is left.
@@ -440,7 +440,7 @@ class Enquiry:
     ) -> None:
         self.reason_code, self.due_time = reason_code, None
         self._close(state, now)
-        self._note(verb, now, actor_organization_id, released_offer)
+        self._add_event(verb, now, actor_organization_id, released_offer)
 
     def _close(self, state: EnquiryState, now: datetime) -> None:
         self.state = state
@@ -449,15 +449,15 @@ class Enquiry:
             if not offer.taken:
                 offer.content = None
 
-    def _note_not_taken(self, now: datetime) -> None:
+    def _add_not_taken_events(self, now: datetime) -> None:
         """Records once for each organisation with an offer that its offer was not taken."""
         notified_ids = {offer.organization_id for offer in self.offers if offer.taken}
         for offer in self.offers:
             if offer.answer in OFFERS and offer.organization_id not in notified_ids:
                 notified_ids.add(offer.organization_id)
-                self._note(NOT_TAKEN, now, offer=offer)
+                self._add_event(NOT_TAKEN, now, offer=offer)
 
-    def _note(
+    def _add_event(
         self,
         verb: str,
         now: datetime,

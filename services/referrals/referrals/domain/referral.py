@@ -82,7 +82,7 @@ class Referral(ReferralWithDeadlines):
         self.deadlines.append(
             Deadline(DeadlineKind.DRAFT, now, due, policy_version=calendar.policy().version)
         )
-        self._note("drafted", State.DRAFT, State.DRAFT, actor, now)
+        self._add_event("drafted", State.DRAFT, State.DRAFT, actor, now)
 
     def change_draft(
         self,
@@ -143,7 +143,7 @@ class Referral(ReferralWithDeadlines):
             self.contact_id = contact_id
         if unsafe is not None:
             self.unsafe = unsafe
-        self._note("amended", State.DRAFT, State.DRAFT, actor, now)
+        self._add_event("amended", State.DRAFT, State.DRAFT, actor, now)
 
     def send(
         self,
@@ -346,7 +346,7 @@ class Referral(ReferralWithDeadlines):
 
     def note_leg_lost(self, now: datetime) -> None:
         """Records that a leg of the hand-over failed while the person was on her way."""
-        self._note(
+        self._add_event(
             LEG_LOST,
             self.state,
             self.state,
@@ -357,7 +357,7 @@ class Referral(ReferralWithDeadlines):
 
     def note_consent_ending(self, now: datetime) -> None:
         """Records that the referral's consent ends soon, so that the person is asked in time."""
-        self._note(
+        self._add_event(
             CONSENT_ENDING,
             self.state,
             self.state,
@@ -377,7 +377,7 @@ class Referral(ReferralWithDeadlines):
             else [side for side in self.sides_out if side != organization_id]
         )
         system = Actor("system", "members", organization_id)
-        self._note(
+        self._add_event(
             SIDE_OUT if is_out else SIDE_BACK,
             self.state,
             self.state,
@@ -402,7 +402,7 @@ class Referral(ReferralWithDeadlines):
                 verb = {50: "clock_reminded", 100: "clock_breached", 150: "clock_escalated"}[
                     percent
                 ]
-                self._note(
+                self._add_event(
                     verb,
                     self.state,
                     self.state,
@@ -437,7 +437,7 @@ class Referral(ReferralWithDeadlines):
             self.appointment_time = None
         if step.target in EXITS:
             self.reason_code = reason_code
-        self._note(
+        self._add_event(
             step.event_verb,
             state_before,
             self.state,
@@ -449,7 +449,7 @@ class Referral(ReferralWithDeadlines):
             changed_field_codes=changed_field_codes,
         )
 
-    def _note(
+    def _add_event(
         self,
         verb: str,
         from_state: State,

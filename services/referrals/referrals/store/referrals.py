@@ -438,7 +438,7 @@ def read(
     ]
 
 
-def note_following(tx: Transaction, referral: Referral) -> None:
+def set_following(tx: Transaction, referral: Referral) -> None:
     """Sets the following referral of a referral that came back, if the scope shows it."""
     referral.following_id, referral.followed_up = _following(tx, [referral.id]).get(
         referral.id, (referral.following_id, False)

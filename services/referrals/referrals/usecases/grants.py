@@ -97,7 +97,7 @@ class Grants:
             return False
         return not grant.first_name_only
 
-    def of_contact(
+    def of_contact_data(
         self, tx: Transaction, caller: Caller, now: datetime, referral: Referral, person: Person
     ) -> Grant:
         """Returns the grant for the person's contact data, for the need of this referral.

@@ -87,7 +87,7 @@ class ReferralChanges:
         self._legs.update_steps(tx, now, *changed_referrals)
         for referral in changed_referrals:
             if referral.need_is_open:
-                referrals.note_following(tx, referral)
+                referrals.set_following(tx, referral)
                 if referral.followed_up:  # another referral was sent before this one came back
                     referral.update_need_deadlines(now)
                     referrals.save_deadlines(tx, referral)

@@ -90,7 +90,7 @@ class Watch:
         with self._position_given:
             self._position_given.wait_for(lambda: self._last_position > after, seconds)
 
-    def give(self, connection: Transaction) -> None:
+    def give_positions(self, connection: Transaction) -> None:
         """Gives positions to all events that have none, and wakes the waiting streams."""
         count = 1
         while count:
@@ -115,7 +115,7 @@ class Watch:
                 if (self._streams and (due or elapsed > _LONGEST_WAIT)) or (
                     due and elapsed > _PAUSE_WITHOUT_STREAM
                 ):
-                    self.give(connection)
+                    self.give_positions(connection)
                     due, given_at = False, time.monotonic()
                     loop.wait(_PACE)
                     has_given = True

@@ -88,7 +88,7 @@ class KeyService:
         Results are cached: usually some hundreds of hashes, none of which is the key.
         """
 
-        def mark(value: bytes) -> bytes:
+        def compute(value: bytes) -> bytes:
             return self._run(
                 lambda session: _bytes(
                     self._key(session, f"marks.{service}").sign(
@@ -97,7 +97,7 @@ class KeyService:
                 )
             )
 
-        return lru_cache(_MAX_PURPOSES)(mark) if f"marks.{service}" in self._labels() else None
+        return lru_cache(_MAX_PURPOSES)(compute) if f"marks.{service}" in self._labels() else None
 
     def make(self, service: str, number: int, now: float) -> None:
         """Creates a sealing key. The key's id is the time of its creation."""

@@ -157,7 +157,7 @@ class Person:
 
         False if she has not been asked yet, or if the plan forbids every contact.
         """
-        return self.safe_contact_channel not in ("", "none")
+        return self.safe_contact_channel not in ("", NO_CONTACT)
 
     @property
     def may_be_called(self) -> bool:

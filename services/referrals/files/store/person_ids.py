@@ -24,8 +24,8 @@ def ids_of(tx: Transaction, person_id: str) -> PersonIds:
     """Returns the ids of a person.
 
     Needs the scope of the whole service, since her contacts include contacts with other lines under
-    the same reference, if it was given to her. Somebody else could otherwise use a reference of his
-    own, and a file at another line, to end what a line does for her.
+    the same reference. These contacts count only if the reference was given to her. Somebody else
+    could otherwise use his reference, and a file at another line, to end what a line does for her.
     """
     rows = tx.execute(
         "WITH hers AS (SELECT organization_id, coalesce(nullif(tied_to_id, ''), id) AS first"

@@ -105,7 +105,7 @@ class ErasureRpcs:
         )
 
     def erase_again(self, tx: Transaction, now: datetime, known_erasure: Erasure) -> bool:
-        """Erases a file again after a restore; returns whether the restored database had the file.
+        """Erases a file after a restore; returns False if it is erased already or does not exist.
 
         Needs the scope of the whole service.
         """

@@ -31,7 +31,7 @@ from bench import (
     transitions,
 )
 from bench.figures import BY_NAME, Measurement, table
-from bench.quiet import MACHINE_AT_REST, silence, wait_for_machine
+from bench.quiet import MACHINE_AT_REST, wait_for_machine, wait_for_silence
 from tests.parts.local_stack import LocalStack
 
 FILE = Path(__file__).resolve().parent.parent / "var" / "bench.json"
@@ -80,7 +80,7 @@ def main(part: str | None, file: Path, at_rest: float) -> None:
         stack.start()
         for name in [part] if part else PARTS:
             click.echo(f"{name} …", err=True)
-            silence(stack)
+            wait_for_silence(stack)
             wait_for_machine(at_rest)
             measurements += PARTS[name](stack)
     finally:

@@ -125,19 +125,19 @@ class Recording:
         """Returns the costs of an act and of all its effects."""
         first, signatures_before = self.snapshot(), self.signatures()
         act()
-        self.silence()
+        self.wait_for_silence()
         return self._costs(filter(self._is_caused, self.transactions[first:]), signatures_before)
 
-    def silence(self) -> None:
+    def wait_for_silence(self) -> None:
         """Waits until nothing that is counted has happened for two seconds."""
         begin = time.time()
 
-        def silent() -> bool:
+        def is_silent() -> bool:
             self.snapshot()
             last = next(filter(self._is_caused, reversed(self.transactions)), None)
             return time.time() - max(begin, last.time if last else 0.0) > SILENCE
 
-        until(silent, 60)
+        until(is_silent, 60)
 
     def _is_caused(self, transaction: Transaction) -> bool:
         return bool(transaction.trace) or not (

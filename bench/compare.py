@@ -25,7 +25,7 @@ from bench import facts
 from bench.figures import percentile, short
 from bench.live import cores_used
 from bench.pages import sign_in
-from bench.quiet import MACHINE_AT_REST, silence, wait_for_machine
+from bench.quiet import MACHINE_AT_REST, wait_for_machine, wait_for_silence
 from bench.transitions import ReferralRunner
 from protos.partners.v1 import directory_pb2
 from tests.parts.local_stack import ROOT, LocalStack
@@ -116,7 +116,7 @@ class Side:
         try:
             stack.start()
             for part in parts:
-                silence(stack)
+                wait_for_silence(stack)
                 wait_for_machine(at_rest)
                 for name, value in PARTS[part](stack).items():
                     self.figures.setdefault(name, []).append(value)
@@ -124,9 +124,9 @@ class Side:
             stack.stop()
 
 
-def _git(*words: str) -> str:
+def _git(*arguments: str) -> str:
     return subprocess.run(
-        ["git", *words], cwd=ROOT, check=True, capture_output=True, text=True
+        ["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.strip()
 
 

@@ -310,14 +310,14 @@ def serve() -> None:
     module = sys.argv.pop(1)
     file = os.open(os.environ[_SIGNATURES], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def record_calls(of: type, name: str, line: bytes) -> None:
-        call = getattr(of, name)
+    def record_calls(cls: type, method: str, line: bytes) -> None:
+        call = getattr(cls, method)
 
         def record_and_call(*arguments: Any, **named: Any) -> Any:
             os.write(file, line)
             return call(*arguments, **named)
 
-        setattr(of, name, record_and_call)
+        setattr(cls, method, record_and_call)
 
     record_calls(Signer, "sign", b"made\n")
     record_calls(SignatureVerifier, "is_valid", b"checked\n")

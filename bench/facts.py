@@ -15,7 +15,7 @@ from typing import Any
 from kafka import KafkaProducer
 
 from bench.figures import Measurement, percentile
-from bench.quiet import silence
+from bench.quiet import wait_for_silence
 from bench.transitions import ReferralRunner
 from protos.notifications.v1 import notifications_pb2
 from protos.referrals.v1 import referrals_pb2 as pb
@@ -68,7 +68,7 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
     )
     runner = ReferralRunner(cast)
     referrals = [runner.send_one() for _ in range(PER_SECOND * SECONDS + 20)]
-    silence(stack)
+    wait_for_silence(stack)
     answer_times: dict[str, float] = {}
 
     def acknowledge(referral: pb.Referral) -> None:

@@ -109,7 +109,7 @@ def flood(stack: LocalStack) -> Iterator[list[float]]:
     refused requests, and the seconds that it lasted.
     """
     address = urlsplit(stack.gateway)
-    words = [
+    arguments = [
         address.hostname or "",
         str(address.port),
         stack.api_key("Puentes"),
@@ -119,7 +119,7 @@ def flood(stack: LocalStack) -> Iterator[list[float]]:
     ]
     counts: list[float] = []
     process = subprocess.Popen(
-        [sys.executable, "-c", _FLOOD, *words],
+        [sys.executable, "-c", _FLOOD, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

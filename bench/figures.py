@@ -80,7 +80,7 @@ BY_NAME = {figure.name: figure for figure in FIGURES}
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Returns the smallest value below or equal to which `percent` percent of the values lie."""
+    """Returns a percentile of the values, by the nearest-rank method."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * percent // 100).__trunc__() - 1)]
 

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from bench.figures import Measurement, percentile, short
-from bench.quiet import silence
+from bench.quiet import wait_for_silence
 from bench.transitions import ReferralRunner
 from chassis import audit
 from protos.referrals.v1 import enquiries_pb2
@@ -94,7 +94,7 @@ def measure(
             for network in networks if number % 2 == 0 else reversed(networks):
                 for part in (network.run_lives, network.open_pages):
                     for peer in networks:
-                        silence(peer.stack, PATIENCE)
+                        wait_for_silence(peer.stack, PATIENCE)
                     part()
         seconds = [networks[-1].fire(1 + n * due, (n + 1) * due) for n in range(firings)]
     finally:
@@ -185,7 +185,7 @@ class Network:
                         " SELECT %s, * FROM unnest(%s::text[], %s::bigint[])",
                         (consumer, list(ids), list(versions)),
                     )
-            silence(self.stack, PATIENCE)
+            wait_for_silence(self.stack, PATIENCE)
             return fire(database)
 
     def inbox(self) -> None:

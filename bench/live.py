@@ -131,11 +131,11 @@ def open_sessions(stack: LocalStack) -> list[str]:
 
     Returns the cookies of the sessions.
     """
-    people: dict[str, str] = {}
+    emails: dict[str, str] = {}
     for account in stack.demo["accounts"]:
-        people.setdefault(account["organization"], account["email"])
+        emails.setdefault(account["organization"], account["email"])
     cookies = []
-    for email in list(people.values())[:ORGANIZATIONS] * SESSIONS_PER_PERSON:
+    for email in list(emails.values())[:ORGANIZATIONS] * SESSIONS_PER_PERSON:
         with requests.Session() as session:
             sign_in(session, stack, email)
             cookies.append("; ".join(f"{cookie.name}={cookie.value}" for cookie in session.cookies))

@@ -28,7 +28,7 @@ from tests.parts.stories import Cast
 OUT = ROOT / "build" / "profile"
 PY_SPY = Path(sys.prefix) / "bin" / "py-spy"
 WARM_UP, RATE = 10, 200  # referrals; samples per second
-PYTHON = (*SERVICES, "gateway")
+PYTHON_PARTS = (*SERVICES, "gateway")
 _MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 Times = dict[tuple[str, str], float]
@@ -47,7 +47,7 @@ class Threads:
         self._root = int(state["pid"])
         self._names = {
             thread["os_thread_id"]: str(thread["thread_name"])
-            for name in PYTHON
+            for name in PYTHON_PARTS
             for thread in _dump(self.pids[name])
             if thread["thread_name"]
         }
@@ -120,12 +120,12 @@ def draw(stack: LocalStack, count: int) -> list[Path]:
     OUT.mkdir(parents=True, exist_ok=True)
     spies = []
     for name, part in stack.state["parts"].items():
-        if name in PYTHON:
+        if name in PYTHON_PARTS:
             files.append(OUT / f"{name}.svg")
-            words = ["record", "--threads", "--nonblocking", "--rate", str(RATE)]
+            options = ["record", "--threads", "--nonblocking", "--rate", str(RATE)]
             spies.append(
                 subprocess.Popen(
-                    [PY_SPY, *words, "--output", files[-1], "--pid", str(part["pid"])],
+                    [PY_SPY, *options, "--output", files[-1], "--pid", str(part["pid"])],
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                 )

@@ -19,7 +19,7 @@ from tests.parts.local_stack import SERVICES, LocalStack
 
 PATIENCE = 60.0  # seconds to wait for silence
 AT_REST = 15.0  # percent of a core that a stack may take; a stack without calls takes about 5
-MACHINE_AT_REST = 25.0  # percent of all processors that may be busy before a part
+MACHINE_AT_REST = 25.0  # percent of all processor time that may be in use before a part
 _LOOK = 2.0  # seconds during which processor time is counted
 
 
@@ -27,7 +27,7 @@ class Busy(click.ClickException):
     """Raised if a stack or the machine does not come to rest."""
 
 
-def silence(stack: LocalStack, patience: float = PATIENCE) -> None:
+def wait_for_silence(stack: LocalStack, patience: float = PATIENCE) -> None:
     """Returns once no fact is waiting and the stack's processes are at rest. Raises Busy if that
     takes longer than `patience` seconds.
     """
@@ -89,7 +89,7 @@ def busy_percent(seconds: float = _LOOK) -> float:
 
 
 def wait_for_machine(at_rest: float, patience: float = PATIENCE) -> None:
-    """Waits until at most `at_rest` percent of the processors are busy. Raises Busy if that takes
+    """Waits until at most `at_rest` percent of processor time is in use. Raises Busy if that takes
     longer than `patience` seconds.
     """
     end = time.monotonic() + patience

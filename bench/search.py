@@ -154,7 +154,7 @@ def answers_per_second(rpc: Any, requests: list[Any]) -> float:
     return answer_count / SECONDS
 
 
-def time_questions(rpc: Any, requests: list[Any], count: int) -> tuple[float, str, float]:
+def time_questions(rpc: Any, requests: list[Any], service_count: int) -> tuple[float, str, float]:
     """Returns the p99 in milliseconds, the conditions, and the median."""
     for request in requests[::20]:
         rpc(request)
@@ -165,6 +165,7 @@ def time_questions(rpc: Any, requests: list[Any], count: int) -> tuple[float, st
         milliseconds.append((time.perf_counter() - begin) * 1000)
     return (
         percentile(milliseconds, 99),
-        f"{len(milliseconds)} different questions by gRPC among {count:,} services; beside: p50",
+        f"{len(milliseconds)} different questions by gRPC among {service_count:,} services;"
+        " beside: p50",
         percentile(milliseconds, 50),
     )

@@ -23,7 +23,7 @@ NORMAL = Urgency.NORMAL
 
 
 class StoryBuilder:
-    """Builds stories from steps that are dated by the time passed since then."""
+    """Builds stories from steps that are dated by their age."""
 
     def __init__(self, network: Network, calendar: Calendar, now: datetime) -> None:
         self._network, self._calendar, self._now = network, calendar, now
@@ -42,8 +42,8 @@ class StoryBuilder:
     ) -> Story:
         """Adds a story.
 
-        `steps` are (time since the step, verb, fields). A field that is a timedelta stands for now
-        plus this timedelta.
+        `steps` are (age, verb, fields). A field that is a timedelta stands for now plus this
+        timedelta.
         """
         organization, slug = offer.split("/")
         at, file = self._now - draft_age, self._files[person]
@@ -80,8 +80,9 @@ def tonights_stories(network: Network, calendar: Calendar, now: datetime) -> lis
     add_story = builder.add_story
     m, h, d = _minutes, _hours, _days
 
-    def accept_step(ago: timedelta, contact: timedelta) -> tuple[timedelta, str, dict[str, Any]]:
-        return ago, "accept", {"responsible_worker_id": "", "planned_first_contact_time": contact}
+    def accept_step(ago: timedelta, contact_in: timedelta) -> tuple[timedelta, str, dict[str, Any]]:
+        fields = {"responsible_worker_id": "", "planned_first_contact_time": contact_in}
+        return ago, "accept", fields
 
     # From the line: one referral must be answered in minutes, one is being decided, one has a
     # health deadline, and one is accepted.

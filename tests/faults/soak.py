@@ -17,14 +17,14 @@ from tests.parts.local_stack import LocalStack
 from tests.parts.stories import Cast
 
 
-@click.command(help="Break a stack at every part while it works, and look at what is left.")
+@click.command(help="Break each part of a stack under load, and check the data that are left.")
 @click.option("--transitions", default=20_000, show_default=True)
 @click.option("--faults", default=600, show_default=True)
 @click.option(
     "--backlog",
     default=30_000,
     show_default=True,
-    help="Facts that wait for a consumer at the end, beside a broker that stands still.",
+    help="Facts that wait for the paused consumer at the end, when the broker is paused, too.",
 )
 @click.option("--seed", default=1, show_default=True)
 def main(transitions: int, faults: int, backlog: int, seed: int) -> None:

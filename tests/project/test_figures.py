@@ -64,5 +64,5 @@ def test_a_busy_stack_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quiet, "_activity", lambda stack: "facts of partners wait")
     stack = LocalStack()
     with pytest.raises(quiet.Busy, match="facts of partners wait"):
-        quiet.silence(stack, patience=0.0)
+        quiet.wait_for_silence(stack, patience=0.0)
     stack.stop()

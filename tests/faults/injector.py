@@ -249,9 +249,9 @@ class FaultInjector:
     def _owner(self) -> str:
         return str(self._stack.state["environment"]["ENLACE_PARTNERS_MIGRATION_URL"])
 
-    def _postgres(self, program: str, *words: str) -> None:
+    def _postgres(self, program: str, *arguments: str) -> None:
         process = subprocess.run(
-            [self._stack.programs / program, *words],
+            [self._stack.programs / program, *arguments],
             capture_output=True,
             text=True,
             env={"PATH": os.environ["PATH"]},

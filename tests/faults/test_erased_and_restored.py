@@ -43,10 +43,10 @@ def erasure_stack() -> Iterator[LocalStack]:
         stack.stop()
 
 
-def postgres(stack: LocalStack, program: str, *words: str) -> None:
-    """Runs one of PostgreSQL's own programs, as the owner of the referrals database."""
+def postgres(stack: LocalStack, program: str, *arguments: str) -> None:
+    """Runs one of PostgreSQL's own programs."""
     process = subprocess.run(
-        [stack.programs / program, *words],
+        [stack.programs / program, *arguments],
         capture_output=True,
         text=True,
         env={"PATH": os.environ["PATH"]},

@@ -84,15 +84,17 @@ def held_facts(stack: LocalStack) -> list[dict[str, Any]]:
     return [letter for letter in letters if letter["kind"] == "held"]
 
 
-def command(stack: LocalStack, *words: str) -> Any:
+def command(stack: LocalStack, *arguments: str) -> Any:
     """Runs `python -m services.notifications dead-letters …` beside the running service."""
     environment = {
         **os.environ,
         "ENLACE_DATABASE_URL": stack.database_url("notifications"),
         "ENLACE_KEYS": str(stack.var / "keys"),
     }
-    arguments = [sys.executable, "-m", "services.notifications", "dead-letters", *words, "--json"]
-    process = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
+    program = [sys.executable, "-m", "services.notifications", "dead-letters"]
+    process = subprocess.run(
+        [*program, *arguments, "--json"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout)
 

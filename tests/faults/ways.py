@@ -67,11 +67,11 @@ class ByGrpc:
         self._stub: Any = referrals_pb2_grpc.ReferralsStub(stack.channel("referrals"))
 
     @staticmethod
-    def directory(client: Any) -> ByGrpc:
-        """Returns a way that calls the partners service's directory by gRPC."""
-        by_grpc = ByGrpc(client._stack)
+    def directory(way: Any) -> ByGrpc:
+        """Returns a way that calls the partners service's directory in the same stack."""
+        by_grpc = ByGrpc(way._stack)
         by_grpc.name, by_grpc._service = "directory", "partners"
-        by_grpc._stub = directory_pb2_grpc.DirectoryStub(client._stack.channel("partners"))
+        by_grpc._stub = directory_pb2_grpc.DirectoryStub(way._stack.channel("partners"))
         return by_grpc
 
     def prepare(self, client: Client, rpc: str, request: Any) -> Callable[[], Any]:

@@ -111,7 +111,7 @@ class Operator(Actor):
         self.page.press("#pin", "Enter")
 
     def refers_the_caller_to(self, shelter_service: str) -> str:
-        """Answers all questions of a new referral; returns its address."""
+        """Answers all questions of a new referral, and sends it; returns the path of its page."""
         self.drafts_a_referral_to(shelter_service)
         self.records_her_consent("identity", "contact", "notes")
         self.sees("Revise y envíe")
@@ -122,9 +122,9 @@ class Operator(Actor):
         return self.where()
 
     def records_her_consent(self, *groups: str) -> None:
-        """Records the person's consent on three pages: read aloud, answered, and given.
+        """Records the person's consent on its three pages, with a yes to these field groups only.
 
-        Nothing is ticked before she answers.
+        Checks that nothing is ticked on a new page.
         """
         self.finds_nothing_ticked()
         self.presses("Ya le expliqué los siete puntos")
@@ -174,7 +174,7 @@ class Operator(Actor):
         self.page.locator("li", has_text=shelter_service).get_by_role("button").first.click()
 
     def sends_in_an_emergency(self, note: str) -> str:
-        """Sends on an override, because nobody could be asked."""
+        """Sends on an override, because the person could not be asked; returns the page's path."""
         self.presses("Siga sin consentimiento")
         self.chooses("override_reason_code", "life_at_risk")
         self.page.fill("[name=note]", marked(note))

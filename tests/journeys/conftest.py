@@ -38,7 +38,7 @@ def free_beds(request: pytest.FixtureRequest) -> None:
     # the environments of the other Pythons have no browser, and their one test does not need it
     from playwright.sync_api import expect
 
-    # as long as an actor waits for a button; a second suite may be running at the same time
+    # the same timeout as an actor's (actors.py), because a second suite may be running
     expect.set_options(timeout=60_000)
     request.getfixturevalue("sealed")
     shelter = request.getfixturevalue("stack").worker("albergue@lunanueva")

@@ -1,4 +1,4 @@
-"""A bed is taken and given back, and only the operator who opens the way to the shelter sees it.
+"""A bed is taken and given back, and only the operator who opens the shelter's address sees it.
 
 The actors are the shelter's manager, its worker, the operator who sends somebody, and her
 colleague.
@@ -45,8 +45,8 @@ class Manager(Actor):
         return self.page.locator("main li", has_text=SERVICE)
 
 
-def opens_the_way(actor: Actor, referral: str) -> None:
-    """Opens the way to the shelter; tries again until partners has received the acceptance.
+def opens_address(actor: Actor, referral: str) -> None:
+    """Opens the shelter's address; tries again until partners has received the acceptance.
 
     Before that, the page says that no address is stored.
     """
@@ -77,7 +77,7 @@ def test_a_bed_is_taken_and_given_back_and_only_the_referring_operator_sees_the_
     shelter.sees_no("Ver la dirección")
     manager.waits_for_free_beds(free_beds - 1)
 
-    opens_the_way(operator, referral)
+    opens_address(operator, referral)
     operator.sees(marked(STREET))
     colleague = actors.enter("jefa@llamayvive.demo")
     colleague.goes_to(referral)

@@ -87,7 +87,7 @@ def make_user(browser: Browser, stack: LocalStack) -> Iterator[Callable[..., Cou
 
 
 def send_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
-    """Sends a referral from Asociación Puentes to the organisation whose name contains the text.
+    """Sends a referral from Asociación Puentes to the organisation whose name contains `words`.
 
     Returns its id and its code.
     """
@@ -130,7 +130,7 @@ def send_to(stack: LocalStack, words: str, need_code: str) -> tuple[str, str]:
 
 
 def wait_for_notification(stack: LocalStack, referral_id: str) -> None:
-    """Waits until the notice of a referral is in an inbox."""
+    """Waits until a message about the referral is in an inbox."""
     with stack.database("notifications") as database:
         until(
             lambda: (

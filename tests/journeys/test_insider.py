@@ -20,7 +20,7 @@ from tests.parts.local_stack import LocalStack, until
 
 @pytest.fixture(scope="module")
 def small_quota() -> Iterator[LocalStack]:
-    """A stack in which a worker may look at two people an hour."""
+    """A stack in which a worker may open the data of two people an hour."""
     stack = LocalStack(settings={"ENLACE_OPENINGS_AN_HOUR": "2"})
     try:
         yield stack.start()

@@ -18,9 +18,9 @@ from tests.journeys.typed import marked
 
 
 def asks_for_a_bed_in_chinandega(line: Operator) -> str:
-    """Sends an enquiry from the open contact; returns the address of the enquiry.
+    """Sends an enquiry from the open contact; returns the path of the enquiry.
 
-    The enquiry is for another country than that of the line.
+    The enquiry asks in another country than that of the line.
     """
     line.presses("Preguntar a varios")
     line.page.select_option("[name=country]", "NI")

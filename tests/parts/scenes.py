@@ -26,7 +26,7 @@ class Scenes:
         self.person_id, self.receipt_id = cast.person()
 
     def send(self) -> Any:
-        """Creates and sends a referral; only the second of its facts notifies somebody."""
+        """Creates and sends a referral; only the fact that it was sent notifies somebody."""
         drafted = self.cast.sender.referrals.CreateReferral(self.cast.draft(self.person_id))
         request = pb.SendReferralRequest(
             id=drafted.id, etag=drafted.etag, request_id=new_id(), receipt_id=self.receipt_id
@@ -34,7 +34,7 @@ class Scenes:
         return self.cast.sender.referrals.SendReferral(request)
 
     def step(self, referral: Any, step: Any) -> Any:
-        """Takes the next step of a referral."""
+        """Takes a step of a referral."""
         rpc = getattr(self.cast.who(step).referrals, step.rpc)
         return rpc(step.request(id=referral.id, etag=referral.etag, request_id=new_id()))
 

@@ -122,7 +122,7 @@ def test_a_provider_that_required_a_second_factor_is_trusted_and_another_is_not_
     scene: Scene, strict: Stubs, provider: Provider, methods: tuple[str, ...], needs_code: bool
 ) -> None:
     scene.worker(scene.coalition, Role.COORDINATOR, email=OFFICIAL)
-    provider.people["ana"] = Person("ana-1", OFFICIAL, ways=methods)
+    provider.people["ana"] = Person("ana-1", OFFICIAL, methods=methods)
     id = set_up(scene, scene.coalition, provider).provider_id
     attempt = strict.BeginProviderSignIn(provider_id=id)
     callback = provider.signs_in(attempt.authorization_url, "ana")
@@ -140,7 +140,7 @@ def test_a_worker_with_a_code_is_asked_for_it_whatever_her_provider_required(
 ) -> None:
     me = scene.as_worker(scene.worker(scene.coalition, Role.WORKER, email=OFFICIAL))
     app, _spare = turn_on_codes(scene, me)
-    provider.people["ana"] = Person("ana-1", OFFICIAL, ways=("mfa",))
+    provider.people["ana"] = Person("ana-1", OFFICIAL, methods=("mfa",))
     set_up(scene, scene.coalition, provider)
     attempt = sign_in_through(scene, scene.coalition, provider)
     assert (attempt.session_secret, attempt.asks_code) == ("", True)

@@ -75,7 +75,7 @@ def test_after_the_first_sign_in_an_official_is_known_by_her_id_at_the_provider_
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:
     first = sign_in_through(scene, ministry, provider)
-    provider.people["ana"] = Person("ana-1", "otra@ministerio.example", verified=False)
+    provider.people["ana"] = Person("ana-1", "otra@ministerio.example", email_verified=False)
     assert sign_in_through(scene, ministry, provider).worker.id == first.worker.id
     # her address now belongs to somebody else
     provider.people["nueva"] = Person("nueva-2", OFFICIAL)
@@ -85,7 +85,7 @@ def test_after_the_first_sign_in_an_official_is_known_by_her_id_at_the_provider_
 @pytest.mark.parametrize(
     "person",
     [
-        Person("x", OFFICIAL, verified=False),
+        Person("x", OFFICIAL, email_verified=False),
         Person("x", "nadie@ministerio.example"),
         Person("x", ""),
         Person("x", OFFICIAL.replace("s", "ſ")),  # equal to hers once normalised

@@ -82,10 +82,10 @@ class Cluster:
         assert process.returncode == 0, f"{script}\n{process.stdout}\n{process.stderr}"
         return process.stdout
 
-    def execute(self, words: list[str]) -> int:
+    def execute(self, arguments: list[str]) -> int:
         """Executes the arguments of `kubectl -n enlace …`; returns the exit code."""
-        assert words[:2] == ["-n", "enlace"], words
-        match words[2:]:
+        assert arguments[:2] == ["-n", "enlace"], arguments
+        match arguments[2:]:
             case ["patch", "secret", name, *patch]:
                 return self._patch(name, patch)
             case ["get", "secret", name, "-o", "yaml"]:
@@ -106,7 +106,7 @@ class Cluster:
                     env=os.environ | {"ENLACE_KEYS": str(keys)},
                 ).returncode
             case _:
-                raise SystemExit(f"no such command here: {words}")
+                raise SystemExit(f"no such command here: {arguments}")
         return 0
 
     def _patch(self, name: str, patch: list[str]) -> int:

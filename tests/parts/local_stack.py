@@ -68,7 +68,7 @@ class LocalStack:
         fresh: bool = False,
         settings: dict[str, str] | None = None,
         options: Sequence[str] = (),
-        workers: int = 1,
+        processes_per_service: int = 1,
         record: Path | None = None,
         root: Path = ROOT,
         template: Path | None = None,
@@ -89,7 +89,7 @@ class LocalStack:
         self._with_demo = demo
         self._settings = settings or {}
         self._options = list(options)
-        self._workers = str(workers)
+        self._processes_per_service = str(processes_per_service)
         self._module = ["bench.exchanges", str(record)] if record else ["services"]
         self._root = root
         self._process: subprocess.Popen[str] | None = None
@@ -119,7 +119,7 @@ class LocalStack:
         ]
         environment = {
             **os.environ,
-            "ENLACE_WORKERS": self._workers,
+            "ENLACE_WORKERS": self._processes_per_service,
             "ENLACE_CALLER_RATE": HIGH_LIMIT,
             "ENLACE_OPENINGS_AN_HOUR": HIGH_LIMIT,
             **self._settings,

@@ -125,9 +125,9 @@ class Server:
         options = ("--clean", "--if-exists", "--no-owner", f"--dbname={url}")
         self._run("pg_restore", *options, str(file))
 
-    def _run(self, program: str, *words: str) -> None:
+    def _run(self, program: str, *arguments: str) -> None:
         process = subprocess.run(
-            [str(self.programs / program), *words],
+            [str(self.programs / program), *arguments],
             capture_output=True,
             text=True,
             env={"PATH": os.environ["PATH"]},

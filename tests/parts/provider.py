@@ -45,8 +45,8 @@ class Person:
 
     id: str
     email: str
-    verified: bool = True
-    ways: tuple[str, ...] = ("pwd",)
+    email_verified: bool = True
+    methods: tuple[str, ...] = ("pwd",)
 
 
 @dataclass
@@ -111,7 +111,7 @@ class Code(AuthorizationCodeMixin):  # type: ignore[misc]
         return None
 
     def get_amr(self) -> list[str]:
-        return list(self.person.ways)
+        return list(self.person.methods)
 
 
 Cheat = Callable[[dict[str, Any]], str]
@@ -121,9 +121,10 @@ Cheat = Callable[[dict[str, Any]], str]
 class Provider:
     """The provider.
 
-    `now` is the provider's clock; `cheat` signs claims instead of Authlib; `discovery` replaces
-    fields of the discovery document. With `spread`, authorization, tokens and keys each have a port
-    of their own, just as each has a host of its own at large providers.
+    `now` is the provider's clock; `cheat` makes each signed token from its claims, in Authlib's
+    place; `discovery` replaces fields of the discovery document. With `spread`, authorization,
+    tokens and keys each have a port of their own, just as each has a host of its own at large
+    providers.
     """
 
     redirect_uri: str
@@ -176,11 +177,10 @@ class Provider:
         """Signs claims, for cheats."""
         return jwt.encode({"alg": alg, "kid": kid}, claims, key or self.key, algorithms=[alg])
 
-    def signs_in(self, address: str, user: str, **changed: str) -> dict[str, str]:
+    def signs_in(self, address: str, user: str) -> dict[str, str]:
         """Signs a user in at an address; returns the parameters that a browser brings back."""
         answer = requests.post(
             address,
-            params=changed,
             data={"user": user, "password": PASSWORD},
             allow_redirects=False,
             timeout=10,
@@ -287,7 +287,7 @@ def _tokens(provider: Provider) -> OpenIDCode:
             return provider.claims()
 
         def generate_user_info(self, user: Person, scope: str) -> UserInfo:
-            return UserInfo(sub=user.id, email=user.email, email_verified=user.verified)
+            return UserInfo(sub=user.id, email=user.email, email_verified=user.email_verified)
 
         def encode_id_token(self, token: Any, request: Any) -> str:
             honest: str = super().encode_id_token(token, request)

@@ -139,7 +139,7 @@ def untranslated(texts: list[str], language: str, known: str = "") -> list[str]:
 def is_page(endpoint: str, answer: TestResponse) -> bool:
     """Returns whether a person reads the answer.
 
-    Files and redirects are not read, nor are the samples of all parts, which are for developers.
+    Files and redirects are not read, nor is the page of all components, which is for developers.
     """
     return (
         answer.mimetype in ("text/html", "text/csv", "image/svg+xml")
@@ -196,16 +196,18 @@ def other_texts(language: str) -> Iterator[tuple[str, str]]:
 
 def main(language: str) -> None:
     """Prints the words that are in no catalogue, and the number of places searched."""
-    escaped = {
+    words_by_place = {
         f"{state} {endpoint}": untranslated(read(answer), language, NAMES.get(endpoint, ""))
         for state, endpoint, answer in answers_in(language)
     }
-    escaped |= {place: untranslated([shown], language) for place, shown in other_texts(language)}
+    words_by_place |= {
+        place: untranslated([shown], language) for place, shown in other_texts(language)
+    }
     assert shipped_cards(), "referrals starts with the cards of the other languages"
     assert shipped_pathways()
     report = {
-        "places": len(escaped),
-        "escaped": {place: words for place, words in escaped.items() if words},
+        "places": len(words_by_place),
+        "untranslated": {place: words for place, words in words_by_place.items() if words},
     }
     sys.stdout.write(json.dumps(report))
 

@@ -58,7 +58,7 @@ SYNC, READY = message(b"S", b""), message(b"Z", b"T")
 SCOPE = b"SELECT set_config('enlace.view', $1, true), set_config('enlace.trace', $2, true)"
 
 
-class Line:
+class Connection:
     """A database connection whose messages are recorded."""
 
     def __init__(self) -> None:
@@ -84,13 +84,13 @@ class Line:
 
 
 def test_a_transaction_is_recorded_with_its_scope_its_exchanges_and_its_flush() -> None:
-    line = Line()
-    line.ask(statement(b"BEGIN"), statement(SCOPE, b"organization", b"0af7"))
-    line.answer(b"BEGIN", b"SELECT 1")
-    line.ask(statement(b"UPDATE referrals SET x = 1"), statement(b"COMMIT"))
-    assert not line.transactions
-    line.answer(b"UPDATE 1", b"COMMIT")
-    assert [vars(transaction) | {"time": 0} for transaction in line.transactions] == [
+    connection = Connection()
+    connection.ask(statement(b"BEGIN"), statement(SCOPE, b"organization", b"0af7"))
+    connection.answer(b"BEGIN", b"SELECT 1")
+    connection.ask(statement(b"UPDATE referrals SET x = 1"), statement(b"COMMIT"))
+    assert not connection.transactions
+    connection.answer(b"UPDATE 1", b"COMMIT")
+    assert [vars(transaction) | {"time": 0} for transaction in connection.transactions] == [
         {
             "role": "referrals",
             "application": "enlace",
@@ -105,7 +105,7 @@ def test_a_transaction_is_recorded_with_its_scope_its_exchanges_and_its_flush() 
             "time": 0,
         }
     ]
-    assert sum_costs(line.transactions) == Costs((2, 0), (4, 0), (1, 0), (1, 0), (0, 0))
+    assert sum_costs(connection.transactions) == Costs((2, 0), (4, 0), (1, 0), (1, 0), (0, 0))
 
 
 @pytest.mark.parametrize(
@@ -124,23 +124,23 @@ def test_a_transaction_is_recorded_with_its_scope_its_exchanges_and_its_flush() 
 def test_a_commit_waits_for_the_disk_if_a_row_was_written(
     text: bytes, tag: bytes, flushes: bool
 ) -> None:
-    line = Line()
-    line.run(text, tag)
-    assert [transaction.flushes for transaction in line.transactions] == [flushes]
-    line.run(b"SET synchronous_commit = off", b"SET")
-    line.run(text, tag)
-    assert not line.transactions[-1].flushes
+    connection = Connection()
+    connection.run(text, tag)
+    assert [transaction.flushes for transaction in connection.transactions] == [flushes]
+    connection.run(b"SET synchronous_commit = off", b"SET")
+    connection.run(text, tag)
+    assert not connection.transactions[-1].flushes
 
 
 def test_a_transaction_after_an_error_is_recorded_separately() -> None:
-    line = Line()
-    line.ask(statement(b"BEGIN"), statement(b"UPDATE a SET x = 1"), statement(b"UPDATE b"))
-    line.session.read_received(message(b"C", b"BEGIN\0") + message(b"C", b"UPDATE 1\0"))
-    line.session.read_received(message(b"E", b"\0") + READY)
-    line.run(b"ROLLBACK", b"ROLLBACK")
-    line.run(b"SELECT 1", b"SELECT 1")
+    connection = Connection()
+    connection.ask(statement(b"BEGIN"), statement(b"UPDATE a SET x = 1"), statement(b"UPDATE b"))
+    connection.session.read_received(message(b"C", b"BEGIN\0") + message(b"C", b"UPDATE 1\0"))
+    connection.session.read_received(message(b"E", b"\0") + READY)
+    connection.run(b"ROLLBACK", b"ROLLBACK")
+    connection.run(b"SELECT 1", b"SELECT 1")
     assert [
-        (len(transaction.exchanges), transaction.flushes) for transaction in line.transactions
+        (len(transaction.exchanges), transaction.flushes) for transaction in connection.transactions
     ] == [(2, False), (1, False)]
 
 

@@ -43,9 +43,9 @@ def test_the_hooks_can_be_installed_and_removed_as_documented_and_refuse_bad_sty
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            words,
+            command,
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -54,13 +54,13 @@ def test_the_hooks_can_be_installed_and_removed_as_documented_and_refuse_bad_sty
             check=False,
         )
 
-    for words in (
+    for command in (
         "git init -q",
         "git config user.name A",
         "git config user.email a@enlace.example",
         "make hooks",
     ):
-        assert run(*words.split()).returncode == 0
+        assert run(*command.split()).returncode == 0
     (tmp_path / "bad.py").write_text("x  =  1\n")
     run("git", "add", "bad.py")
     assert run("git", "commit", "-qm", "Bad style").returncode != 0

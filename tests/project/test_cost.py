@@ -21,9 +21,9 @@ def repository(tmp_path: Path) -> Path:
     settings = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
-    def git(*words: str) -> None:
+    def git(*arguments: str) -> None:
         subprocess.run(
-            ["git", *words],
+            ["git", *arguments],
             cwd=tmp_path,
             env=environment | settings,
             check=True,

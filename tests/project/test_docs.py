@@ -18,7 +18,7 @@ SETTING = re.compile(r"\b((?:ENLACE|KAFKA)_[A-Z0-9]+(?:_[A-Z]+)*)\b")
 
 
 def readers_in_code() -> dict[str, set[str]]:
-    """Returns the processes that read each setting, by the config modules."""
+    """Returns the processes that read each setting, according to the config modules."""
     readers: dict[str, set[str]] = {}
     modules = {ROOT / "chassis" / "config.py": set(SERVICES)} | {
         file: {file.parent.name} for file in (ROOT / "services").glob("*/config.py")
@@ -30,7 +30,7 @@ def readers_in_code() -> dict[str, set[str]]:
 
 
 def readers_in_table() -> dict[str, set[str]]:
-    """Returns the processes that read each setting, by the first two columns of the table."""
+    """Returns the processes that read each setting, according to the table's first two columns."""
     table = OPERATIONS.split("## Settings")[1].split("\n## ")[0]
     words = {"all": {*SERVICES, "gateway"}, "services": set(SERVICES), "`migrate`": set(SERVICES)}
     return {

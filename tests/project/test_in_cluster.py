@@ -108,34 +108,36 @@ def api() -> Iterator[Api]:
 
 
 @pytest.fixture
-def access(tmp_path: Path) -> Path:
+def service_account(tmp_path: Path) -> Path:
     for name, text in (("token", "ticket"), ("namespace", "enlace")):
         (tmp_path / name).write_text(text)
     return tmp_path
 
 
-def test_the_job_creates_every_secret_that_the_pods_wait_for(api: Api, access: Path) -> None:
-    make_secrets.main(api.url, access)
+def test_the_job_creates_every_secret_that_the_pods_wait_for(
+    api: Api, service_account: Path
+) -> None:
+    make_secrets.main(api.url, service_account)
     assert set(api.secrets) == SECRETS | {"enlace-keys"}
     assert not api.refused_names
 
 
-def test_a_second_run_of_the_job_changes_nothing(api: Api, access: Path) -> None:
-    make_secrets.main(api.url, access)
+def test_a_second_run_of_the_job_changes_nothing(api: Api, service_account: Path) -> None:
+    make_secrets.main(api.url, service_account)
     before = dict(api.secrets)
-    make_secrets.main(api.url, access)
+    make_secrets.main(api.url, service_account)
     assert api.secrets == before
 
 
 @pytest.mark.parametrize("after", [0, 1, 5])
 def test_the_secrets_fit_together_after_an_interrupted_and_a_second_run(
-    api: Api, access: Path, after: int
+    api: Api, service_account: Path, after: int
 ) -> None:
     api.dies_after = after
     with pytest.raises(OSError, match="500"):
-        make_secrets.main(api.url, access)
+        make_secrets.main(api.url, service_account)
     api.dies_after = None
-    make_secrets.main(api.url, access)
+    make_secrets.main(api.url, service_account)
     assert {
         name: api.secrets[name] for name in api.secrets if name != "enlace-keys"
     } == make_secrets.cut(api.secrets["enlace-keys"])

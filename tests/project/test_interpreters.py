@@ -1,11 +1,11 @@
 """Every supported Python, in an environment of its own, as make sets it up.
 
-With each Python a stack lives one life, and facts arrive. The Python that runs this file also runs
-the whole suite; the other Pythons of the machine run only these two pieces of work, with the
-packages that `make run` installs and the few tools of requirements/pythons.in. Their environments
-stay under build/, so only the first run pays for them (half a minute and 0.4 GB each). All Pythons
-run side by side, because they mostly wait. Limitation: only the Pythons of the machine are tested.
-In CI these must be the oldest and the newest that we support.
+With each Python, a referral goes from draft to closed, and facts arrive. The Python that runs this
+file also runs the whole suite; the other Pythons of the machine run only these two selections of
+it, with the packages that `make run` installs and the few tools of requirements/pythons.in. Their
+environments stay under build/, so only the first run pays for them (half a minute and 0.4 GB each).
+All Pythons run side by side, because they mostly wait. Limitation: only the Pythons of the machine
+are tested. In CI these must be the oldest and the newest that we support.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TESTED = ("3.11", "3.12", "3.13")
 NEWER = ("3.14",)  # tested on a machine that has it; its packages are looked up on every machine
 OUR_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 REQUIRED_VERSIONS = {TESTED[0], TESTED[-1]} - {OUR_VERSION}
-WORKS = {
+SELECTIONS = {
     "life": ["tests/journeys/test_one_life.py"],
     # The tests of facts that depend on the Python: records, threads and sockets of the client, and
     # a killed broker; the suite's own Python covers the rest of test_facts.py. Also the tests of
@@ -98,7 +98,7 @@ def environment(version: str) -> Path:
     return folder / "bin" / "python"
 
 
-def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Runs make as if a person had typed the command, even inside `make test`."""
     variables = {
         name: value
@@ -106,7 +106,7 @@ def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
         if not name.startswith(("MAKE", "MFLAGS", "VENV", "PYTEST", "ARGS"))
     }
     return subprocess.run(
-        ["make", *words],
+        ["make", *arguments],
         cwd=folder,
         env=variables,
         stdout=subprocess.PIPE,
@@ -116,10 +116,10 @@ def make(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     )
 
 
-class Works:
-    """The pieces of work under way, each in a pytest of its own.
+class Runs:
+    """Runs of the selections with all other Pythons, each in a pytest of its own.
 
-    `begin` starts them for all other Pythons at once.
+    `begin` starts them all at once.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -136,8 +136,8 @@ class Works:
                 variables["PYTHONWARNINGS"] = "error::DeprecationWarning"
             if interpreter(version):
                 python = environment(version)
-                for work, words in WORKS.items():
-                    basetemp_option = f"--basetemp={self._folder / f'{version}.{work}.tmp'}"
+                for selection, arguments in SELECTIONS.items():
+                    basetemp_option = f"--basetemp={self._folder / f'{version}.{selection}.tmp'}"
                     command = [
                         *WITH_DEFAULT_SIGNALS,
                         str(python),
@@ -147,10 +147,10 @@ class Works:
                         "-p",
                         "no:cacheprovider",
                         basetemp_option,
-                        *words,
+                        *arguments,
                     ]
-                    with self._file(version, work).open("wb") as log:
-                        self._running[version, work] = subprocess.Popen(
+                    with self._file(version, selection).open("wb") as log:
+                        self._running[version, selection] = subprocess.Popen(
                             command,
                             cwd=ROOT,
                             env=variables,
@@ -159,11 +159,11 @@ class Works:
                             start_new_session=True,
                         )
 
-    def result(self, version: str, work: str) -> tuple[int, str]:
+    def result(self, version: str, selection: str) -> tuple[int, str]:
         if not interpreter(version):
             environment(version)  # fails with the reason
-        code = self._running[version, work].wait()
-        return code, self._file(version, work).read_text()
+        code = self._running[version, selection].wait()
+        return code, self._file(version, selection).read_text()
 
     def end(self) -> None:
         for running in self._running.values():
@@ -176,13 +176,13 @@ class Works:
                 os.killpg(running.pid, signal.SIGKILL)
                 running.wait()
 
-    def _file(self, version: str, work: str) -> Path:
-        return self._folder / f"{version}.{work}"
+    def _file(self, version: str, selection: str) -> Path:
+        return self._folder / f"{version}.{selection}"
 
 
 @pytest.fixture(scope="module")
-def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
-    created = Works(tmp_path_factory.mktemp("works"))
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    created = Runs(tmp_path_factory.mktemp("runs"))
     try:
         created.begin()
         yield created
@@ -193,17 +193,17 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
 @pytest.mark.timeout(600)  # the first run makes the environments
 @pytest.mark.parametrize("version", OTHER_VERSIONS)
 def test_on_every_python_a_stack_can_start_and_close_a_referral_and_end_with_ctrl_c(
-    works: Works, version: str
+    runs: Runs, version: str
 ) -> None:
-    code, output = works.result(version, "life")
+    code, output = runs.result(version, "life")
     assert code == 0, output
     assert "1 passed" in output
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", OTHER_VERSIONS)
-def test_on_every_python_facts_are_published_once_and_in_order(works: Works, version: str) -> None:
-    code, output = works.result(version, "facts")
+def test_on_every_python_facts_are_published_once_and_in_order(runs: Runs, version: str) -> None:
+    code, output = runs.result(version, "facts")
     assert code == 0, output
     assert re.search(r"^\d+ passed", output, re.MULTILINE)
 

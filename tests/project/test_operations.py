@@ -81,7 +81,7 @@ def scenes(stack: LocalStack, cast: Cast) -> Scenes:
     The facts are many, and a stack becomes ready before that.
     """
     with ExitStack() as cleanup:
-        at_rest(stack, cleanup, checker.run_start(), set())
+        data_at_rest(stack, cleanup, checker.run_start(), set())
     return Scenes(stack, cast)
 
 
@@ -272,7 +272,7 @@ def test_a_replay_delivers_every_fact_and_notifies_nobody_twice(
     assert messages_and_deliveries() == before
 
 
-def copy(operator: Operator) -> None:
+def make_copies(operator: Operator) -> None:
     """Makes the documented copies of the databases and the keys."""
     copies = [
         operator.folder / name
@@ -285,8 +285,8 @@ def copy(operator: Operator) -> None:
         assert file.stat().st_mode & 0o077 == 0, "only the owner may read the copies"
 
 
-def check_no_witness_distrusts_another(stack: LocalStack) -> None:
-    """Checks that each record in the topic of erasures could be read: answers of others, too."""
+def check_witnesses_could_read_every_record(stack: LocalStack) -> None:
+    """Checks that every witness could read all records, including the other witnesses' answers."""
     lines = [line for name in SERVICES for line in (stack.logs / f"{name}.log").open()]
     assert [line for line in lines if "record_not_kept" in line] == []
 
@@ -299,7 +299,7 @@ def restore(operator: Operator, *services: str) -> None:
             assert operator.run(command.replace("referrals", service)).strip() == ""
 
 
-def at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -> RunData:
+def data_at_rest(stack: LocalStack, cleanup: ExitStack, since: Any, lost: set[str]) -> RunData:
     """Waits until a stack has published and applied everything; returns its data.
 
     `lost` names subjects that were published but no longer exist.
@@ -333,7 +333,7 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
     untouched, continued = scenes.step(scenes.send(), ACKNOWLEDGE), scenes.send()
     erased_id, _ = scenes.cast.person()
     before = {service: rights(stack, service) for service in SERVICES}
-    copy(operator)
+    make_copies(operator)
     with stack.database("notifications") as database:
         row = database.execute("SELECT clock_timestamp() AS now").fetchone()
     assert row
@@ -341,7 +341,7 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
     lost = scenes.step(scenes.send(), ACKNOWLEDGE)
     erase(stack, erased_id)
     with ExitStack() as cleanup:
-        at_rest(stack, cleanup, since, set())
+        data_at_rest(stack, cleanup, since, set())
     messages = (
         "SELECT id, kind, audience, referral_id, create_time > %s AS late FROM messages"
         " WHERE create_time >= %s ORDER BY id"
@@ -372,7 +372,7 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
     wait_for_kinds(scenes, new_referral.id, *TO_SENDER, "referral_sent")
 
     with ExitStack() as cleanup:
-        run_data = at_rest(stack, cleanup, since, {lost.id})
+        run_data = data_at_rest(stack, cleanup, since, {lost.id})
         assert [line for check in ALSO_AFTER_A_RESTORE for line in check(run_data)] == []
         # Messages about the lost steps stay; apart from these, every fact made its messages once.
         orphaned_messages = [
@@ -393,7 +393,7 @@ def test_a_restored_service_loses_only_changes_after_the_copy_and_notifies_nobod
         for message in scenes.rows("notifications", deliveries)
         if message in deliveries_before
     ] == deliveries_before, "no message was sent again"
-    check_no_witness_distrusts_another(stack)
+    check_witnesses_could_read_every_record(stack)
 
 
 def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
@@ -404,10 +404,10 @@ def test_a_stack_moves_to_a_new_machine_with_its_copies_alone(
     wait_for_kinds(scenes, sent.id, "referral_sent")
     before = {service: rights(stack, service) for service in SERVICES}
     erased_id, _ = scenes.cast.person()
-    copy(operator)
+    make_copies(operator)
     older_copy = shutil.copy(operator.folder / "referrals.dump", operator.folder / "older")
     erase(stack, erased_id)
-    copy(operator)
+    make_copies(operator)
     # the copies may have been made at different times
     shutil.move(older_copy, operator.folder / "referrals.dump")
     stack.stop(keep=True)

@@ -59,7 +59,7 @@ def test_a_catalogue_per_service_and_one_row_add_a_language_to_every_text(
     )
     assert process.returncode == 0, process.stderr
     report = json.loads(process.stdout.splitlines()[-1])  # the lines before are logs of the pages
-    assert report["escaped"] == {}
+    assert report["untranslated"] == {}
     assert report["places"] > 1400
 
 

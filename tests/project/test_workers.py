@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    local_stack = LocalStack(workers=2)
+    local_stack = LocalStack(processes_per_service=2)
     try:
         yield local_stack.start()
     finally:
@@ -79,8 +79,8 @@ def test_each_counter_whose_increase_is_an_alarm_is_shown_before_its_first_event
     assert samples["referrals.loops"] >= {("enlace_rows_put_aside_total", "clocks")}
 
 
-def _list(stack: LocalStack, cast: Cast) -> int:
-    """Lists the sender's referrals through the gateway; returns the status code."""
+def _list_status(stack: LocalStack, cast: Cast) -> int:
+    """Lists the sender's referrals through the gateway; returns the HTTP status."""
     return requests.get(
         f"{stack.gateway}/api/v1/referrals",
         headers={"Authorization": f"Bearer {cast.sender.api_key}"},
@@ -95,7 +95,7 @@ def test_each_service_is_three_processes_and_the_gateway_calls_the_two_that_answ
         f"{service}{process}" for service in SERVICES for process in ("", ".2", ".loops")
     }
     before = {part: _answered_rpcs(stack, part) for part in ("referrals", "referrals.2")}
-    assert {_list(stack, cast) for _ in range(10)} == {200}
+    assert {_list_status(stack, cast) for _ in range(10)} == {200}
     assert all(_answered_rpcs(stack, part) > count for part, count in before.items())
     assert _answered_rpcs(stack, "referrals.loops") == 0
 
@@ -164,7 +164,7 @@ def test_no_call_of_the_gateway_fails_while_a_process_stops(stack: LocalStack, c
     os.kill(stopped_pid, signal.SIGTERM)
     codes = set[int]()
     while stack.pid("referrals.2") == stopped_pid:
-        codes.add(_list(stack, cast))
+        codes.add(_list_status(stack, cast))
     stack.wait_healthy(stopped_pid)
     assert codes == {200}
 

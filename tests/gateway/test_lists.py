@@ -165,7 +165,7 @@ def test_a_long_list_is_shown_completely(
 def test_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
     fakes: FakePageServices, monkeypatch: pytest.MonkeyPatch, maximum: int, has_more: bool
 ) -> None:
-    monkeypatch.setattr(lists, "MOST", maximum)
+    monkeypatch.setattr(lists, "MAX_ROWS", maximum)
     enquiries = [e.Enquiry(id=id_, side=r.SIDE_SENDER) for id_ in ids()]
     answer_in_pages(fakes, "ListEnquiries", "enquiries", enquiries)
     answer_in_pages(fakes, "ListReferrals", "referrals", [referral(id=id_) for id_ in ids(1000)])
@@ -182,7 +182,7 @@ def test_every_enquiry_and_every_referral_of_a_contact_is_on_its_page(
 def test_every_sheet_that_an_account_exported_is_listed_on_its_page(
     fakes: FakePageServices, monkeypatch: pytest.MonkeyPatch, maximum: int, has_more: bool
 ) -> None:
-    monkeypatch.setattr(lists, "MOST", maximum)
+    monkeypatch.setattr(lists, "MAX_ROWS", maximum)
     answer_in_pages(fakes, "ListOwnExports", "exports", [p.Export(person_id=id_) for id_ in ids()])
     page = page_text(fakes, "/account/made")
     assert (page.count('href="/people/'), "Hay más: aquí caben 400." in page) == (
@@ -194,6 +194,6 @@ def test_every_sheet_that_an_account_exported_is_listed_on_its_page(
 def test_a_list_without_room_for_all_rows_says_that_there_are_more(
     fakes: FakePageServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lists, "MOST", 400)
+    monkeypatch.setattr(lists, "MAX_ROWS", 400)
     answer_in_pages(fakes, "ListCallbacks", "callbacks", [callback(id_) for id_ in ids()])
     assert "Hay más: aquí caben 400." in page_text(fakes, "/line")

@@ -34,7 +34,7 @@ OFFERED_KINDS = frozenset(
     " decline_reason skip_reason plan_close_reason".split()
 )
 """Kinds of words.ENUMS whose values are all offered by a form, besides the forms of steps."""
-QUESTIONS = [question for form in steps.STEPS.values() for question in form.asks]
+QUESTIONS = [question for form in steps.STEPS.values() for question in form.questions]
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_the_page_says_that_values_too_long_to_be_carried_are_lost(
     lost_text = "Lo que escribió era demasiado largo para guardarlo aquí"
     page = invite(client).text
     assert missing(page, stored_text, lost_text) == [lost_text]
-    monkeypatch.setattr(kept, "MOST", 10)
+    monkeypatch.setattr(kept, "MAX_BYTES", 10)
     answer = invite(client)
     page = answer.text
     assert (stored_text in page, lost_text in page, proof_form_fields(page)["kept"]) == (

@@ -25,7 +25,7 @@ BAND_AGES = {
     r.AGE_BAND_25_TO_59: (25, 40, 59),
     r.AGE_BAND_60_AND_OVER: (60, 65, 99),
 }
-MOST_FOUND = 30
+MAX_FOUND = 30
 """Maximum number of organisations that a search adds to the choices."""
 
 
@@ -159,7 +159,7 @@ def unsafe_choices(
     hits = {service.organization_id: provider_of(service) for service in answer.services}
     names_by_id = {
         service.organization_id: provider_of(service) for service in fitting_services
-    } | dict(list(hits.items())[:MOST_FOUND])
+    } | dict(list(hits.items())[:MAX_FOUND])
     ticked_ids = [
         value
         for value in answers.getlist(organizations_field)
@@ -177,6 +177,6 @@ def unsafe_choices(
             key=itemgetter(1, 0),
         ),
         "searched_text": search_text,
-        "more": len(hits) > MOST_FOUND or bool(answer.next_page_token),
+        "more": len(hits) > MAX_FOUND or bool(answer.next_page_token),
         "nothing": bool(search_text) and not hits,
     }

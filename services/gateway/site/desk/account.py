@@ -49,7 +49,7 @@ def show(
         begun=begun,
         codes=list(codes),
         passkey=passkey,
-        names_of=lambda keys: [(key.id, key.label) for key in keys],
+        choices_of=lambda keys: [(key.id, key.label) for key in keys],
     )
 
 

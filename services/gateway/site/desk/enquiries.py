@@ -28,7 +28,7 @@ from services.gateway.site.parts import forms, person_form, unsafe_form
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("enquiries")
-MOST, MATCHES = 50, 100
+MAX_SERVICES, MAX_MATCHES = 50, 100
 """The contract's limits: services in one enquiry, and matches in one query."""
 ORDER = (
     e.OFFER_ANSWER_YES,
@@ -208,7 +208,7 @@ def ask(answers: MultiDict[str, str], errors: dict[str, str]) -> access.Answer:
 def find_services(
     content: e.EnquiryContent, unsafe_departments: Sequence[str] = ()
 ) -> lists.Rows[d.Service]:
-    """Returns at most MOST services that fit or may fit, the best first.
+    """Returns at most MAX_SERVICES services that fit or may fit, the best first.
 
     Services of the reader's own organisation are left out, and so are services in departments that
     are unsafe for the person.
@@ -225,7 +225,7 @@ def find_services(
         content.need_code,
         person,
         session.me().country,
-        limit=MATCHES,
+        limit=MAX_MATCHES,
         unsafe_departments=unsafe_departments,
         # The two enumerations have the same words and the same numbers.
         needed_support=[d.Accessibility.ValueType(code) for code in content.accessibility_codes],
@@ -238,8 +238,8 @@ def find_services(
         for service in fitting_services
         if service.organization_id != session.me().organization_id
     ]
-    services = lists.Rows(services_of_others[:MOST])
-    services.more = len(services_of_others) > MOST or len(fitting_services) >= MATCHES
+    services = lists.Rows(services_of_others[:MAX_SERVICES])
+    services.more = len(services_of_others) > MAX_SERVICES or len(fitting_services) >= MAX_MATCHES
     return services
 
 

@@ -1,7 +1,7 @@
-"""The import of a directory from another system: upload, report, questions, takeover.
+"""The import of a directory from another system: upload, trial run, questions, and the import.
 
 An uploaded file is read in the background. The manager reads the report, answers its questions, and
-takes the data over.
+then has the rows imported.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from services.gateway.site.parts import forms
 from services.gateway.site.shell import access, session
 
 pages = access.Pages("imports")
-MOST_SHOWN = 200  # rows of a report that are shown; refused rows and open questions come first
+MAX_SHOWN = 200  # rows of a report that are shown; refused rows and open questions come first
 RUNNING = frozenset((o.IMPORT_STATE_PENDING, o.IMPORT_STATE_READING, o.IMPORT_STATE_WRITING))
 _ORDER = {o.IMPORT_OUTCOME_REFUSED: 0, o.IMPORT_OUTCOME_ASKED: 1}
 _ENCODINGS = tuple(number for number in o.ImportEncoding.values() if number)
@@ -38,7 +38,7 @@ def form(errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 @pages.post("/directory/import", access.MANAGERS | access.NETWORK, again=form)
 def create() -> access.Answer:
-    """Uploads a file, for a trial run or for takeover."""
+    """Uploads a file, for a trial run or for the import."""
     upload = request.files.get("content")
     content = upload.read() if upload else b""
     forms.require("content", content)
@@ -64,9 +64,9 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
         job=job,
         running=job.state in RUNNING,
         report=job.report if job.state == o.IMPORT_STATE_DONE else None,
-        lines=lines[:MOST_SHOWN],
+        lines=lines[:MAX_SHOWN],
         known=names.names(
-            services=(id for line in lines[:MOST_SHOWN] for id in line.candidate_ids)
+            services=(id for line in lines[:MAX_SHOWN] for id in line.candidate_ids)
         ).services,
         organization_id=job.organization_id or _own_organization(),
         encodings=_ENCODINGS,
@@ -78,7 +78,7 @@ def show(identifier: str, errors: forms.Problems = forms.NO_PROBLEMS) -> str:
 
 @pages.post("/directory/import/<identifier>", access.MANAGERS | access.NETWORK, again=show)
 def proceed(identifier: str) -> access.Answer:
-    """Imports the same file with the form's answers, as a trial run or for takeover."""
+    """Imports the same file with the form's answers, or makes a trial run with them."""
     answers = (
         (name.removeprefix("answer-").partition("-"), value)
         for name, value in request.form.items()

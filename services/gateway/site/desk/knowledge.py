@@ -21,7 +21,7 @@ from services.gateway.site.shell import access, session
 pages = access.Pages("knowledge")
 SOON = timedelta(days=14)
 """The person is asked again this long before a consent ends: time enough to meet her once."""
-MOST = 5000
+MAX_READINGS = 5000
 """Maximum number of accesses that are fetched: more than any file has.
 
 Further accesses would be missing from the sheet; the page with all accesses to the file shows them.
@@ -89,7 +89,7 @@ def knowledge(identifier: str) -> dict[str, Any]:
     """
     person = session.own(referrals.file_of(identifier))
     receipts = clients().people.ListReceipts(p.ListReceiptsRequest(person_id=identifier)).receipts
-    readings = lists.all_of(p.ListReadingsRequest(person_id=identifier), MOST)
+    readings = lists.all_of(p.ListReadingsRequest(person_id=identifier), MAX_READINGS)
     sent_referrals = referrals.matching(r.ReferralFilter(box=r.BOX_OUTBOX, person_id=identifier))
     copies = all_copies(identifier)
     page_names = names.names(

@@ -222,7 +222,7 @@ def correct(identifier: str) -> None:
     then="people.show",
 )
 def update(identifier: str) -> None:
-    """Adds to the sealed data, corrects or removes them.
+    """Adds to the sealed data, corrects them, or removes some of them.
 
     A field that is left empty keeps its stored value, unless the worker chose it to be removed.
     """

@@ -31,7 +31,7 @@ from services.gateway.site.shell import access
 
 pages = access.Pages("several")
 
-MOST = 50  # maximum number of rows; one page of a list has no more
+MAX_ROWS = 50  # one page of a list has no more rows
 StepResult = tuple[str, r.Referral | None, str]
 """The result for one referral: its id, the referral as it is now, and why the step was not taken.
 
@@ -52,7 +52,7 @@ def ticked_rows() -> list[dict[str, Any]]:
         {"id": id, "etag": etag, "request_id": f"{forms.text('request_id')}-{id}"}
         for id, _colon, etag in (value.partition(":") for value in dict.fromkeys(ticked_values))
         if id and etag
-    ][:MOST]
+    ][:MAX_ROWS]
 
 
 def take(step: Any) -> StepResult:

@@ -59,7 +59,7 @@ def _fill(message: Message) -> Iterator[tuple[str, str]]:
     """Fills a message; yields field and reason of each value that cannot be read."""
     for field in message.DESCRIPTOR.fields:
         if field.message_type is not None and field.message_type.full_name != TIME:
-            if not field.is_repeated and _is_asked(field.message_type):
+            if not field.is_repeated and _is_in_form(field.message_type):
                 getattr(message, field.name).SetInParent()
                 yield from _fill(getattr(message, field.name))
         elif field.name in request.form and not shape(field).output_only:
@@ -69,10 +69,10 @@ def _fill(message: Message) -> Iterator[tuple[str, str]]:
                 yield from refusal.violations
 
 
-def _is_asked(message: Any) -> bool:
+def _is_in_form(message: Any) -> bool:
     return any(
         field.name in request.form
-        or (field.message_type is not None and _is_asked(field.message_type))
+        or (field.message_type is not None and _is_in_form(field.message_type))
         for field in message.fields
     )
 

@@ -21,7 +21,7 @@ COARSE = (
     "exploitation_country",
     "trafficking_status_code",
 )
-MOST_YEARS = 120
+MAX_YEARS = 120
 # Each age band by its first age in years. The contract has only bands, no ages in years.
 BANDS = {
     int(re.split("[-+]", word)[0]): r.AgeBand.ValueType(number)
@@ -38,11 +38,11 @@ def age_problems() -> dict[str, str]:
     if not forms.text("age"):
         return {}
     years, chosen_band = forms.whole_number("age"), words.number("age_band", forms.text("age_band"))
-    if years is None or years > MOST_YEARS:
+    if years is None or years > MAX_YEARS:
         return {
             "age": _(
                 "escriba los años con cifras, de 0 a %(most)d; si no los sabe, déjelo vacío",
-                most=MOST_YEARS,
+                most=MAX_YEARS,
             )
         }
     return (
@@ -68,7 +68,7 @@ def birth_problems() -> dict[str, str]:
         - birth_date.year
         - ((today.month, today.day) < (birth_date.month, birth_date.day))
     )
-    if not 0 <= years <= MOST_YEARS:
+    if not 0 <= years <= MAX_YEARS:
         return {}
     typed_age = forms.whole_number("age")
     chosen_band = words.number("age_band", forms.text("age_band"))

@@ -70,7 +70,7 @@ class StepForm:
     """
 
     rpc: MethodDescriptor
-    asks: tuple[Question, ...]
+    questions: tuple[Question, ...]
     grave: bool
 
     def request(self, **known_fields: str) -> Message:
@@ -84,9 +84,9 @@ class StepForm:
         """
         filled_names = {field.name for field, _value in self.request().ListFields()}
         return {
-            ask.name: words.violation("required", ask.name)
-            for ask in self.asks
-            if ask.required and ask.name not in filled_names
+            question.name: words.violation("required", question.name)
+            for question in self.questions
+            if question.required and question.name not in filled_names
         }
 
 
@@ -110,7 +110,7 @@ def _questions(rpc: MethodDescriptor) -> tuple[Question, ...]:
     return tuple(
         sorted(
             (_question(field) for field in rpc.input_type.fields if field.name not in _CARRIED),
-            key=lambda ask: (ask.kind == "note", not ask.required),
+            key=lambda question: (question.kind == "note", not question.required),
         )
     )
 
@@ -187,7 +187,7 @@ def next_step(referral: r.Referral) -> dict[str, Any] | None:
         }
     if step not in STEPS:  # there is no main step, or it is newer than this gateway
         return None
-    is_post = not STEPS[step].asks  # a step without questions is taken with one tap
+    is_post = not STEPS[step].questions  # a step without questions is taken with one tap
     return {
         "label": words.word("verb", step),
         "href": url_for("referral.act", identifier=referral.id, verb=step)
@@ -222,7 +222,7 @@ def who_acts(referral: r.Referral, names: Names) -> str:
 def reason_text(event: r.ReferralEvent) -> str:
     """Returns the reason that was given with a step, in words; "" if there was none."""
     for step, form in STEPS.items():
-        question = next((ask for ask in form.asks if ask.kind == "choice"), None)
+        question = next((each for each in form.questions if each.kind == "choice"), None)
         if question and event.reason_code and vocabulary.STEPS[step].event_verb == event.verb:
             return words.word(question.table, event.reason_code)
     return ""

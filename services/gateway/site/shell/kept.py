@@ -26,7 +26,7 @@ from services.gateway.site.shell import access, session
 
 # maximum size of a compressed form, in bytes; once sealed and encoded, it must fit into a form of
 # 64 kB
-MOST = 40_000
+MAX_BYTES = 40_000
 CARRIED = frozenset({"form_token", "request_id", "etag"})  # fields that differ on each page
 SIGN_IN, PROOF = "sign-in", "proof"
 """The page that carries a form: SIGN_IN after the session has ended, PROOF during the session."""
@@ -142,7 +142,7 @@ def seal(purpose: str = SIGN_IN) -> str:
     content = zlib.compress(
         json.dumps([form.path, form.fields, form.secrets], ensure_ascii=False).encode(), 9
     )
-    if not worker_id or len(content) > MOST:
+    if not worker_id or len(content) > MAX_BYTES:
         return ""
     return str(
         _serializer().dumps(

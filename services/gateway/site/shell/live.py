@@ -38,7 +38,7 @@ MAX_AGE_SECONDS = 5.0  # maximum age while a request asks the services, or while
 RENEW_SECONDS = 45.0
 # time without viewers after which the services are no longer asked for a group
 ABSENCE_SECONDS = 10.0
-MOST = 500  # maximum number of watch tokens that a service accepts in one call
+MAX_TOKENS = 500  # maximum number of watch tokens that a service accepts in one call
 # The server closes the connection after each answer, because watching hundreds of idle connections
 # would cost more than opening a new connection for each question.
 _HEADERS = {
@@ -119,7 +119,7 @@ class Live:
                 name
                 for name, entry in self._groups.items()
                 if start_time - entry.polled_at < ABSENCE_SECONDS and entry.answer.tokens[0]
-            ][:MOST]
+            ][:MAX_TOKENS]
             tokens = [self._groups[name].answer.tokens for name in watched_groups]
         if state and start_time - state.named_at < RENEW_SECONDS and group in watched_groups:
             answers = ask_for_all(tokens)

@@ -20,7 +20,7 @@ class Step:
     event_verb: str
     event: str
     notice: str = ""
-    asks: Mapping[str, str] = field(default_factory=dict)  # questions that no other form has
+    questions: Mapping[str, str] = field(default_factory=dict)  # that no other form has
 
 
 STEPS: dict[str, Step] = {
@@ -50,7 +50,7 @@ STEPS: dict[str, Step] = {
         event_verb="accepted",
         event=N_("La aceptaron"),
         notice=N_("Aceptada"),
-        asks={
+        questions={
             "planned_first_contact_time": N_("Primer contacto"),
             "responsible_worker_id": N_("Quién se encarga"),
         },
@@ -62,7 +62,7 @@ STEPS: dict[str, Step] = {
         event_verb="info_requested",
         event=N_("Pidieron un dato"),
         notice=N_("Piden un dato"),
-        asks={"question_code": N_("Sobre qué pregunta")},
+        questions={"question_code": N_("Sobre qué pregunta")},
     ),
     "waitlist": Step(
         N_("Poner en lista de espera"),
@@ -74,7 +74,10 @@ STEPS: dict[str, Step] = {
         event_verb="waitlisted",
         event=N_("La pusieron en lista de espera"),
         notice=N_("En lista de espera"),
-        asks={"expected_wait_days": N_("Días de espera"), "review_time": N_("Fecha de revisión")},
+        questions={
+            "expected_wait_days": N_("Días de espera"),
+            "review_time": N_("Fecha de revisión"),
+        },
     ),
     "decline": Step(
         N_("No podemos recibirla"),
@@ -98,7 +101,7 @@ STEPS: dict[str, Step] = {
         done=N_("Anotado: ya hubo un primer contacto."),
         event_verb="started",
         event=N_("Hubo un primer contacto"),
-        asks={"first_contact_time": N_("Primer contacto")},
+        questions={"first_contact_time": N_("Primer contacto")},
     ),
     "assign": Step(
         N_("Decir quién se encarga"),
@@ -132,7 +135,7 @@ STEPS: dict[str, Step] = {
         event_verb="appointment_scheduled",
         event=N_("Se fijó una cita"),
         notice=N_("Cita fijada"),
-        asks={"appointment_time": N_("Día y hora de la cita")},
+        questions={"appointment_time": N_("Día y hora de la cita")},
     ),
     "attend_appointment": Step(
         N_("Anotar que vino a la cita"),
@@ -178,7 +181,7 @@ STEPS: dict[str, Step] = {
         event_verb="completed",
         event=N_("Terminó la atención"),
         notice=N_("Atención terminada"),
-        asks={"outcome_code": N_("Resultado"), "delivered_need_codes": N_("Ayuda que se dio")},
+        questions={"outcome_code": N_("Resultado"), "delivered_need_codes": N_("Ayuda que se dio")},
     ),
     "not_deliver": Step(
         N_("No se pudo atender"),
@@ -205,7 +208,7 @@ STEPS: dict[str, Step] = {
         event_verb="closed",
         event=N_("Se confirmó y se cerró"),
         notice=N_("Cierre"),
-        asks={"help_came_code": N_("Si la ayuda llegó")},
+        questions={"help_came_code": N_("Si la ayuda llegó")},
     ),
     "confirm_override": Step(
         N_("Confirmar la emergencia"),
@@ -285,7 +288,7 @@ STEPS: dict[str, Step] = {
 
 TABLES: dict[str, dict[str, str]] = {
     "field": {
-        name: text for step_words in STEPS.values() for name, text in step_words.asks.items()
+        name: text for step_words in STEPS.values() for name, text in step_words.questions.items()
     },
     "notice": {
         f"referral_{step_words.event_verb}": step_words.notice

@@ -9,9 +9,9 @@
   let lost = null;  // a request whose answer did not arrive: it may have been carried out, so it is sent again as it was before anything new
   if (status.hidden) { status.textContent = status.dataset.ready; status.hidden = false; }  // shown by the script, because nothing is saved automatically without it
   const showStatus = (text, bad) => { status.textContent = text; status.classList.toggle("bad", Boolean(bad)); };
-  const copyTokens = (sent) => {
+  const copyTokens = (answerForm) => {
     for (const name of ["etag", "request_id", "form_token", "shown"]) {
-      const fresh = sent.elements[name];
+      const fresh = answerForm.elements[name];
       if (!fresh) continue;
       if (form.elements[name]) form.elements[name].value = fresh.value;
       else form.append(document.importNode(fresh, true));
@@ -27,13 +27,13 @@
     }
   };
   // A colleague saved the contact meanwhile, or the caller added a note; the answer holds both versions together. Text that was typed after the request stays, after the colleague's text.
-  const join = (page, sent, body) => {
-    copyTokens(sent);
+  const join = (page, answerForm, body) => {
+    copyTokens(answerForm);
     refresh(page, "later");
-    for (const fresh of sent.elements) {
+    for (const fresh of answerForm.elements) {
       const mine = fresh.name && !["hidden", "submit"].includes(fresh.type) && form.elements[fresh.name];
       if (!mine) continue;
-      const sentValue = body.get(fresh.name) ?? "", value = sent.elements[fresh.name].value;
+      const sentValue = body.get(fresh.name) ?? "", value = answerForm.elements[fresh.name].value;
       if (value.trim() === sentValue.trim()) continue;
       if (fresh.tagName === "SELECT" && ![...mine.options].some((one) => one.value === value)) mine.append(document.importNode(fresh.selectedOptions[0], true));  // a choice that only the fresh page offers
       if (mine.value === sentValue) mine.value = value;
@@ -41,41 +41,41 @@
     }
     mark();
   };
-  const take = (page, body) => {
-    const sent = page.querySelector("form[data-autosave]");
-    if (!sent) return false;
-    form.setAttribute("action", sent.getAttribute("action"));
-    join(page, sent, body);
+  const applyAnswer = (page, body) => {
+    const answerForm = page.querySelector("form[data-autosave]");
+    if (!answerForm) return false;
+    form.setAttribute("action", answerForm.getAttribute("action"));
+    join(page, answerForm, body);
     refresh(page, "heading", "readout", "enough", "standing");
     for (const card of page.querySelectorAll("#cards details[open]")) {  // opens the cards that an answer opens; cards that the operator opened herself stay open
       form.querySelector(`[data-card="${card.dataset.card}"]`)?.setAttribute("open", "");
     }
-    if (sent.elements.pin === undefined) form.querySelector("[data-once]")?.remove();
-    form.querySelector(".save button").textContent = sent.querySelector(".save button").textContent;
-    history.replaceState(null, "", sent.getAttribute("action"));
-    if (enough() && panes[at] !== about && !stopped) { stopped = true; show(panes.length - 1, true); }  // the answers suffice: no further question, the operator acts now
+    if (answerForm.elements.pin === undefined) form.querySelector("[data-once]")?.remove();
+    form.querySelector(".save button").textContent = answerForm.querySelector(".save button").textContent;
+    history.replaceState(null, "", answerForm.getAttribute("action"));
+    if (enough() && panes[shownIndex] !== about && !stopped) { stopped = true; show(panes.length - 1, true); }  // the answers suffice: no further question, the operator acts now
     const saved = page.getElementById("saved");
     if (!again && !lost) showStatus(saved.textContent, saved.classList.contains("bad"));
     return true;
   };
   // An error is shown with the text of the answer's part for errors. Nothing is copied from any other page (the sign-in page, or a page of another site).
-  const send = async (tried) => {
+  const send = async (isRetry) => {
     joined = false;
     const body = lost ?? new URLSearchParams(new FormData(form));
     body.set("form_token", form.elements.form_token.value);
     try {
       const answer = await fetch(form.getAttribute("action"), { method: "POST", body, keepalive: true });  // keepalive: the request arrives even if she leaves the page
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (answer.ok && take(page, body)) { lost = null; return true; }
-      const sent = [...page.forms].find((one) => one.getAttribute("action") === form.getAttribute("action"));
+      if (answer.ok && applyAnswer(page, body)) { lost = null; return true; }
+      const answerForm = [...page.forms].find((one) => one.getAttribute("action") === form.getAttribute("action"));
       if (answer.status === 401 || answer.redirected) showStatus(status.dataset.ended, true);
-      else if (answer.status === 403 && sent?.elements.form_token && !tried) {  // the operator signed in again in another tab
-        form.elements.form_token.value = sent.elements.form_token.value;
+      else if (answer.status === 403 && answerForm?.elements.form_token && !isRetry) {  // the operator signed in again in another tab
+        form.elements.form_token.value = answerForm.elements.form_token.value;
         return await send(true);
       } else {
         if (answer.status >= 500) lost = body; else if (![403, 429].includes(answer.status)) lost = null;
-        joined = answer.status === 412 && Boolean(sent);
-        if (joined) join(page, sent, body);
+        joined = answer.status === 412 && Boolean(answerForm);
+        if (joined) join(page, answerForm, body);
         const refusal = page.querySelector("main [data-refusal] li") ?? page.querySelector("main [data-refusal], main #problem");
         showStatus(refusal?.textContent.trim() || status.dataset.away, true);
       }
@@ -103,22 +103,22 @@
     })();
     return running;
   };
-  // Shows one question at a time, a list of all of them, and keys for the answers. Without this script the questions are below each other.
+  // Shows one question at a time, a list of all of them, and keys for the answers. Without this script the questions stand one below the other.
   const questions = [...form.querySelectorAll(".questions fieldset")], about = document.getElementById("about");
   const panes = [...questions, about], list = form.querySelector(".asked ol");
-  let at = -1;
+  let shownIndex = -1;
   const answerOf = (pane) => pane.querySelector("input:checked")?.value || "";
   const mark = () => panes.forEach((pane, index) => {
     const button = list.children[index].firstChild, choice = pane.querySelector("input:checked");
     button.lastChild.textContent = pane !== about && answerOf(pane) ? choice.parentNode.textContent.trim() : "";
     button.classList.toggle("answered", pane !== about && Boolean(answerOf(pane)));
-    if (index === at) button.setAttribute("aria-current", "step"); else button.removeAttribute("aria-current");
+    if (index === shownIndex) button.setAttribute("aria-current", "step"); else button.removeAttribute("aria-current");
   });
   const show = (index, focus) => {
-    at = index;
-    panes.forEach((pane, place) => { pane.hidden = place !== at; });
+    shownIndex = index;
+    panes.forEach((pane, place) => { pane.hidden = place !== shownIndex; });
     mark();
-    if (focus) (panes[at] === about ? about.querySelector("select") : panes[at]).focus();
+    if (focus) (panes[shownIndex] === about ? about.querySelector("select") : panes[shownIndex]).focus();
   };
   const enough = () => document.getElementById("standing").hasAttribute("data-enough");
   const next = (from) => {
@@ -144,18 +144,18 @@
   const keys = { 1: 0, 2: 1, 3: 2, 0: 3 };  // key → place among the answers, not the value: in a question that is worded the other way round a yes is the contract's no
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("textarea, select, input:not([type=radio])");
-    if (typing || event.ctrlKey || event.altKey || event.metaKey || !(event.key in keys) || panes[at] === about) return;
+    if (typing || event.ctrlKey || event.altKey || event.metaKey || !(event.key in keys) || panes[shownIndex] === about) return;
     event.preventDefault();
-    const choice = panes[at].querySelectorAll("input")[keys[event.key]];
-    const from = at;
+    const choice = panes[shownIndex].querySelectorAll("input")[keys[event.key]];
+    const from = shownIndex;
     choice.checked = true;
     mark();
     if (event.key !== "0") save();
     next(from);
   });
   form.addEventListener("click", (event) => {  // a tap on an answer leads to the next question; the arrow keys of a radio group (detail 0) do not
-    const from = at;
-    if (event.detail && event.target.closest(".questions .choice")) setTimeout(() => { if (at === from) next(from); }, 250);
+    const from = shownIndex;
+    if (event.detail && event.target.closest(".questions .choice")) setTimeout(() => { if (shownIndex === from) next(from); }, 250);
   });
   form.addEventListener("change", mark);
   form.addEventListener("change", save);

@@ -62,7 +62,7 @@
     if (moved !== undefined && moved !== top && top < innerHeight) scrollBy(0, moved - top);
   };
 
-  const take = (page, same) => {
+  const update = (page, isSamePage) => {
     let fresh = 0, changed = false, immediate = false;
     const here = document.querySelector("#sections [aria-current]")?.getAttribute("href");
     for (const link of page.querySelectorAll("#sections a")) {  // the fresh page may be another one, with another current section
@@ -80,7 +80,7 @@
       if (busy(region)) pending.set(region.id, freshRegion);
       else swap(region, freshRegion);
     }
-    if (same) document.title = page.title;
+    if (isSamePage) document.title = page.title;
     if (changed) announcement.textContent = fresh === 1 ? words.one : fresh ? count(words.many, fresh) : words.changed;
     if (immediate) beep();
     tick();
@@ -103,7 +103,7 @@
     if (ended(answer)) return end();
     if (answer.status === 404 && here && ![...document.querySelectorAll("main [data-live]")].some(busy)) return location.reload();
     if (answer.status >= 500 || answer.status === 429) throw new Error();
-    if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"), here);
+    if (answer.ok) update(new DOMParser().parseFromString(await answer.text(), "text/html"), here);
   };
   const poll = async () => {
     if (asking) return;
@@ -155,9 +155,9 @@
   setInterval(() => { tick(); catchUp(); }, 1000);
 
   // -- a sound for immediate referrals, if the reader of this browser wants it -----------------------------------------------------------------------
-  const wanted = () => { try { return localStorage.getItem("sound") === "1"; } catch { return false; } };
+  const wantsSound = () => { try { return localStorage.getItem("sound") === "1"; } catch { return false; } };
   const beep = () => {
-    if (!sound || !wanted()) return;
+    if (!sound || !wantsSound()) return;
     const audio = new AudioContext(), tone = audio.createOscillator(), volume = audio.createGain();
     volume.gain.value = 0.2;
     tone.connect(volume).connect(audio.destination);
@@ -167,11 +167,11 @@
   };
   if (sound && window.AudioContext) {
     const button = sound.querySelector("button");
-    button.setAttribute("aria-pressed", String(wanted()));
+    button.setAttribute("aria-pressed", String(wantsSound()));
     sound.hidden = false;
     button.addEventListener("click", () => {
-      try { localStorage.setItem("sound", wanted() ? "0" : "1"); } catch { return; }
-      button.setAttribute("aria-pressed", String(wanted()));
+      try { localStorage.setItem("sound", wantsSound() ? "0" : "1"); } catch { return; }
+      button.setAttribute("aria-pressed", String(wantsSound()));
       beep();
     });
   }

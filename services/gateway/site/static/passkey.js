@@ -24,13 +24,13 @@
     for (const instead of document.querySelectorAll("[data-no-passkey]")) instead.hidden = true;
     const method = form.dataset.passkey, failed = form.querySelector("[role=alert]");
     if (method === "offer") continue;
-    const ask = async (again) => {
+    const ask = async (isClick) => {
       try {
         const options = { publicKey: read(form.dataset.options) };
         form.elements.passkey.value = serialized(await navigator.credentials[method](options));
         form.submit();
       } catch {
-        if (again) { failed.hidden = false; failed.scrollIntoView({ block: "nearest" }); }
+        if (isClick) { failed.hidden = false; failed.scrollIntoView({ block: "nearest" }); }
       }
     };
     form.addEventListener("submit", (event) => { event.preventDefault(); failed.hidden = true; ask(true); });

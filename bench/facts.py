@@ -123,7 +123,7 @@ def measure_webhook(stack: LocalStack) -> list[Measurement]:
 
 
 def measure_relay(stack: LocalStack) -> list[Measurement]:
-    """Measures how fast FACTS facts are published that enter the outbox at once."""
+    """Measures how fast facts are published when FACTS of them enter the outbox at once."""
     payload = b"x" * 150
     with stack.database("referrals") as database:
         with database.transaction():

@@ -19,7 +19,7 @@ from tests.parts.local_stack import LocalStack, until
 
 
 def register_member(stack: LocalStack) -> tuple[str, str]:
-    """Registers, vets and approves a member as one coordinator; returns its name and page."""
+    """Registers, vets and approves a member as one coordinator; returns its name and page path."""
     coordinator = stack.worker("coordinacion@coalicion").directory
     name = f"Casa {new_id()[:8]}"
     entry = d.Organization(

@@ -44,7 +44,7 @@ def email(actors: Actors, stack: LocalStack) -> str:
 
 
 def request_link(actor: Actor, address: str) -> str:
-    """Requests a new password through the site's links; returns the text of the page."""
+    """Requests a link for a new password through the site's pages; returns the text of the page."""
     actor.goes_to("/sign-in")
     actor.page.get_by_role("link", name="¿Olvidó la contraseña?").click()
     actor.page.fill("#email", address)

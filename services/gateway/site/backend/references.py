@@ -29,7 +29,8 @@ def show_status(
 
     `ask` reads the request, or acts on it, and returns its state; `say` describes the result. A
     wrong PIN and an unknown reference give the same answer. `again` renders the form again after a
-    refusal.
+    refusal. `contact_of` returns the id of the contact with this reference, if the reader may open
+    it; `readings_of` returns the accesses to her data, if she asked for them.
     """
     reference, device = forms.text("reference"), devices.attach()
     try:

@@ -269,7 +269,7 @@ def department_abroad(subdivision: str) -> str:
     return department(subdivision) if me and me.country == alpha2 else place(subdivision, alpha2)
 
 
-def people(genders: Sequence[int]) -> str:
+def genders_text(genders: Sequence[int]) -> str:
     """Returns the genders that a service accepts, in words. Returns "" if it has not stated any."""
     genders_by_code = {code("gender", gender): word("gender", gender).lower() for gender in genders}
     return (

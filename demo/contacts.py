@@ -27,7 +27,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
     noted_contacts: list[NotedContact] = []
 
     def add_contact(
-        word: str,
+        slug: str,
         line: str,
         ago: timedelta,
         codes: tuple[str, str, str, str],
@@ -36,16 +36,16 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
         triage: Triage = Triage(),  # noqa: B008
         note: str = "",
     ) -> None:
-        """Adds a contact. `codes` are campaign, kind, speaker and outcome."""
+        """Adds a contact; `slug` names it. `codes` are campaign, kind, speaker and outcome."""
         campaign, kind, speaker, outcome = codes
         contact = Contact(
-            id_of("contact", word),
+            id_of("contact", slug),
             network.members[line].id,
             now - ago,
             now - ago,
             line_country=network.members[line].country,
             campaign_code=campaign,
-            placement_code=code(campaign) if word in QUOTING_CONTACTS else "",
+            placement_code=code(campaign) if slug in QUOTING_CONTACTS else "",
             kind_code=kind,
             speaker_code=speaker,
             language="es",
@@ -54,7 +54,7 @@ def contacts(network: Network, now: datetime) -> list[NotedContact]:
             emergency_number_code="general" if outcome == HANDED_OVER else "",
             department=department,
             need_code=need,
-            person_id=id_of("person", word) if word in PEOPLE else "",
+            person_id=id_of("person", slug) if slug in PEOPLE else "",
         )
         contact.check()
         noted_contacts.append(NotedContact(contact, note))

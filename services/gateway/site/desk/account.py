@@ -205,6 +205,6 @@ def leave_for_provider() -> access.Answer:
         response,
         signing_in.PROVIDER_COOKIE,
         signing_in.PROOF + proof.challenge,
-        signing_in.PROVIDER_KEPT,
+        signing_in.PROVIDER_COOKIE_AGE,
     )
     return response

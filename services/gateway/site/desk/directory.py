@@ -95,8 +95,8 @@ def chips(question: d.SearchServicesRequest) -> list[tuple[str, str, bool]]:
     ]
 
 
-def tap(question: d.SearchServicesRequest, chip: str) -> None:
-    """Turns a filter on, or off if it was on."""
+def toggle_filter(question: d.SearchServicesRequest, chip: str) -> None:
+    """Turns the filter of a chip on, or off if it was on."""
     names_on = {name for name, _label, is_on in chips(question) if is_on}
     _label, fields = filters(question).get(chip, ("", {}))
     for field, value in fields.items():
@@ -111,7 +111,7 @@ def results() -> str | tuple[str, int]:
     """Shows the services that fit. A form, not a link, requests each further page."""
     rpc_request = d.SearchServicesRequest(page_size=25, page_token=forms.text("page"))
     try:
-        tap(forms.filled(rpc_request), forms.text("chip"))
+        toggle_filter(forms.filled(rpc_request), forms.text("chip"))
         # the map shows the country of the query; the service refuses an unknown country
         country = rpc_request.country or rpc_request.department.partition("-")[0]
         is_country = country in i18n.locale().territories

@@ -157,7 +157,9 @@ def leave_for_provider(identifier: str) -> Response:
     except Unavailable:
         return back_with_problem("away")
     response = redirect(sign_in.authorization_url, 303)
-    cookies.write(response, signing_in.PROVIDER_COOKIE, sign_in.challenge, signing_in.PROVIDER_KEPT)
+    cookies.write(
+        response, signing_in.PROVIDER_COOKIE, sign_in.challenge, signing_in.PROVIDER_COOKIE_AGE
+    )
     return response
 
 

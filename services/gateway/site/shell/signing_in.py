@@ -18,7 +18,7 @@ PROVIDER_COOKIE = "p"
 """Name of the cookie that holds a secret until the browser returns from a provider."""
 PROOF = "proof."
 """Prefix of the cookie's secret if the provider is asked for a step-up rather than a sign-in."""
-PROVIDER_KEPT = timedelta(minutes=10)  # how long the service accepts a provider's answer
+PROVIDER_COOKIE_AGE = timedelta(minutes=10)  # how long the service accepts a provider's answer
 _PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
 

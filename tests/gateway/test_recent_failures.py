@@ -36,12 +36,12 @@ def test_a_failed_call_is_remembered_for_five_minutes_or_until_the_same_call_suc
     gate = Gate("partners", lambda: True, capacity=4, clock=lambda: now)
     call(gate, "SignIn", failure)
     call(gate, "GetService")
-    assert gate.fails()
+    assert gate.failed_recently()
     call(gate, "SignIn", errors.Unauthenticated("sign_in_failed"))
-    assert not gate.fails(), "a wrong password was checked, so the call succeeded"
+    assert not gate.failed_recently(), "a wrong password was checked, so the call succeeded"
     call(gate, "SignIn", failure)
     now += RECENT_SECONDS
-    assert not gate.fails()
+    assert not gate.failed_recently()
     gate.close()
 
 
@@ -54,7 +54,7 @@ def test_a_callers_error_is_no_failure_of_the_service() -> None:
         errors.Exhausted("too_many_attempts", 9),
     ):
         call(gate, "SignIn", refusal)
-    assert not gate.fails()
+    assert not gate.failed_recently()
     gate.close()
 
 

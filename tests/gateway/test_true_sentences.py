@@ -46,7 +46,7 @@ def failing_service(name: str) -> Arrange:
     """Arranges that a service failed a short time ago."""
 
     def arrange(fakes: FakePageServices) -> None:
-        fakes.standings[name] = replace(fakes.standings[name], fails=True)
+        fakes.standings[name] = replace(fakes.standings[name], failed_recently=True)
 
     return arrange
 

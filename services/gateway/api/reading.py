@@ -70,10 +70,8 @@ class Parser(FlaskParser):
                 parse_constant=_refuse_constant,
                 object_pairs_hook=without_repeats,
             )
-        except (
-            ValueError,
-            RecursionError,
-        ) as error:  # not UTF-8, not JSON, a name twice, 5,000 digits, or thousands of brackets
+        except (ValueError, RecursionError) as error:
+            # not UTF-8, not JSON, a name twice, 5,000 digits, or thousands of brackets
             raise HttpRefusal("malformed_json") from error
         return g.writable_part(body, schema) if "writable_part" in g else body
 

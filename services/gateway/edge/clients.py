@@ -290,15 +290,15 @@ class Standing:
     """The state of a service.
 
     `answers`: the service answers health checks. `ready`: its database answers. `publishes`: its
-    facts reach the broker. `holds`: it has received facts that wait for an operator. `fails`: a
-    recent call to the service failed through the service's fault.
+    facts reach the broker. `holds`: it has received facts that wait for an operator.
+    `failed_recently`: a recent call to the service failed through the service's fault.
     """
 
     answers: bool
     ready: bool
     publishes: bool
     holds: bool = False
-    fails: bool = False
+    failed_recently: bool = False
 
 
 class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
@@ -366,7 +366,7 @@ class Clients(PartnersStubs, ReferralsStubs, NotificationsStubs):
                     }
                     self._checked_at = time.monotonic()
                 return {
-                    name: replace(standing, fails=self._gates[name].fails())
+                    name: replace(standing, failed_recently=self._gates[name].failed_recently())
                     for name, standing in self._standing.items()
                 }
         finally:

@@ -101,7 +101,7 @@ class Gate:
         finally:
             self._leave(caller_mark, method, seems_down, service_at_fault)
 
-    def fails(self) -> bool:
+    def failed_recently(self) -> bool:
         """Returns whether a call failed recently through the service's fault.
 
         A failure no longer counts once the service has answered a call to the same method, or has
@@ -116,7 +116,7 @@ class Gate:
         """Ends the health checks."""
         self._closed.set()
 
-    def _full(self, caller_mark: str) -> bool:
+    def _is_full(self, caller_mark: str) -> bool:
         if caller_mark and self._inside_by[caller_mark] >= self._share:
             return True
         # During a health check new calls wait for its result, so that they don't all run into the
@@ -127,7 +127,7 @@ class Gate:
 
     def _enter(self, caller_mark: str) -> None:
         with self._condition:
-            if self._full(caller_mark) and not self._away:
+            if self._is_full(caller_mark) and not self._away:
                 if self._waiting >= self._capacity or (
                     caller_mark and self._waiting_by[caller_mark] >= self._capacity - self._share
                 ):
@@ -136,7 +136,7 @@ class Gate:
                 self._waiting_by[caller_mark] += 1
                 try:
                     if not self._condition.wait_for(
-                        lambda: self._away or not self._full(caller_mark), self._patience
+                        lambda: self._away or not self._is_full(caller_mark), self._patience
                     ):
                         raise Unavailable("service_busy")
                 finally:
@@ -172,9 +172,8 @@ class Gate:
                 has_changed, self._away = self._away == is_ready, not is_ready
                 if is_ready:
                     self._is_checking = False
-                    if (
-                        has_changed
-                    ):  # the service was down, so its earlier failures no longer matter
+                    if has_changed:
+                        # the service was down, so its earlier failures no longer matter
                         self._failed_at.clear()
                 else:
                     # after the recovery, calls go out one at a time at first

@@ -177,7 +177,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return
         super().handle_write()
 
-    def overdue(self, now: float) -> bool:
+    def is_overdue(self, now: float) -> bool:
         """Returns whether the client has kept the server waiting for too long."""
         if self.requests:
             return False  # the client waits for the server
@@ -192,7 +192,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             )
         return now - self.wait_started > IDLE_SECONDS
 
-    def drained(self, ignores_arriving: bool) -> bool:
+    def is_drained(self, ignores_arriving: bool) -> bool:
         """Returns whether nothing is under way on this connection.
 
         With `ignores_arriving`, a request that is still arriving is ignored.
@@ -317,7 +317,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         either.
         """
         for channel in list(self.active_channels.values()):
-            if channel.overdue(self.clock()):
+            if channel.is_overdue(self.clock()):
                 channel.handle_close()
 
     def handle_accept(self) -> None:
@@ -366,6 +366,6 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def _close_drained(self, seconds: float) -> bool:
         """Closes the connections on which nothing is under way. Returns whether `serve` may end."""
         for channel in list(self.active_channels.values()):
-            if channel.drained(ignores_arriving=seconds > LAST_BYTES_SECONDS):
+            if channel.is_drained(ignores_arriving=seconds > LAST_BYTES_SECONDS):
                 channel.handle_close()
         return not self.active_channels or seconds > GRACE_SECONDS

@@ -66,10 +66,8 @@ def outcome_of(
     try:
         status = ask()
         return status, say(status), {}
-    except (
-        Invalid,
-        Conflict,
-    ) as refusal:  # The service rejects an incomplete form before it checks the PIN.
+    except (Invalid, Conflict) as refusal:
+        # The service rejects an incomplete form before it checks the PIN.
         return ask_status(), "", forms.problems(refusal)
 
 

@@ -32,7 +32,7 @@ from services.gateway.site.shell import access, session
 pages = access.Pages("entry")
 
 NEW = "new"
-HOURS = 4
+MIN_HOURS_ROWS = 4
 """The least number of rows for opening hours in the form; the last row is always empty.
 
 Other schedules (monthly, or with a limited validity) have no row and stay as they are.
@@ -250,7 +250,7 @@ def service_form(
         service=shown_service,
         places=[(place.id, place.name or _("Lugar sin nombre")) for place in places],
         place_ids=place_ids,
-        rows=[*simple_schedules, *[d.Schedule()] * max(1, HOURS - len(simple_schedules))],
+        rows=[*simple_schedules, *[d.Schedule()] * max(1, MIN_HOURS_ROWS - len(simple_schedules))],
         days=words.options("weekday"),
         towns=[
             *MUNICIPALITIES.get(shown_service.department or session.me().department, {}).items()

@@ -46,7 +46,7 @@ def status() -> str:
         parts=parts,
         well=all(tone == "done" for *_, tone in parts),
         held=any(standing.holds for standing in service_standings),
-        failed=any(standing.fails and standing.ready for standing in service_standings),
+        failed=any(standing.failed_recently and standing.ready for standing in service_standings),
     )
 
 
@@ -55,7 +55,7 @@ def words_of(standing: Standing) -> tuple[str, str]:
     table = (
         (not standing.answers, N_("No responde"), "late"),
         (not standing.ready, N_("No llega a sus datos"), "late"),
-        (standing.fails, N_("Algo falló hace poco"), "late"),
+        (standing.failed_recently, N_("Algo falló hace poco"), "late"),
         (standing.holds, N_("Responde; algo quedó en espera"), "soon"),
         (not standing.publishes, N_("Responde; lo nuevo se avisará más tarde"), "soon"),
         (True, N_("Responde"), "done"),

@@ -59,10 +59,10 @@ def stubs_of_worker(scene: Scene) -> Stubs:
     )
 
 
-def with_passkey(scene: Scene, *, counts: bool = True) -> tuple[Stubs, Authenticator]:
+def with_passkey(scene: Scene, *, counts_signatures: bool = True) -> tuple[Stubs, Authenticator]:
     """Returns a signed-in worker, and the device whose passkey her account has."""
     me = stubs_of_worker(scene)
-    return me, add_passkey(me, Authenticator(SITE, counts=counts))
+    return me, add_passkey(me, Authenticator(SITE, counts_signatures=counts_signatures))
 
 
 Attempt = m.SignInResponse | m.BeginPasskeySignInResponse
@@ -112,9 +112,9 @@ def test_a_passkey_alone_signs_in_if_the_device_verified_its_user(network: Scene
     assert "allowCredentials" not in json.loads(attempt.passkey_options), (
         "nothing is revealed about any account"
     )
-    phone.verifies = False
+    phone.verifies_user = False
     assert_fails(lambda: finish_by_device(network, attempt, phone))
-    phone.verifies = True
+    phone.verifies_user = True
     assert finish_by_device(network, attempt, phone).session_secret
 
 
@@ -131,7 +131,7 @@ def test_a_code_is_accepted_instead_of_a_passkey_and_never_without_the_password(
 
 
 def test_a_signature_is_valid_once_and_for_one_challenge(network: Scene) -> None:
-    _me, phone = with_passkey(network, counts=False)
+    _me, phone = with_passkey(network, counts_signatures=False)
     first, second = sign_in(network), sign_in(network)
     signature = phone.sign(first.passkey_options)
     assert_fails(lambda: finish_by_passkey(network, second, signature))
@@ -142,7 +142,7 @@ def test_a_signature_is_valid_once_and_for_one_challenge(network: Scene) -> None
 
 
 def test_a_signature_that_is_sent_several_times_at_once_opens_one_session(network: Scene) -> None:
-    _me, phone = with_passkey(network, counts=False)
+    _me, phone = with_passkey(network, counts_signatures=False)
     attempt = sign_in(network)
     call = partial(finish_by_passkey, network, attempt, phone.sign(attempt.passkey_options))
     with ThreadPoolExecutor(4) as pool:

@@ -29,8 +29,8 @@ class Authenticator:
     """A passkey. `origin` is the origin that its browser reports."""
 
     origin: str
-    verifies: bool = True
-    counts: bool = True
+    verifies_user: bool = True
+    counts_signatures: bool = True
     signature_count: int = 0
     id: bytes = field(default_factory=lambda: os.urandom(32))
     key: ec.EllipticCurvePrivateKey = field(
@@ -71,7 +71,7 @@ class Authenticator:
         return self._as_json({name: websafe_encode(value) for name, value in response.items()})
 
     def _flags(self) -> AuthenticatorData.FLAG:
-        return PRESENT | VERIFIED if self.verifies else PRESENT
+        return PRESENT | VERIFIED if self.verifies_user else PRESENT
 
     def _data(
         self,
@@ -79,7 +79,7 @@ class Authenticator:
         flags: AuthenticatorData.FLAG,
         credential: AttestedCredentialData | bytes = b"",
     ) -> AuthenticatorData:
-        self.signature_count += self.counts
+        self.signature_count += self.counts_signatures
         authenticator_data: AuthenticatorData = AuthenticatorData.create(
             hashlib.sha256(rp_id.encode()).digest(), flags, self.signature_count, credential
         )

@@ -79,9 +79,11 @@ def next_page(recipient: str, age: str) -> tuple[str, dict[str, str]]:
 
 def _missing(page: str, age: str) -> dict[str, str]:
     """Returns the questions of a page that have no answer yet, each with its problem."""
-    not_asked = child_not_asked()
+    decided_for_her = is_decided_for_child()
     if page == "points":
-        explained_codes = POINTS if age != ADULT and not_asked else forms.texts("explained_codes")
+        explained_codes = (
+            POINTS if age != ADULT and decided_for_her else forms.texts("explained_codes")
+        )
         return {
             f"point_{code}": _("falta; márquelo cuando se lo haya explicado")
             for code in POINTS
@@ -96,12 +98,12 @@ def _missing(page: str, age: str) -> dict[str, str]:
         }
         no_purpose = {"purpose_codes": words.violation("required")}
         return unanswered if forms.text("purpose_codes") else unanswered | no_purpose
-    may_be_minor = not_asked or forms.text("adult_ground_code") == NOT_ADULT
+    may_be_minor = decided_for_her or forms.text("adult_ground_code") == NOT_ADULT
     is_minor = age == CHILD or (age == UNKNOWN and may_be_minor)
     questions = {
         "giver_code": age != UNKNOWN or is_minor,
         "assent_code": is_minor,
-        "adult_ground_code": age == UNKNOWN and not not_asked,
+        "adult_ground_code": age == UNKNOWN and not decided_for_her,
         "manner_code": True,
     }
     return {
@@ -111,7 +113,7 @@ def _missing(page: str, age: str) -> dict[str, str]:
     }
 
 
-def child_not_asked() -> bool:
+def is_decided_for_child() -> bool:
     """Returns whether two workers decide in the child's best interest, according to the form.
 
     They do so if the child can't be asked for consent, or said no.

@@ -30,7 +30,7 @@ COLUMNS = 8  # quarters for which a phone has room; the file has all of them
 
 @dataclass(frozen=True)
 class Chart:
-    """One question and its answer: rows, or columns in the order of time.
+    """One question and its answer: rows or, `in_columns`, columns in the order of time.
 
     `code` names the chart in the file.
     """
@@ -38,7 +38,7 @@ class Chart:
     code: str
     title: str
     bars: list[pictures.Bar]
-    columns: bool = False
+    in_columns: bool = False
     arcs: Mapping[str, Any] | None = None
 
 
@@ -177,7 +177,7 @@ def charts(
             "quarter",
             _("Por trimestre"),
             bars(quarters, quarter, in_order=True, short_label=partial(quarter, skeleton="yQQQ")),
-            columns=True,
+            in_columns=True,
         ),
         Chart(
             "route",
@@ -232,7 +232,7 @@ def pilot_charts(pilot_figures: r.PilotFigures) -> list[Chart]:
                 in_order=True,
                 short_label=lambda code: month(code, "abbreviated").partition(" ")[0],
             ),
-            columns=True,
+            in_columns=True,
         ),
     ]
     return [chart for chart in charts if chart.bars]

@@ -236,7 +236,9 @@ def consent(identifier: str) -> access.Answer:
         values=values,
         carried=forms.of_other_pages(values, consent_form.FIELDS_OF_PAGE, page),
         answers=consent_form.ANSWERS,
-        unasked=age != consent_form.ADULT and page != "points" and consent_form.child_not_asked(),
+        unasked=age != consent_form.ADULT
+        and page != "points"
+        and consent_form.is_decided_for_child(),
         # earlier consents that would also cover this referral
         receipts=clients()
         .people.ListReceipts(p.ListReceiptsRequest(person_id=draft.person_id, referral_id=draft.id))

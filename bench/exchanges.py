@@ -280,7 +280,7 @@ def main() -> None:
         with lock:
             file.write(json.dumps(vars(transaction)) + "\n")
 
-    url, serve = Postgres.url, stack.Service.serve
+    url, serve_command = Postgres.url, stack.Service.serve_command
     proxies: dict[int, Proxy] = {}
 
     def through_proxy(postgres: Any, database: str, login: Login, options: str = "") -> str:
@@ -292,11 +292,12 @@ def main() -> None:
         return direct.replace(f":{postgres.port}/", f":{proxies[postgres.port].port}/")
 
     def serve_recording_signatures(service: stack.Service, only: str = "") -> list[str]:
-        return ["bench.exchanges", "--service", *serve(service, only)]
+        return ["bench.exchanges", "--service", *serve_command(service, only)]
 
     os.environ[_SIGNATURES] = f"{name}.signatures"
     Postgres.url = through_proxy  # type: ignore[method-assign,assignment]
-    stack.Service.serve = serve_recording_signatures  # type: ignore[method-assign,assignment]
+    recorded: Any = stack.Service
+    recorded.serve_command = serve_recording_signatures
     command.main()
 
 

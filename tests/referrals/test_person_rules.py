@@ -101,7 +101,7 @@ def test_an_erased_file_accepts_neither_a_safe_contact_plan_nor_an_identity() ->
     erased = file(erased=True)
     for change in (
         partial(erased.plan_contact, SafeContact("phone"), LATER),
-        partial(erased.identify, Identity("Ximena"), LATER, TODAY),
+        partial(erased.apply_identity, Identity("Ximena"), LATER, TODAY),
     ):
         assert conflict_of(change) == "person_erased"
     assert erased == file(erased=True)

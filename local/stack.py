@@ -83,11 +83,7 @@ class Service:
         return dict.fromkeys([self.name, *worker_names], "calls") | {f"{self.name}.loops": "loops"}
 
     def migrate_command(self) -> list[str]:
-        return [
-            "local.migrate",
-            "chassis/migrations",
-            f"services/{self.name}/migrations",
-        ]
+        return ["local.migrate", "chassis/migrations", f"services/{self.name}/migrations"]
 
 
 SERVICES = (

@@ -123,6 +123,14 @@ def test_a_document_that_was_read_for_one_provider_is_not_used_for_another(
         assert sign_in_through(scene, ministry, provider).session_secret
 
 
+def test_a_key_that_a_provider_publishes_with_its_private_part_proves_nothing(
+    scene: Scene, ministry: Organization, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published_key = provider.key.as_dict(private=True)
+    monkeypatch.setattr(provider.key, "as_dict", lambda private: published_key)
+    assert_fails(scene, ministry, provider)
+
+
 def test_a_provider_that_declares_that_it_returns_its_issuer_has_to_return_it(
     scene: Scene, ministry: Organization, provider: Provider
 ) -> None:

@@ -6,6 +6,7 @@ The provider is trusted only about its own workers, and only with proof.
 import base64
 import hmac
 import json
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -242,7 +243,10 @@ FORGERIES: dict[str, Forge] = {
     "without an expiry": _claims(exp=None),
     "issued tomorrow": _claims(iat=lambda now: now + 86400),
     "a sign-in an hour ago": _claims(auth_time=lambda now: now - 3600),
+    "a sign-in in two minutes": _claims(auth_time=lambda now: now + 120),
+    "a sign-in in a year that no clock knows": _claims(auth_time=10**17),
     "a sign-in at an unknown time": _claims(auth_time=None),
+    "a sign-in at a time that is not a number": _claims(auth_time=math.nan),
     "no subject": _claims(sub=None),
     "an empty subject": _claims(sub=""),
     "a number as subject": _claims(sub=7),

@@ -330,7 +330,9 @@ class RelyingParty:
 def _keys(document: dict[str, Any]) -> list[Any]:
     """Returns the keys that may have signed a token.
 
-    Symmetric keys, keys that are too short, and keys of unknown kinds are left out.
+    Symmetric keys, keys that are too short, and keys of unknown kinds are left out. So are keys
+    with their private part (`d`): anybody can sign with a published private part, and the library
+    would compute for hours with one of a million digits.
     """
     keys = []
     for entry in document["keys"]:
@@ -338,6 +340,7 @@ def _keys(document: dict[str, Any]) -> list[Any]:
             isinstance(entry, dict)
             and entry.get("kty") in ("RSA", "EC", "OKP")
             and entry.get("use", "sig") == "sig"
+            and "d" not in entry
         ):
             try:
                 [key] = KeySet.import_key_set({"keys": [entry]}).keys
@@ -360,7 +363,7 @@ def _identity(client: Client, claims: dict[str, Any], now: datetime) -> Identity
     if (
         not isinstance(auth_time, int | float)
         or isinstance(auth_time, bool)
-        or now.timestamp() - auth_time > MAX_AGE + LEEWAY
+        or not -LEEWAY <= now.timestamp() - auth_time <= MAX_AGE + LEEWAY
     ):
         raise IdentityNotProven
     subject, email, amr = claims["sub"], claims.get("email"), claims.get("amr")

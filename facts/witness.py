@@ -136,8 +136,15 @@ class Witness:
                 if reader is not None and cluster_id != self._cluster_id:
                     reader.close()
                     reader = None
-                reader = reader or Reader(self._broker.settings, self._topic)
-                self.turn(lambda: loop.turn(), reader.read)
+                try:
+                    reader = reader or Reader(self._broker.settings, self._topic)
+                    self.turn(lambda: loop.turn(), reader.read)
+                except BrokerLost:
+                    # the topic may have been deleted: the next turn reads all of it
+                    self._cluster_id = ""
+                    self._broker.note_failure("witness")
+                    raise
+                self._broker.note_success("witness")
                 loop.wait(_PAUSE)
         finally:
             if reader is not None:

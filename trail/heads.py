@@ -101,7 +101,14 @@ class Heads:
             while loop.turn():
                 loop.wait(pause)
                 if self._broker.wait(0.5) is not None:
-                    self.turn(lambda: loop.turn(), connection)
+                    try:
+                        self.turn(lambda: loop.turn(), connection)
+                    except BrokerLost:
+                        # the topic may have been deleted: the next turn reads all of it
+                        self._cluster = ""
+                        self._broker.note_failure("audit-heads")
+                        raise
+                    self._broker.note_success("audit-heads")
                     pause = _EVERY
 
     def turn(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,15 +30,16 @@ from chassis.migrate import migrate
 from chassis.tokens import SYSTEM, Caller
 from facts.broker import Broker
 from facts.envelope import pack
-from facts.kafka import create_topics
+from facts.kafka import BrokerLost, create_topics
 from facts.outbox import Fact
 from keys import key_folder
 from keys.sealing import Signer
 from runtime import commands
 from tests.chassis.test_trail import COPY, KEYRING, SIGNED_IN, commit
 from tests.chassis.world import MIGRATIONS, send_records, settings
-from tests.parts import brokers
+from tests.parts import brokers, topics
 from tests.parts import postgres as parts
+from tests.parts.loops import eventually, running
 from tests.parts.paused import paused_process
 from trail import heads
 from trail.heads import TOPIC, Heads
@@ -98,6 +99,14 @@ class Pair:
         """Returns the sequence numbers of the heads of a service that the witness stores."""
         with self.databases[witness].transaction(SYSTEM) as tx:
             return [row["sequence"] for row in heads.witnessed(tx, service)]
+
+    def published(self, service: str) -> set[int]:
+        """Returns the sequence numbers of a service's heads in the topic; none without a topic."""
+        with suppress(BrokerLost):
+            signers = key_folder.trusted_signers(self.folder)
+            published_heads = heads.published_heads(self.settings(service), service, signers)
+            return {head.sequence for head in published_heads}
+        return set()
 
     def publish_head(
         self, service: str, subject: str, sequence: int, *, signer: str, type: str = heads.TYPE
@@ -203,6 +212,23 @@ def test_heads_stored_by_other_services_expose_a_changed_trail_after_the_broker_
         pair.start(name)
     assert [pair.turn(two), pair.turn(one), pair.turn(one)] == [[], [reason], [reason]]
     assert pair.command(one, "verify", "--json")[0] == 1
+
+
+def test_a_topic_of_heads_that_is_deleted_while_the_services_run_is_filled_again(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair.pg_databases
+    for pause in ("_FIRST_PAUSE", "_EVERY"):
+        monkeypatch.setattr(heads, pause, 0.2)
+    pair.move_to_an_empty_topic(monkeypatch)
+    pair.broker = Broker(pair.broker.settings, [heads.TOPIC])
+    for name in pair.pg_databases:
+        pair.write(name, 3)
+        pair.start(name)
+    with running(pair.broker.loop, *(service.loop() for service in pair.loops.values())):
+        assert eventually(lambda: pair.witnessed(one, two) == pair.witnessed(two, one) == [3])
+        topics.delete(pair.broker.settings.kafka_bootstrap_servers, heads.TOPIC)
+        assert eventually(lambda: pair.published(one) == pair.published(two) == {3})
 
 
 def test_heads_that_a_service_reports_of_another_trail_are_not_stored_by_a_third(

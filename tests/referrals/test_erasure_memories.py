@@ -36,7 +36,7 @@ from services.referrals.people.usecases import erasures
 from services.referrals.people.usecases.erasures import Erasures
 from services.referrals.people.wire.facts import ERASED
 from tests.builders import NOON, refusal
-from tests.parts import brokers
+from tests.parts import brokers, topics
 from tests.parts import postgres as parts
 from tests.parts.loops import NEVER, OFTEN, eventually, running
 from tests.referrals.conftest import ORG, Client, Service, Story, read
@@ -398,6 +398,23 @@ def test_erasures_are_published_again_to_a_new_broker(
     loop.turn()
     assert loop.turn() == 0
     assert get_erasure(story.ngo, person.id).HasField("witness_time")
+
+
+def test_a_topic_of_erasures_that_is_deleted_while_the_services_run_is_filled_again(
+    story: Story, manager: Client, memories: Memories
+) -> None:
+    bootstrap = memories.watch.settings.kafka_bootstrap_servers
+    erase(story, manager, story.person().id)
+    memories.publish()
+    topic = [erasures.TOPIC]
+    records_before = set(topics.records(bootstrap, topic))
+    memories.watch = Broker(memories.watch.settings, topic)
+    witness = memories.witness("partners")
+    with running(memories.watch.loop, witness.loop()):
+        assert eventually(lambda: witness._compared)
+        topics.delete(bootstrap, erasures.TOPIC)
+        assert records_before
+        assert eventually(lambda: set(topics.records(bootstrap, topic)) == records_before)
 
 
 def test_a_fact_from_another_signer_erases_nobody(

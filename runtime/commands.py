@@ -452,7 +452,7 @@ def _verify_trail(database: Database, witnessed_heads: Sequence[Head]) -> dict[s
         if sequence > position.sequence
     ]
     with database.transaction(SYSTEM, timeout=120) as tx:
-        findings += chain.repeated_marks(tx)
+        findings += chain.repeated_marks(tx, 0, end.sequence)
     seconds = time.monotonic() - began
     return {
         "rows": position.sequence,

@@ -65,15 +65,16 @@ def first_marked_sequence(tx: Transaction) -> int | None:
     return row["sequence"] if row else None
 
 
-def repeated_marks(tx: Transaction, after: int = 0) -> list[Finding]:
-    """Returns a finding for each row after the sequence `after` that has the same mark, and so the
-    same time, as an earlier row: each mark is made only once.
+def repeated_marks(tx: Transaction, after: int, until: int) -> list[Finding]:
+    """Returns a finding for each row after the sequence `after`, up to `until`, that has the same
+    mark, and so the same time, as an earlier row: each mark is made only once.
     """
     rows = tx.execute(
-        "SELECT sequence FROM audit WHERE sequence > %s AND EXISTS (SELECT FROM audit AS earlier"
+        "SELECT sequence FROM audit WHERE sequence > %s AND sequence <= %s"
+        " AND EXISTS (SELECT FROM audit AS earlier"
         " WHERE earlier.time = audit.time AND earlier.mark = audit.mark"
         " AND earlier.sequence < audit.sequence) ORDER BY sequence",
-        (after,),
+        (after, until),
     )
     return [Finding(row["sequence"], "repeated") for row in rows]
 

@@ -5,7 +5,8 @@ heads that it has published.
 So the owner of one database can't shorten or rewrite its trail unnoticed: earlier heads are signed,
 and are stored in the topic and in the other services' databases. If a broker has lost the heads,
 the other services publish the last heads that they store. The loop of `Heads` detects a trail that
-no longer contains the last published head of this epoch, or that has invalid rows after that head.
+no longer contains the last published head of this epoch, or that has invalid rows. It verifies new
+rows every minute, and older rows gradually after each start, so that no restart ends an alarm.
 `audit verify` checks the whole chain against all stored heads.
 """
 
@@ -79,7 +80,11 @@ class Heads:
         # this service's heads in the topic that were not yet compared with its trail
         self._unchecked_heads: list[Fact] = []
         self._published_head = START  # the latest published head of this epoch
-        self._checked_head: Head | None = None  # the last verified row of this service's trail
+        # the last verified row of the rows after `_first_head`; None before the first check
+        self._checked_head: Head | None = None
+        self._first_head = START  # the latest published head at the first check
+        self._checked_older_head = START  # the last verified row of the rows up to `_first_head`
+        self._invalid_rows: dict[Finding, None] = {}  # in the order in which they were found
         self._first_marked: int | None = None  # the first row that must have a mark, once known
         self._epoch = 0
         self._witnessed: dict[int, set[bytes]] = {}
@@ -184,8 +189,9 @@ class Heads:
         head = stored_trail.head
         if epoch != self._epoch:  # a restored store continues from its copy
             self._epoch = epoch
-            self._published_head = START
+            self._published_head = self._checked_older_head = START
             self._checked_head = None
+            self._invalid_rows = {}
             self._witnessed = {}
             self._first_marked = None
         published_heads = {
@@ -200,17 +206,28 @@ class Heads:
             self._witnessed.setdefault(published_head.sequence, set()).add(published_head.hash)
         latest_head = max(published_heads, key=lambda published_head: published_head.sequence)
         findings = stored_trail.find_missing(published_heads)
-        # Verifies the rows since the last turn, one chunk per turn.
-        after = self._checked_head or latest_head
-        until = min(head.sequence, after.sequence + _MAX_ROWS)
-        if not findings and until > after.sequence:
-            self._first_marked = self._first_marked or chain.first_marked_sequence(tx)
-            last, findings = chain.verify(tx, after, until, {}, self._first_marked)
-            findings += chain.repeated_marks(tx, after.sequence)
-            # after a finding the same rows are verified, and reported, again at each turn
-            self._checked_head = self._checked_head if findings else last
+        if not findings:
+            if self._checked_head is None:
+                self._checked_head = self._first_head = latest_head
+            self._checked_head = self._verify(tx, self._checked_head, head.sequence)
+            self._checked_older_head = self._verify(
+                tx, self._checked_older_head, self._first_head.sequence
+            )
         self._published_head, self._unchecked_heads = latest_head, []
-        return findings, epoch, head
+        return findings + list(self._invalid_rows), epoch, head
+
+    def _verify(self, tx: Transaction, after: Head, end: int) -> Head:
+        """Verifies the rows after `after` up to `end`, at most `_MAX_ROWS`, and remembers invalid
+        rows; returns the last verified row.
+        """
+        until = min(end, after.sequence + _MAX_ROWS)
+        if until <= after.sequence:
+            return after
+        self._first_marked = self._first_marked or chain.first_marked_sequence(tx)
+        last, findings = chain.verify(tx, after, until, {}, self._first_marked)
+        findings += chain.repeated_marks(tx, after.sequence, until)
+        self._invalid_rows |= dict.fromkeys(findings)
+        return last
 
     def _publish_head(self, epoch: int, head: Head) -> None:
         self._publish(

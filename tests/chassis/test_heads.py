@@ -255,6 +255,23 @@ def test_a_row_edited_since_the_last_check_is_detected(pair: Pair) -> None:
     assert [pair.turn(one), pair.turn(one)] == [["altered"], ["altered"]]
 
 
+def test_a_restart_ends_no_alarm_about_an_old_row_and_delays_none_about_a_new_row(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = pair.pg_databases
+    monkeypatch.setattr(heads, "_MAX_ROWS", 4)
+    edit = "UPDATE audit SET object_id = 'nobody' WHERE sequence = "
+    pair.write_and_turn(one, 3)
+    pair.write(one, 3)
+    pair.pg_databases[one].run_as_owner(edit + "5")
+    assert pair.turn(one) == ["altered"]
+    pair.start(one)
+    assert [pair.turn(one), pair.turn(one)] == [[], ["altered"]], "four older rows in each turn"
+    pair.write(one, 1)
+    pair.pg_databases[one].run_as_owner(edit + "7")
+    assert pair.turn(one) == ["altered", "altered"]
+
+
 def test_a_copy_of_an_old_row_raises_the_alarm_although_its_mark_is_genuine(pair: Pair) -> None:
     one, _ = pair.pg_databases
     pg_database = pair.pg_databases[one]

@@ -295,10 +295,9 @@ def marking_database(pg_database: parts.Database) -> Iterator[Database]:
 def finding_reasons(database: Database) -> list[str]:
     """Returns the reasons of all findings that the service makes in its trail with its own key."""
     with database.transaction(SYSTEM) as tx:
-        _, findings = chain.verify(
-            tx, START, audit.head(tx).sequence, {}, chain.first_marked_sequence(tx)
-        )
-        return [finding.reason for finding in (*findings, *chain.repeated_marks(tx))]
+        end = audit.head(tx).sequence
+        _, findings = chain.verify(tx, START, end, {}, chain.first_marked_sequence(tx))
+        return [finding.reason for finding in (*findings, *chain.repeated_marks(tx, 0, end))]
 
 
 def test_rows_that_a_service_writes_are_marked_with_its_key_and_tied_to_the_token(

@@ -154,7 +154,7 @@ def verify(tx: Transaction, after: Head, witnessed_heads: Mapping[int, Iterable[
             for sequence in sorted(witnessed_heads)
             if sequence > last_head.sequence
         ]
-        findings += chain.repeated_marks(tx)
+    findings += chain.repeated_marks(tx, after.sequence, until)
     witnessed_head_count = sum(after.sequence < sequence <= until for sequence in witnessed_heads)
     return Verdict(Head(until, last_head.hash), end.sequence, witnessed_head_count, findings)
 

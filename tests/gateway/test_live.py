@@ -303,6 +303,8 @@ def test_a_viewer_with_a_ticket_is_answered_without_the_app(
         ("/live", {"COOKIE": headers["COOKIE"]}),
     ):
         assert answers(path, other_headers) is None
+    foreign_cookie = "idioma=espa\xf1ol; "  # of another site in our domain, and not in UTF-8
+    assert answers("/live", headers | {"COOKIE": foreign_cookie + headers["COOKIE"]}) == reply
     assert len(fakes.requests("GetQueueVersion")) == 1
 
 

@@ -228,6 +228,7 @@ def test_a_shared_computer_remembers_nothing_that_is_typed(client: FlaskClient) 
     [
         ({"Sec-Fetch-Site": "cross-site"}, {}, 403),
         ({"Origin": "https://evil.example"}, {}, 403),
+        ({"Origin": "https://[evil"}, {}, 403),
         ({}, {"form_token": "made-up"}, 403),
         ({"Origin": "null"}, {}, 303),
     ],

@@ -19,7 +19,7 @@ from typing import NamedTuple, cast
 
 from flask import Flask, current_app
 from itsdangerous import BadSignature, TimestampSigner
-from werkzeug.http import parse_cookie
+from werkzeug.sansio.http import parse_cookie
 
 from services.gateway.edge.credentials import SignedIn, fingerprint
 from services.gateway.edge.limits import Reply

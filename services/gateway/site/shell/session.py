@@ -178,7 +178,7 @@ def check_form() -> None:
     # Our own pages send `Origin: null`, because they send no referrer. Only an Origin that names
     # another site shows that the form is foreign.
     origin = request.headers.get("Origin", "null")
-    if origin != "null" and urlsplit(origin).netloc not in (
+    if origin != "null" and origin.partition("://")[2] not in (
         request.host,
         urlsplit(current_app.config["PUBLIC_URL"]).netloc,
     ):

@@ -149,6 +149,19 @@ def test_a_service_that_offered_help_reads_that_nobody_comes_after_all(
     assert "no guarde el lugar" not in client.get(ENQUIRY).text
 
 
+def test_a_service_whose_referral_has_ended_does_not_read_that_a_referral_is_coming(
+    fakes: FakePageServices, client: FlaskClient
+) -> None:
+    offer = e.Offer(service_id=ID, organization_id=ID, answer=e.OFFER_ANSWER_YES)
+    closed_enquiry = enquiry(r.SIDE_RECEIVER, state=MATCHED, offers=[offer], taken_service_id=ID)
+    fakes.answers["GetEnquiry"] = closed_enquiry
+    assert "La remisión llega" in client.get(ENQUIRY).text
+    closed_enquiry.ClearField("content")
+    assert missing(client.get(ENQUIRY).text, "La remisión llega", "esta consulta se borró") == [
+        "La remisión llega"
+    ]
+
+
 def test_a_person_with_a_file_gets_a_draft_at_once_and_others_are_asked_about_safe_contact(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:

@@ -209,7 +209,7 @@ def test_an_organisation_that_still_holds_an_enquiry_about_her_is_on_the_screen_
     texts = (
         "ayuda y urgencia, edad, hijos o familiares a cargo.",
         "Hasta que se cierre la consulta: entonces se borra.",
-        "Se aceptó lo que ofreció: lo conserva.",
+        "Se aceptó lo que ofreció: se borra cuando termina la remisión.",
     )
     assert missing(page, *texts) == []
     assert "Retirar o imprimir el permiso" not in page, "there is no consent to withdraw"

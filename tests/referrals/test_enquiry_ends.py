@@ -15,7 +15,7 @@ from tests.builders import NOON, NOTHING_UNSAFE, refusal, wrong_fields
 from tests.referrals.conftest import ORG, SERVICE, Service, Story
 from tests.referrals.contact_calls import credentials, update_contact
 from tests.referrals.test_any_line import call_again, operator_of
-from tests.referrals.test_contacts import referred_caller, status
+from tests.referrals.test_contacts import completed, referred_caller, status
 from tests.referrals.test_enquiries import (
     CONFLICT,
     EnquiryScene,
@@ -267,39 +267,53 @@ def test_a_service_whose_offer_was_taken_learns_that_no_referral_will_come(
     assert_copy_is_blank(scene, enquiry)
 
 
-@pytest.mark.parametrize("came_back", [False, True], ids=["live", "came back"])
-def test_a_service_keeps_no_copy_of_an_enquiry_after_the_consent_was_withdrawn(
-    scene: EnquiryScene, came_back: bool
+ENDS: dict[str, Callable[[EnquiryScene, pb.Referral], object]] = {
+    "consent withdrawn": lambda scene, sent: scene.ngo.WithdrawReceipt(id=sent.receipt_id),
+    "withdrawn": lambda scene, sent: scene.ngo.WithdrawReferral(
+        id=sent.id, etag=sent.etag, reason_code=pb.WITHDRAW_REASON_MOVED
+    ),
+    "declined": lambda scene, sent: scene.story.decline(sent),
+    "expired": lambda scene, sent: scene.service.fire_after(timedelta(days=30)),
+    "closed": lambda scene, sent: scene.ngo.CloseReferral(
+        id=sent.id, etag=completed(scene.story, sent).etag, help_came_code=pb.HELP_CAME_YES
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_service_keeps_no_copy_of_an_enquiry_after_its_referral_has_ended(
+    scene: EnquiryScene, end: str
 ) -> None:
     enquiry = scene.matched()
     sent = scene.story.send(scene.refer(enquiry))
-    if came_back:
-        scene.story.decline(sent)
     assert scene.seen_by(scene.shelter, enquiry).HasField("content")
-    scene.ngo.WithdrawReceipt(id=sent.receipt_id)
+    ENDS[end](scene, sent)
     assert not scene.seen_by(scene.shelter, enquiry).HasField("content")
-    assert scene.rows("SELECT need_code, department FROM enquiry_offers WHERE taken") == [
-        {"need_code": None, "department": None}
-    ]
+    query = "SELECT FROM enquiry_offers WHERE taken AND coalesce(need_code, department) <> ''"
+    assert scene.rows(query) == []
     assert state_and_reason(scene.seen_by(scene.ngo, enquiry)) == (e.ENQUIRY_STATE_MATCHED, "")
 
 
-def test_an_upgrade_blanks_the_copies_that_outlived_a_consent_and_no_other(
-    scene: EnquiryScene,
+UPGRADES = {
+    "consent withdrawn": "20261231410003_copies_after_withdrawal.sql",
+    "declined": "20261231460001_copies_of_ended_referrals.sql",
+}
+
+
+@pytest.mark.parametrize("end", UPGRADES)
+def test_an_upgrade_blanks_the_copies_that_outlived_their_referral_and_no_other(
+    scene: EnquiryScene, end: str
 ) -> None:
-    withdrawn, live = scene.matched(), scene.matched()
-    sent = scene.story.send(scene.refer(withdrawn))
-    scene.story.send(scene.refer(live))
-    scene.ngo.WithdrawReceipt(id=sent.receipt_id)
+    ended, live = scene.matched(), scene.matched()
+    sent, _ = (scene.story.send(scene.refer(enquiry)) for enquiry in (ended, live))
+    ENDS[end](scene, sent)
     scene.service.as_owner(
         "UPDATE enquiry_offers SET need_code = 'HOU.EMG', urgency = 'urgent' WHERE enquiry_id = %s",
-        withdrawn.id,
+        ended.id,
     )
-    migration = (MIGRATIONS[1] / "20261231410003_copies_after_withdrawal.sql").read_text()
-    scene.service.as_owner(migration.split("-- migrate:down")[0])
-    assert [
-        scene.seen_by(scene.shelter, enquiry).HasField("content") for enquiry in (withdrawn, live)
-    ] == [False, True]
+    scene.service.as_owner((MIGRATIONS[1] / UPGRADES[end]).read_text().split("-- migrate:down")[0])
+    assert not scene.seen_by(scene.shelter, ended).HasField("content")
+    assert scene.seen_by(scene.shelter, live).HasField("content")
 
 
 def suspend(partners_facts: PartnersFacts) -> None:

@@ -230,7 +230,7 @@ def data_by_enquiries(organization: str, enquiries: Sequence[e.Enquiry]) -> dict
     ends = {
         _("Hasta que se cierre la consulta: entonces se borra.")
         if enquiry.state == e.ENQUIRY_STATE_OPEN
-        else _("Se aceptó lo que ofreció: lo conserva.")
+        else _("Se aceptó lo que ofreció: se borra cuando termina la remisión.")
         for enquiry in enquiries
     }
     return {

@@ -2,7 +2,7 @@
 
 An enquiry never names the person. Each service has its own copy, which holds the content and the
 service's answer. When the enquiry closes, every copy is blanked except the copy for the service
-whose offer was taken; this copy is blanked when the consent for the referral is withdrawn.
+whose offer was taken; this copy is blanked when the referral that follows ends.
 """
 
 from collections import Counter

@@ -34,11 +34,7 @@ _PLAIN_NAMES = [field.name for field in fields(Enquiry) if field.name not in _SP
 _COLUMNS = [
     *_PLAIN_NAMES,
     *_CONTENT_NAMES,
-    "state",
-    "left_out",
-    "unsafe_code",
-    "excluded_organization_ids",
-    "unsafe_departments",
+    *"state left_out unsafe_code excluded_organization_ids unsafe_departments".split(),
 ]
 _OFFER_NAMES = [field.name for field in fields(Offer) if field.name not in ("content", "state")]
 _OFFER_COLUMNS = ["enquiry_id", *_OFFER_NAMES, *_CONTENT_NAMES, "state", "due_time", "create_time"]
@@ -98,15 +94,13 @@ def save(tx: Transaction, enquiry: Enquiry) -> None:
     if not events:
         return
     former_version = events[0].version - 1
-    values = {name: getattr(enquiry, name) for name in _PLAIN_NAMES} | _content_values(
-        enquiry.content
-    )
-    values |= {"state": enquiry.state.value, "former_version": former_version}
-    values |= {
+    values = {
+        **{name: getattr(enquiry, name) for name in _PLAIN_NAMES},
+        **_content_values(enquiry.content),
+        "state": enquiry.state.value,
+        "former_version": former_version,
         "left_out": [attribute.value for attribute in enquiry.left_out],
         "unsafe_code": enquiry.unsafe.code,
-    }
-    values |= {
         "excluded_organization_ids": list(enquiry.unsafe.organization_ids),
         "unsafe_departments": list(enquiry.unsafe.departments),
     }
@@ -121,6 +115,16 @@ def save_copies(tx: Transaction, enquiry: Enquiry) -> None:
     """Saves the changed copies of an enquiry, even if the enquiry has no new event."""
     with tx.cursor() as cursor:
         cursor.executemany(_SAVE_OFFER, [_offer_values(enquiry, offer) for offer in enquiry.offers])
+
+
+def blank_copy(tx: Transaction, now: datetime, referral_id: str) -> None:
+    """Blanks the copy of the enquiry that led to a referral. Needs the whole service's scope."""
+    tx.execute(
+        f"UPDATE enquiry_offers SET {', '.join(f'{name} = NULL' for name in _CONTENT_NAMES)},"
+        " version = version + 1, update_time = %s WHERE need_code IS NOT NULL AND enquiry_id IN"
+        " (SELECT id FROM enquiries WHERE referral_id = %s AND referral_id <> '')",
+        (now, referral_id),
+    )
 
 
 def _content_values(content: Content | None) -> dict[str, Any]:
@@ -221,10 +225,9 @@ def _page_values(
     organization_id: str, states: Collection[EnquiryState], limit: int, after: Cursor | None
 ) -> dict[str, Any]:
     time, identifier = after or ("infinity", "")
-    state_codes = [state.value for state in states]
     return {
         "organization": organization_id,
-        "states": state_codes,
+        "states": [state.value for state in states],
         "time": time,
         "after": identifier,
         "limit": limit + 1,
@@ -482,16 +485,13 @@ def _read(tx: Transaction, rows: Sequence[Row]) -> list[Enquiry]:
 
 PERSON_ROWS = "person_id = ANY(%(person_ids)s)"
 
-
 ENQUIRY_ROWS = f"({PERSON_ROWS} OR contact_id = ANY(%(sole_contact_ids)s))"
-
 
 COPIES = f"need_code IS NOT NULL AND enquiry_id IN (SELECT id FROM enquiries WHERE {ENQUIRY_ROWS})"
 """The condition for copies, at organisations that were asked, that still describe the person.
 
 A copy without a need is blank already.
 """
-
 
 WAITS = (
     "(state = 'open' OR (state = 'matched' AND (referral_id = '' OR EXISTS (SELECT FROM referrals r"

@@ -16,7 +16,7 @@ from services.referrals.network.store import members
 from services.referrals.network.usecases.deadlines import fire_each
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.referrals.domain.enquiry import BY_ASKER, CONSENT_WITHDRAWN, NOT_REFERRED
-from services.referrals.referrals.domain.lifecycle import State
+from services.referrals.referrals.domain.lifecycle import LIVE, State
 from services.referrals.referrals.domain.record import Actor, Event, still_to_refer
 from services.referrals.referrals.domain.referral import Referral
 from services.referrals.referrals.store import deadlines, enquiries, referrals
@@ -80,12 +80,15 @@ class ReferralChanges:
     ) -> None:
         """Updates the contacts, needs and plan steps that depend on the state of referrals.
 
+        The receiver of a referral that has ended keeps no copy of the enquiry that led to it.
         `earlier_contact_id` is the contact of the earlier referral on which one of
         `changed_referrals` is based; "" if there is none. This call must come last in a
         transaction.
         """
         self._legs.update_steps(tx, now, *changed_referrals)
         for referral in changed_referrals:
+            if referral.state not in LIVE:
+                enquiries.blank_copy(tx, now, referral.id)
             if referral.need_is_open:
                 referrals.set_following(tx, referral)
                 if referral.followed_up:  # another referral was sent before this one came back
@@ -200,9 +203,8 @@ class ReferralChanges:
         """Ends these referrals because their person withdrew her consent.
 
         The receiver of a referral that ended before is asked to delete what it holds. For a draft,
-        a taken offer is released; for a sent referral, the receiver's copy of the enquiry is
-        blanked. `keeps_needs` is `keeps_need` of `Referral.withdraw_consent`. The calling code must
-        have locked the person.
+        a taken offer is released. `keeps_needs` is `keeps_need` of `Referral.withdraw_consent`. The
+        calling code must have locked the person.
         """
         ended_referrals = []
         for identifier in identifiers:
@@ -215,9 +217,6 @@ class ReferralChanges:
             )
             if state_before is State.DRAFT:
                 self.release_offer(tx, now, referral, CONSENT_WITHDRAWN)
-            elif enquiry := enquiries.of_referral(tx, referral.id):
-                enquiry.stop_asking([enquiry.taken_service_id], now)  # blanks the last copy
-                enquiries.save_copies(tx, enquiry)
             self.save(tx, referral)
             if referral.state is not state_before:
                 ended_referrals.append(referral)

@@ -1,6 +1,7 @@
 """A person may have the data of her file corrected, even those that are not sealed."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -126,19 +127,17 @@ def test_a_part_of_the_coarse_data_can_be_corrected_and_cleared(story: Story) ->
     assert person.coarse.age_band == CORRECT.age_band
 
 
-def test_a_file_in_a_department_that_does_not_exist_is_refused_and_a_stored_one_is_shown(
+def test_a_file_in_a_department_that_its_country_lacks_is_refused_and_a_stored_one_is_shown(
     story: Story, service: Service
 ) -> None:
-    person = story.person()
-    nowhere = pb.CoarsePerson(department="NI-ZZ")
-    for act, path in (
-        (lambda: story.ngo.CreatePerson(coarse=nowhere), "coarse.department"),
-        (
-            lambda: story.ngo.UpdatePerson(department_correction(person, "NI-ZZ")),
-            "person.coarse.department",
-        ),
-    ):
-        assert wrong_fields(act) == [(path, "unknown_code")]
+    person = story.person()  # in Nicaragua
+    for country, code in (("", "NI-ZZ"), ("HN", "NI-MN")):
+        nowhere = pb.CoarsePerson(country=country, department=code)
+        create = partial(story.ngo.CreatePerson, coarse=nowhere)
+        assert wrong_fields(create) == [("coarse.department", "unknown_code")]
+    for code in ("NI-ZZ", "HN-FM"):
+        update = partial(story.ngo.UpdatePerson, department_correction(person, code))
+        assert wrong_fields(update) == [("person.coarse.department", "unknown_code")]
     service.as_owner("UPDATE people SET department = 'NI-ZZ' WHERE id = %s", person.id)
     assert stored_person(story.ngo, person.id).coarse.department == "NI-ZZ"
 

@@ -1,10 +1,11 @@
 """The content of an enquiry, counts of similar cases, and the draft that follows an enquiry."""
 
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import pytest
 
+from services.referrals.files.wire.messages import department
 from services.referrals.network.domain.deadline import Urgency
 from services.referrals.network.domain.service import Attribute, Service
 from services.referrals.referrals.domain.draft import Draft
@@ -85,24 +86,21 @@ def test_omitting_attributes_keeps_the_other_data() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("values", "path"),
-    [
-        ({"need_code": "HOUSE"}, "content.need_code"),
-        ({"department": "CR-SJ"}, "content.department"),
-    ],
-)
-def test_an_unknown_need_or_a_foreign_department_is_refused(
-    values: dict[str, Any], path: str
-) -> None:
-    assert violations_of(replace(CONTENT, **values).check) == [(path, "unknown_code")]
+def test_an_unknown_need_is_refused() -> None:
+    unknown = replace(CONTENT, need_code="HOUSE")
+    assert violations_of(unknown.check) == [("content.need_code", "unknown_code")]
 
 
-@pytest.mark.parametrize("values", [{}, {"department": ""}, {"country": ""}])
-def test_a_content_may_have_a_department_of_its_country_or_only_one_of_the_two(
-    values: dict[str, Any],
+def test_a_department_of_another_country_is_refused() -> None:
+    parse = partial(department, "CR-SJ", "content.department", "NI")
+    assert violations_of(parse) == [("content.department", "unknown_code")]
+
+
+@pytest.mark.parametrize(("country", "code"), [("NI", "NI-CI"), ("NI", ""), ("", "NI-CI")])
+def test_a_department_may_be_in_its_country_or_one_of_the_two_may_be_unknown(
+    country: str, code: str
 ) -> None:
-    replace(CONTENT, **values).check()
+    assert department(code, "content.department", country) == code
 
 
 def test_similar_cases_are_counted_per_language_and_in_the_country_of_the_department() -> None:

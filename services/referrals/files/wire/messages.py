@@ -43,7 +43,7 @@ def read_coarse(message: referrals_pb2.CoarsePerson, path: str = "coarse") -> Co
     dependants = message.dependants if message.HasField("dependants") else None
     age_band = word(referrals_pb2.AgeBand, message.age_band, f"{path}.age_band")
     gender = word(referrals_pb2.PersonGender, message.gender_code, f"{path}.gender_code")
-    place = department(message.department, f"{path}.department")
+    place = department(message.department, f"{path}.department", message.country)
     return Coarse(age_band, gender, message.language, dependants, message.country, place)
 
 
@@ -81,9 +81,14 @@ def unsafe_departments(codes: Iterable[str], path: str) -> tuple[str, ...]:
     )
 
 
-def department(code: str, path: str) -> str:
-    """Parses a department, which may be empty. Refuses an unknown code of a listed country."""
-    if code not in DEPARTMENTS and code[:2] in _LISTED_COUNTRIES:
+def department(code: str, path: str, country: str = "") -> str:
+    """Parses a department, which may be empty.
+
+    Refuses an unknown code of a listed country, and a department outside `country`, if one is
+    given.
+    """
+    is_unknown = code not in DEPARTMENTS and code[:2] in _LISTED_COUNTRIES
+    if is_unknown or (code and country and not code.startswith(f"{country}-")):
         raise Invalid((path, "unknown_code"))
     return code
 

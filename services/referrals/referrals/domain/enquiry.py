@@ -74,15 +74,9 @@ class Content:
     department: str = ""
 
     def check(self) -> None:
-        """Refuses an unknown need code, and a department outside the country."""
+        """Refuses an unknown need code."""
         check = Check()
         check.need("content.need_code", self.need_code)
-        is_inside = (
-            not self.department
-            or not self.country
-            or self.department.startswith(f"{self.country}-")
-        )
-        check.require(is_inside, "content.department", "unknown_code")
         check.done()
 
     @property

@@ -46,7 +46,7 @@ def content(message: pb.EnquiryContent) -> Content:
             )
         ),
         message.country,
-        department(message.department, "content.department"),
+        department(message.department, "content.department", message.country),
     )
 
 

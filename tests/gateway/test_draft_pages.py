@@ -57,6 +57,15 @@ def test_matching_is_requested_with_coarse_attributes_only(
     )
 
 
+def test_services_are_sought_in_the_country_of_her_department_if_her_file_has_no_country(
+    fakes: FakePageServices, client: FlaskClient
+) -> None:
+    person = r.CoarsePerson(department="HN-FM")
+    fakes.answers["GetReferral"] = draft(need_code="HOU.EMG", person=person)
+    client.get(f"{DRAFT}/services")
+    assert fakes.last("MatchServices").country == "HN"
+
+
 @pytest.mark.parametrize(("referral_id", "warned"), [(ID, True), (OTHER_ID, False)])
 def test_the_list_of_services_warns_that_the_service_that_offered_help_is_notified_at_once(
     referral_id: str, warned: bool, fakes: FakePageServices, client: FlaskClient

@@ -175,6 +175,13 @@ def test_a_number_of_children_that_cannot_be_read_is_asked_for_again(
     assert fakes.requests("PreviewEnquiry") == []
 
 
+def test_an_enquiry_is_for_the_country_of_her_department_if_her_file_has_no_country(
+    fakes: FakePageServices, client: FlaskClient
+) -> None:
+    post(client, **ENQUIRY_FORM | {"country": "", "department": "HN-FM"})
+    assert fakes.last("PreviewEnquiry").content.country == "HN"
+
+
 def test_data_of_the_contact_are_not_asked_for_again(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:

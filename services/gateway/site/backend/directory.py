@@ -56,12 +56,12 @@ def matches(
     Without `years`, a usual age of her band is compared, and a service that takes only a part of
     the band gets the verdict "ask". Services in departments that are not safe for her and services
     of organisations that she named (`excluded_organization_ids`) are left out.
-    `home` is the country to search if her own country is unknown. `needed_support` lists what she
-    needs to be able to use a place.
+    `home` is the country to search if her country and department are unknown. `needed_support`
+    lists what she needs to be able to use a place.
     """
     request = d.MatchServicesRequest(
         need_code=need_code,
-        country=person.country or home,
+        country=person.country or person.department[:2] or home,
         department=person.department,
         gender=d.Gender.ValueType(
             words.number("gender", words.snake(words.code("person_gender", person.gender_code)))

@@ -122,7 +122,8 @@ def new() -> access.Answer:
         if attribute in rpc_request.content.DESCRIPTOR.fields_by_name:
             rpc_request.content.ClearField(attribute)  # type: ignore[arg-type]
     # The line of one country may ask services in another.
-    rpc_request.content.country = rpc_request.content.country or session.me().country
+    content = rpc_request.content
+    content.country = content.country or content.department[:2] or session.me().country
     errors |= {
         name: words.violation("required", name)
         for name in ("need_code", "urgency")

@@ -251,6 +251,19 @@ def test_an_extension_that_is_not_a_number_has_its_own_field_and_is_not_changed(
     assert (phone.get("extension"), phone["x_extension"]) == (None, extension)
 
 
+def test_two_extensions_of_one_number_are_two_phones_with_ids_of_their_own(
+    api: Flask, fakes: FakeServices
+) -> None:
+    found = public_service()
+    found.service_at_locations[0].phones.add(
+        number="+50523410002", extension="13", languages=["es"]
+    )
+    fakes.answers["GetPublicService"] = found
+    [office] = get(api, f"/services/{UUID(HEX)}").json["service_at_locations"]
+    ids = [row["id"] for phone in office["phones"] for row in (phone, *phone["languages"])]
+    assert len(ids) == len(set(ids)) == 4
+
+
 def test_the_parameters_of_hsds_are_supported(api: Flask, open_directory: FakeServices) -> None:
     [group, _] = get(api, "/taxonomy_terms").json["contents"]
     answer = get(

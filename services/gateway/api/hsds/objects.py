@@ -210,7 +210,7 @@ def _service_at_location(message: l.ServiceAtLocation) -> JsonObject:
             "phones": [
                 _without_empty(
                     {
-                        "id": derived_id(message.id, "phones", phone.number),
+                        "id": derived_id(message.id, "phones", *line),
                         "number": phone.number,
                         # HSDS has a number here; 012 as 12 would reach another desk
                         **(
@@ -219,12 +219,11 @@ def _service_at_location(message: l.ServiceAtLocation) -> JsonObject:
                             else {"x_extension": phone.extension}
                         ),
                         "description": phone.description,
-                        "languages": _languages(
-                            phone.languages, derived_id(message.id, phone.number)
-                        ),
+                        "languages": _languages(phone.languages, derived_id(message.id, *line)),
                     }
                 )
                 for phone in message.phones
+                for line in [[text for text in (phone.number, phone.extension) if text]]
             ],
             "schedules": _schedules(message.schedules, message.id),
             "x_languages": list(message.languages),

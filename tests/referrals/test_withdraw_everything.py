@@ -300,12 +300,38 @@ def test_a_receiver_that_deleted_what_it_held_is_not_asked_again(story: Story) -
     )
 
 
-def test_a_coordinator_sees_a_late_deletion_beside_an_open_need(story: Story) -> None:
+BESIDE_A_NEED = pytest.mark.parametrize(
+    "box", [pb.BOX_NETWORK, pb.BOX_OUTBOX, pb.BOX_MINE], ids=pb.Box.Name
+)
+
+
+def listed_ids(story: Story, **filters: Any) -> list[str]:
+    """Returns the ids of the referrals that match a filter, in the order of the list."""
+    client = story.coordinator if filters["box"] == pb.BOX_NETWORK else story.ngo
+    answer = client.ListReferrals(filter=pb.ReferralFilter(**filters), page_size=200)
+    return [referral.id for referral in answer.referrals]
+
+
+@BESIDE_A_NEED
+def test_a_late_deletion_beside_an_open_need_is_listed_as_late(
+    story: Story, box: pb.Box.ValueType
+) -> None:
     declined = ended_referral(story, "declined", urgency=pb.URGENCY_NORMAL)
     story.ngo.WithdrawReceipt(id=declined.receipt_id)
     story.service.clock.advance(DELETION + timedelta(minutes=1))
-    late = pb.ReferralFilter(box=pb.BOX_NETWORK, late=True)
-    assert declined.id in {r.id for r in story.coordinator.ListReferrals(filter=late).referrals}
+    assert declined.id in listed_ids(story, box=box, late=True)
+
+
+@BESIDE_A_NEED
+def test_a_deletion_that_is_due_before_a_need_comes_first_in_a_list(
+    story: Story, box: pb.Box.ValueType
+) -> None:
+    first = ended_referral(story, "declined", urgency=pb.URGENCY_NORMAL)
+    story.service.clock.advance(timedelta(minutes=1))
+    second = ended_referral(story, "declined", urgency=pb.URGENCY_NORMAL)
+    story.ngo.WithdrawReceipt(id=second.receipt_id)
+    ids = listed_ids(story, box=box, unanswered=True)
+    assert ids.index(second.id) < ids.index(first.id)
 
 
 def test_a_caller_sees_that_those_who_helped_her_before_are_asked_to_delete(line: Story) -> None:

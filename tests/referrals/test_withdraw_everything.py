@@ -334,6 +334,21 @@ def test_a_deletion_that_is_due_before_a_need_comes_first_in_a_list(
     assert ids.index(second.id) < ids.index(first.id)
 
 
+def test_a_receiver_sees_the_reminder_of_a_deletion_but_none_of_the_need(story: Story) -> None:
+    declined = ended_referral(story, "declined")
+    remind = partial(story.coordinator.RemindReferral, id=declined.id)
+    remind(etag=declined.etag)
+    story.ngo.CloseNeed(
+        id=declined.id, etag=declined.etag, reason_code=pb.NEED_CLOSE_REASON_MET_ELSEWHERE
+    )
+    story.ngo.WithdrawReceipt(id=declined.receipt_id)
+    story.service.clock.advance(timedelta(hours=1))
+    reminded = remind(etag=read(story.coordinator, declined.id).etag)
+    assert read(story.shelter, declined.id).remind_time == reminded.remind_time
+    events = history(story.shelter, declined.id)
+    assert [event.time for event in events if event.verb == "reminded"] == [reminded.remind_time]
+
+
 def test_a_caller_sees_that_those_who_helped_her_before_are_asked_to_delete(line: Story) -> None:
     created = line.contact()
     person = line.person()

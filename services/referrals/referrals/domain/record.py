@@ -259,8 +259,33 @@ class ReferralRecord:
         return [
             event
             for event in events
-            if event.clock not in hidden_kinds and not (receives_only and _is_about_need(event))
+            if event.clock not in hidden_kinds
+            and not (receives_only and self._is_about_need(event))
         ]
+
+    def _is_about_need(self, event: Event) -> bool:
+        """Returns whether an event is about the person's need rather than about this referral.
+
+        Such an event closes the need, is a reminder while the need was open, or reports that a leg
+        of the hand-over failed. The receiver does not see such events.
+        """
+        return event.verb in ("need_closed", LEG_LOST) or (
+            event.verb == "reminded"
+            and event.from_state in CAME_BACK
+            and self._need_was_open(event.time)
+        )
+
+    @property
+    def was_reminded_of_need(self) -> bool:
+        """Returns whether the last reminder was about the need of a referral that came back."""
+        return self.remind_time is not None and self._need_was_open(self.remind_time)
+
+    def _need_was_open(self, time: datetime) -> bool:
+        return any(
+            deadline.start_time <= time <= (deadline.stop_time or time)
+            for deadline in self.deadlines
+            if deadline.kind is DeadlineKind.REPLACE
+        )
 
     def _hidden_kinds(self, actor: Actor) -> tuple[DeadlineKind, ...]:
         if self.is_only_receiver(actor):
@@ -457,14 +482,3 @@ def still_to_refer(referrals: Iterable[ReferralRecord]) -> list[bool]:
         if referral.state is not State.ENTERED_IN_ERROR
         and (referral.send_time or referral.state is not State.CONSENT_WITHDRAWN)
     ]
-
-
-def _is_about_need(event: Event) -> bool:
-    """Returns whether an event is about the person's need rather than about this referral.
-
-    Such an event closes the need, is a reminder about a referral that came back, or reports that a
-    leg of the hand-over failed. The receiver does not see such events.
-    """
-    return event.verb in ("need_closed", LEG_LOST) or (
-        event.verb == "reminded" and event.from_state in CAME_BACK
-    )

@@ -14,7 +14,7 @@ from services.referrals.files.domain.person import Arrival, Coarse
 from services.referrals.files.domain.unsafe import NOT_STATED
 from services.referrals.files.wire.messages import coarse_message, unsafe_fields
 from services.referrals.network.wire.messages import CLOCKS, clock_message
-from services.referrals.referrals.domain.lifecycle import CAME_BACK, LIVE, Side, State
+from services.referrals.referrals.domain.lifecycle import LIVE, Side, State
 from services.referrals.referrals.domain.record import Actor, Event
 from services.referrals.referrals.domain.referral import Referral
 
@@ -95,9 +95,9 @@ def referral_message(
         else referral.following_id,
         "live": referral.state in LIVE,
         "legs": legs,
-        "remind_time": None
-        if is_only_receiver and referral.state in CAME_BACK
-        else timestamp(referral.remind_time),
+        "remind_time": timestamp(
+            None if is_only_receiver and referral.was_reminded_of_need else referral.remind_time
+        ),
     }
     for name, numbers_of_words in _common_fields(tuple(fields)):
         fields[name] = _convert(getattr(referral, name), numbers_of_words)

@@ -53,6 +53,22 @@ def test_the_page_of_a_receipt_says_if_it_no_longer_opens_any_data(
     assert "Ya no abre nada" not in client.get(RECEIPT).text
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_the_page_of_an_override_says_that_it_will_end_only_while_it_opens_data(
+    live: bool, fakes: FakePageServices, client: FlaskClient
+) -> None:
+    fakes.answers["GetReceipt"] = p.Receipt(
+        id=ID,
+        genuine=True,
+        live=live,
+        reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
+        until_time=FUTURE,
+        confirm_until_time=FUTURE if live else PAST,
+    )
+    page = client.get(RECEIPT).text
+    assert ("deja de abrir los datos:" in page, "Ahora no abre nada." in page) == (live, not live)
+
+
 def test_the_page_of_a_receipt_says_that_she_may_have_been_told_other_words(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from flask.testing import FlaskClient
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import errors
 from protos.partners.v1 import directory_pb2 as d
@@ -15,6 +16,7 @@ from tests.gateway.pages_gateway import (
     missing,
     send,
 )
+from tests.gateway.test_pages_consent import FUTURE, PAST
 from tests.gateway.test_referral_pages import PAGE, received_referral, take
 
 
@@ -37,6 +39,43 @@ def test_a_number_that_nobody_stated_is_shown_as_unknown(
     )
     client.get(f"{PAGE}/services")
     assert fakes.last("MatchServices").HasField("dependants") == is_known
+
+
+@pytest.mark.parametrize(
+    ("confirm_until", "until", "expected"),
+    [
+        (FUTURE, FUTURE, ["Otra persona debe confirmarla", "Los datos se cierran a más tardar"]),
+        (PAST, FUTURE, ["Ahora no abre nada."]),
+        (None, FUTURE, ["Los datos se cierran a más tardar"]),
+        (None, PAST, ["Ahora no abre nada."]),
+    ],
+)
+def test_a_referral_sent_on_an_override_says_until_when_it_opens_data_or_that_it_opens_none(
+    confirm_until: Timestamp | None,
+    until: Timestamp,
+    expected: list[str],
+    fakes: FakePageServices,
+    client: FlaskClient,
+) -> None:
+    fakes.answers["GetReferral"] = received_referral(
+        state=r.STATE_ACCEPTED,
+        override_reason_code=r.OVERRIDE_REASON_LIFE_AT_RISK,
+        clocks=[
+            r.Clock(kind=r.CLOCK_KIND_OVERRIDE_END, due_time=until),
+            r.Clock(
+                kind=r.CLOCK_KIND_OVERRIDE_CONFIRM,
+                due_time=confirm_until or PAST,
+                stop_time=None if confirm_until else PAST,
+            ),
+        ],
+    )
+    sentences = (
+        "Otra persona debe confirmarla",
+        "Los datos se cierran a más tardar",
+        "Ahora no abre nada.",
+    )
+    absent = missing(client.get(PAGE).text, *sentences)
+    assert [sentence for sentence in sentences if sentence not in absent] == expected
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,13 @@ def test_a_referral_sent_on_an_override_says_until_when_it_opens_data_or_that_it
     assert [sentence for sentence in sentences if sentence not in absent] == expected
 
 
+def test_a_receiver_that_deleted_her_data_does_not_read_that_her_family_is_unknown(
+    fakes: FakePageServices, client: FlaskClient
+) -> None:
+    fakes.answers["GetReferral"] = received_referral(state=r.STATE_CLOSED, person=r.CoarsePerson())
+    assert "no se sabe" not in client.get(PAGE).text
+
+
 @pytest.mark.parametrize(
     ("state", "may_arrive"),
     [

@@ -104,10 +104,12 @@ def closed_referral(*, erased: bool) -> Arrange:
     )
 
 
-def sheet(*receipts: p.Receipt, enquiries: Sequence[e.Enquiry] = ()) -> Arrange:
+def sheet(
+    *receipts: p.Receipt, enquiries: Sequence[e.Enquiry] = (), erased: bool = False
+) -> Arrange:
     """Arranges the file of a person with these receipts and enquiries."""
     return lambda fakes: fakes.answers.update(
-        GetPerson=p.Person(id=ID, organization_id=ID),
+        GetPerson=p.Person(id=ID, organization_id=ID, erased=erased),
         ListReceipts=p.ListReceiptsResponse(receipts=receipts),
         ListReadings=p.ListReadingsResponse(),
         ListReferrals=r.ListReferralsResponse(),
@@ -314,6 +316,13 @@ SENTENCES: list[tuple[str, str, int, Arrange, list[Arrange]]] = [
         WORKER,
         closed_referral(erased=True),
         [closed_referral(erased=False), referral_with_receipt(r.SIDE_SENDER)],
+    ),
+    (
+        "no se sabe",  # how many relatives come with her
+        f"/people/{ID}",
+        WORKER,
+        sheet(),
+        [sheet(erased=True)],
     ),
     (
         "Elegir qué abrir",

@@ -14,6 +14,7 @@ from protos.contract.v1 import contract_pb2
 from protos.notifications.v1 import notifications_pb2 as n
 from protos.referrals.v1 import people_pb2 as p
 from protos.referrals.v1 import referrals_pb2 as r
+from services.gateway.site.language import vocabulary
 from services.gateway.site.parts import person_form
 from tests.gateway.pages_gateway import (
     ID,
@@ -111,6 +112,10 @@ def test_the_pages_promise_no_more_than_a_withdrawal_or_an_erasure_does(
     fakes.answers["GetErasure"] = errors.NotFound()
     page = client.get(f"/people/{ID}/erasure").text
     assert missing(page, "y quienes recibieron las que terminaron antes") == []
+    # the receiver of a referral that ended still sees her age band and her department
+    steps = vocabulary.STEPS["withdraw"], vocabulary.STEPS["reroute"]
+    for text in (steps[0].hint, steps[0].done, steps[1].hint):
+        assert "abrir sus datos" in text
 
 
 def test_the_file_of_another_organisation_has_no_button_that_ends_a_consent(

@@ -234,8 +234,8 @@ STEPS: dict[str, Step] = {
     ),
     "withdraw": Step(
         N_("Retirar la remisión"),
-        hint=N_("El otro lado deja de ver los datos al instante."),
-        done=N_("Retirada. El otro lado ya no ve los datos."),
+        hint=N_("El otro lado deja de poder abrir sus datos al instante."),
+        done=N_("Retirada. El otro lado ya no puede abrir sus datos."),
         event_verb="withdrawn",
         event=N_("Se retiró"),
         notice=N_("Retiro"),
@@ -254,7 +254,7 @@ STEPS: dict[str, Step] = {
     "reroute": Step(
         N_("Pedirla a otro servicio"),
         hint=N_(
-            "Deja de esperar a esta organización, que ya no ve los datos."
+            "Deja de esperar a esta organización, que ya no puede abrir sus datos."
             " Queda un borrador para el otro servicio: falta el consentimiento para ese lugar."
         ),
         done=N_(

@@ -323,6 +323,14 @@ def test_sending_her_to_a_service_that_does_not_accept_her_age_has_to_be_acknowl
     assert list(fakes.last("SendReferral").acknowledged_codes) == [r.ACKNOWLEDGEMENT_AGE_NOT_TAKEN]
 
 
+def test_a_second_draft_in_place_of_a_referral_is_not_refused_because_the_first_still_stands(
+    fakes: FakePageServices, client: FlaskClient
+) -> None:
+    fakes.answers["SendReferral"] = errors.Conflict("already_replaced")  # even if it was closed
+    page = send(client, f"{DRAFT}/check").text
+    assert missing(page, "Ya se envió otra remisión", "en pie") == ["en pie"]
+
+
 @pytest.mark.parametrize(
     ("channel", "answers"),
     [

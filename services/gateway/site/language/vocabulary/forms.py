@@ -282,7 +282,7 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "resume_token_lost": N_("Los datos se restauraron de una copia. Empiece de nuevo."),
         "already_replaced": N_(
-            "Ya se envió otra remisión en lugar de la misma, y sigue en pie. Anule este borrador."
+            "Ya se envió otra remisión en lugar de la misma. Anule este borrador."
         ),
         "service_unknown": N_(
             "Ese servicio ya no está disponible, o acaba de inscribirse."

@@ -125,6 +125,16 @@ def test_the_file_of_another_organisation_has_no_button_that_ends_a_consent(
     assert "/withdraw" not in client.get(f"/people/{ID}").text
 
 
+def test_a_file_for_which_nothing_can_be_asked_does_not_name_the_button_for_a_new_referral(
+    fakes: FakePageServices, client: FlaskClient
+) -> None:
+    fakes.answers["ListReferrals"] = r.ListReferralsResponse()
+    assert client.get(f"/people/{ID}").text.count("Nueva remisión") == 2, "the button and its name"
+    for owner_id, erased in ((ID, True), ("e" * 32, False)):
+        fakes.answers["GetPerson"] = p.Person(id=ID, organization_id=owner_id, erased=erased)
+        assert "Nueva remisión" not in client.get(f"/people/{ID}").text
+
+
 def test_the_form_that_searches_for_a_file_is_posted(client: FlaskClient) -> None:
     page = client.get("/people").text
     assert token_of(page)

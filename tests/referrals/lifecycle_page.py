@@ -97,7 +97,7 @@ REQUIRED_CONTENT = {
         "a different service; a draft for that service is created, based on this referral, and the"
         " need is open until the draft is sent"
     ),
-    "remind": "no content; the side whose turn it is has not been reminded within the last hour",
+    "remind": "no content; nobody was reminded within the last hour",
     "enter_in_error": (
         "no content; the sender within 24 hours of creating the draft, or while it is a draft; a"
         " coordinator at any time; nobody while `deletion` runs"

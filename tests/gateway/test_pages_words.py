@@ -226,8 +226,8 @@ def test_french_texts_have_no_breaking_space_beside_a_mark_and_no_straight_apost
 
 
 def test_no_text_asks_a_reader_to_notify_the_coordination_without_saying_how() -> None:
-    texts = SERVICES["gateway"].forms_in("es")
-    without_way = r"(avise|escriba) a la coordinación(?! por teléfono)"
+    texts = {text for service in SERVICES.values() for text in service.forms_in("es")}
+    without_way = r"\b(avise|escriba|pida|pregunte)\b[^.;:]*\ba la coordinación(?! por teléfono)"
     assert {text for text in texts if re.search(without_way, text, re.IGNORECASE)} == set()
 
 

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from google.protobuf.timestamp_pb2 import Timestamp
 from werkzeug.test import TestResponse
 
-from chassis import errors
+from chassis import contract, errors
 from chassis.wire import timestamp
 from protos.referrals.v1 import contacts_pb2 as c
 from protos.referrals.v1 import people_pb2 as p
@@ -91,6 +91,14 @@ def test_a_caller_adds_a_note_to_her_reference_in_a_form_that_shows_its_errors(
         assert (answer.status_code, "demasiado largo" in answer.text) == (code, False), (
             "errors in the note are shown only with the right PIN"
         )
+
+
+def test_no_refusal_sends_a_caller_to_the_coordination() -> None:
+    methods = c.DESCRIPTOR.services_by_name["References"].methods
+    reasons = {reason for method in methods for reason in contract.rules(method).refusals}
+    texts = {reason: vocabulary.TABLES["conflict"].get(reason, "") for reason in reasons}
+    assert "line_not_active" in texts
+    assert [reason for reason, text in texts.items() if "coordinación" in text] == []
 
 
 def test_a_caller_withdraws_one_request_and_the_page_says_whether_it_was_stopped(

@@ -104,8 +104,8 @@ ACCOUNT = {
             " acceso con que usted entra a Enlace, y cerró sus sesiones.\n\n"
             "Su contraseña sigue siendo la misma. Ponga otra vez un código o una llave en"
             " Mi cuenta.\n\n"
-            "Si usted no lo pidió, avise ya a la coordinación de la red, y elija otra"
-            " contraseña aquí:\n\n"
+            "Si usted no lo pidió, llame ya a la coordinación, y elija otra contraseña"
+            " aquí:\n\n"
             "{link}\n"
         ),
     ),

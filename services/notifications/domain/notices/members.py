@@ -169,7 +169,7 @@ NOTICES: tuple[Notice, ...] = (
         (),
         N_(
             "Quien dirige su organización quitó su código y sus llaves de acceso."
-            " Si no lo pidió, cambie ya su contraseña y avise a la coordinación."
+            " Si no lo pidió, cambie ya su contraseña y llame a la coordinación."
         ),
     ),
     Notice(

@@ -375,12 +375,12 @@ TABLES: dict[str, dict[str, str]] = {
         "person_erased": N_("Este expediente se borró."),
         "referral_limit": N_(
             "Una organización en período de prueba puede enviar cinco remisiones en total."
-            " Pida a la coordinación que la apruebe."
+            " Llame a la coordinación y pida que la apruebe."
         ),
         "already_asked": N_("Ya se preguntó una vez. Llame si necesita aclarar algo más."),
         "nothing_to_confirm": N_(
             "Ya no hay nada pendiente: se confirmó, se retiró, se objetó o venció."
-            " Vea cómo quedó; si no lo ve, pregunte a la coordinación."
+            " Vea cómo quedó; si no lo ve, llame y pregunte."
         ),
         "emergency_not_needed": N_(
             "Hay un consentimiento que cubre esta ayuda: abra con él."

@@ -211,7 +211,7 @@ def test_an_immediate_contact_offers_the_referral_where_its_questions_stop(
     assert (f'href="/referrals/new?contact={ID}"' in note) == (urgency == r.URGENCY_IMMEDIATE)
 
 
-def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
+def test_contacts_that_nobody_assessed_or_with_a_new_message_are_on_top_of_the_queue(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     advised, is_open = c.CONTACT_OUTCOME_ADVISED, c.CONTACT_OUTCOME_OPEN
@@ -221,6 +221,7 @@ def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
         c.Contact(id="3" * 32, outcome_code=is_open, urgency=r.URGENCY_IMMEDIATE),
         c.Contact(id="4" * 32, outcome_code=is_open),
         c.Contact(id="5" * 32, outcome_code=advised, urgency=r.URGENCY_IMMEDIATE),
+        c.Contact(id="6" * 32, outcome_code=is_open, urgency=r.URGENCY_NORMAL, unheard=True),
     ]
     fakes.answers["ListContacts"] = lambda request: c.ListContactsResponse(
         contacts=[
@@ -230,8 +231,8 @@ def test_contacts_that_nobody_assessed_are_on_top_of_the_queue(
         ]
     )
     row = re.compile(r'<h3><a href="/line/(\d)\1+"')
-    assert row.findall(client.get("/line").text) == ["4", "3", "2", "1", "5"]
-    assert row.findall(client.get("/today").text) == ["4", "3", "2"], "open contacts come first"
+    assert row.findall(client.get("/line").text) == ["6", "4", "3", "2", "1", "5"]
+    assert row.findall(client.get("/today").text) == ["6", "4", "3", "2"], "open ones come first"
 
 
 def test_a_contact_shows_its_referrals_and_a_declined_one_leads_to_other_services(

@@ -341,9 +341,9 @@ def _clocks() -> list[str]:
             " cent the offer taken for the draft is released."
             " Without an urgency, a draft counts as normal."
         ),
-        "An open contact of the line has a deadline too (`contact`), as long as `draft` is for the"
-        " urgency of its answers, or for an emergency while these leave the urgency open. The line"
-        " is notified at 50 and 100 per cent, the coordinators too at 150 per cent; for an"
+        "An open contact of the line has a deadline (`contact`), as long as `draft` for the urgency"
+        " of its answers, or for an emergency while these leave it open or a caller's message is"
+        " unread. The line is notified at 50 and 100 per cent, the coordinators too at 150; for an"
         " immediate contact, at once.",
         "Health deadlines begin at the time of an assault stated in the draft or its contact: "
         + "; ".join(f"`{kind.value}` ends after {_span(span)}" for kind, span in HEALTH.items())

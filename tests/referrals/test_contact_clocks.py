@@ -110,6 +110,16 @@ def test_a_danger_reported_after_the_deadline_is_escalated_within_minutes(
     assert contact.fire_deadline(NOON + late + 8 * M) == "escalated"
 
 
+def test_an_unread_note_of_a_caller_has_the_deadline_of_an_emergency_until_it_is_read() -> None:
+    contact = open_contact(**CALM_ANSWERS)
+    contact.reopen(NOON + 5 * H, DAYS)
+    assert contact.clock is not None
+    assert contact.clock.due_time == NOON + 6 * H, "she may have written that he found her"
+    contact.unheard = False
+    contact.change(NOON + 5 * H + 10 * M, DAYS)
+    assert contact.clock.due_time == NOON + 53 * H
+
+
 def test_a_note_after_the_last_alarm_has_a_deadline_and_an_earlier_note_delays_no_alarm() -> None:
     contact = open_contact()
     assert contact.fire_deadline(NOON + 61 * M) == "waiting"

@@ -14,11 +14,12 @@ def calls_owed() -> lists.Rows[c.Callback]:
 def open_contacts() -> lists.Rows[c.Contact]:
     """Returns the line's open contacts.
 
-    Contacts without an urgency come first, because their case may turn out to be urgent. The other
-    contacts follow, the most urgent first. Within the same urgency, the newest contact comes first.
+    Contacts without an urgency, or with a message that nobody has read, come first, because their
+    case may turn out to be urgent. The other contacts follow. In both parts the most urgent come
+    first. Within the same urgency, the newest contact comes first.
     """
     return lists.all_of(c.ListContactsRequest(outcome_code=c.CONTACT_OUTCOME_OPEN)).sorted_by(
-        lambda contact: (bool(contact.urgency), -contact.urgency)
+        lambda contact: (bool(contact.urgency) and not contact.unheard, -contact.urgency)
     )
 
 

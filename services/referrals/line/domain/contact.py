@@ -24,7 +24,10 @@ OPEN, REFERRED, DROPPED, HANDED_OVER = "open", "referred", "dropped", "handed_ov
 HERSELF, GUARDIAN = "person", "guardian"
 """The speaker codes of callers who may use the contact's reference to act for the person."""
 UNASSESSED = Urgency.EMERGENCY
-"""The urgency that sets a contact's deadline while the answers leave the urgency open."""
+"""The urgency that sets a contact's deadline while the answers leave the urgency open.
+
+While nobody has read a note that the caller added, her contact is at least as urgent.
+"""
 WAITING, ESCALATED = "waiting", "escalated"
 """The verbs of the facts about a contact's deadline.
 
@@ -127,9 +130,13 @@ class Contact:
         """Starts, adapts or stops the deadline of the contact.
 
         The deadline runs while the contact is open, and its span depends on the urgency of the
-        answers. A reopened contact gets a new deadline.
+        answers, and on whether a note is unread. A reopened contact gets a new deadline.
         """
-        urgency = self.triage.urgency() or UNASSESSED
+        urgency = max(
+            self.triage.urgency() or UNASSESSED,
+            UNASSESSED if self.unheard else Urgency.NORMAL,
+            key=lambda urgency: urgency.rank,
+        )
         if self.outcome_code != OPEN:
             if self.clock is not None:
                 self.clock.stop(now)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from chassis import contract, wire
+from chassis import contract, errors, wire
 from protos.partners.v1 import directory_pb2 as d
 from protos.referrals.v1 import referrals_pb2 as r
 from services.gateway import site
@@ -20,7 +20,7 @@ from services.notifications.domain import notices
 from services.partners.directory.domain import matching
 from services.partners.directory.store.taxonomy import taxonomy
 from services.referrals.referrals.domain import lifecycle
-from tests.gateway.pages_gateway import ID, FakePageServices, enter, missing, pages
+from tests.gateway.pages_gateway import ID, FakePageServices, enter, missing, pages, token_of
 from tests.rights_table import services_of
 from tests.words import SERVICES
 
@@ -56,6 +56,32 @@ def test_a_public_page_is_in_the_browsers_language_and_its_links_keep_a_chosen_o
     for languages, expected in (("en-GB,en;q=0.8", "en"), ("fr-CA,en", "fr"), ("de", "es")):
         page = client.get("/", headers={"Accept-Language": languages}).text
         assert f'<html lang="{expected}"' in page, languages
+
+
+@pytest.mark.parametrize(
+    ("form", "page"),
+    [
+        ("/my-referral", "/my-referral"),
+        ("/my-referral/call", "/my-referral"),
+        ("/invitation", "/invitation"),
+        ("/join", "/join"),
+        ("/join/confirm", "/join/confirm"),
+        ("/forgot", "/forgot"),
+        ("/reset", "/reset"),
+        ("/sign-in", "/sign-in"),
+        ("/sign-in/code", "/sign-in"),
+        ("/services", "/services"),
+    ],
+)
+def test_the_languages_of_a_page_that_answers_a_form_lead_to_the_page_of_the_form(
+    form: str, page: str
+) -> None:
+    fakes = FakePageServices()
+    for rpc in ("AcceptInvitation", "ResetPassword", "SignIn"):
+        fakes.answers[rpc] = errors.Unauthenticated("secret_wrong")
+    client = pages(fakes).test_client()
+    data = {"form_token": token_of(client.get(page).text)}
+    assert f'href="{page}?lang=fr" hreflang="fr"' in client.post(form, data=data).text
 
 
 @pytest.mark.parametrize("kind", sorted(words.ENUMS))

@@ -1,6 +1,7 @@
 """Refusals as pages that say what to do. The page of a fault shows only its request id."""
 
 from contextlib import suppress
+from typing import Any
 
 from flask import (
     Flask,
@@ -184,15 +185,19 @@ def http_error(error: HTTPException) -> AnyResponse:
     return page({404: "not_found", 413: "too_long"}.get(error.code, "unusable"), error.code)
 
 
-def address_above() -> str:
-    """Returns the address of the nearest page above this path; the home page if there is none."""
+def address_above(**parameters: Any) -> str:
+    """Returns the address of the page at this path, or of the nearest page above it.
+
+    Returns the address of the home page if there is none. The address has these parameters.
+    """
     addresses, path = current_app.url_map.bind(""), request.path
-    while path := path.rpartition("/")[0]:
+    while path:
         with suppress(HTTPException):
             endpoint, values = addresses.match(path, method="GET")
             if all(map(is_id, values.values())):  # `/line/calls` is the address of no contact
-                return url_for(endpoint, **values)
-    return url_for("home.home")
+                return url_for(endpoint, **values, **parameters)
+        path = path.rpartition("/")[0]
+    return url_for("home.home", **parameters)
 
 
 def fault(error: Exception) -> Response:

@@ -14,7 +14,7 @@ from services.gateway.edge.clients import ServiceFault, clients
 from services.gateway.site.backend import names
 from services.gateway.site.language import _, i18n, vocabulary, words
 from services.gateway.site.parts import advice, due, steps
-from services.gateway.site.shell import access, lines, session
+from services.gateway.site.shell import access, errors, lines, session
 
 # The languages and countries that forms offer: those of the campaign and those of the places to
 # which people were taken.
@@ -198,12 +198,14 @@ def is_old(service: Service) -> bool:
 def address_in_language(language: str) -> str:
     """Returns the URL of this page in another language.
 
-    A page that answered a form cannot be fetched again; in that case, returns the URL of a
-    start page.
+    A page that answered a form cannot be fetched again; in that case, returns the URL of the page
+    of the form. Without a page, returns the URL of a start page.
     """
     rule = request.url_rule
-    if rule is None or "GET" not in (rule.methods or ()):
+    if rule is None:
         return url_for("today.today" if g.get("me") else "home.home", lang=language)
+    if "GET" not in (rule.methods or ()):
+        return errors.address_above(lang=language)
     parameters = {
         key: value for key, value in request.args.items() if key not in ("lang", "done", "auto")
     }

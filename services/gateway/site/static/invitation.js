@@ -7,7 +7,7 @@
   if (/^[\w-]{20,200}$/.test(secret)) {
     field.value = secret;
     history.replaceState(null, "", location.pathname + location.search);
-    for (const link of document.querySelectorAll("a[hreflang]")) link.hash = secret;
   }
+  for (const link of document.querySelectorAll("a[hreflang]")) link.hash = field.value;
   if (field.value && !document.getElementById("problem")) field.closest(".field").hidden = true;
 })();

@@ -148,6 +148,27 @@ def test_each_day_offered_for_another_try_has_its_weekday_in_the_callers_time_zo
     assert '<option value="today">hoy (domingo)</option>' in client.get("/line").text
 
 
+@pytest.mark.parametrize("page", [f"/line/{ID}", "/line", "/my-referral"])
+@pytest.mark.parametrize(("hours", "offers_today"), [([], True), (c.HourBand.values()[1:], False)])
+def test_today_is_not_offered_for_a_call_once_all_its_hours_are_over(
+    page: str,
+    hours: list[c.HourBand.ValueType],
+    offers_today: bool,
+    fakes: FakePageServices,
+    client: FlaskClient,
+) -> None:
+    owe_call(fakes, past_hour_codes=hours)
+    fakes.answers |= {
+        "GetContact": c.Contact(id=ID, line_country="NI", past_hour_codes=hours),
+        "GetReferenceStatus": c.ReferenceStatus(may_ask_for_call=True, past_hour_codes=hours),
+    }
+    text = client.get(page).text
+    if page == "/my-referral":
+        data = {"form_token": token_of(text), "reference": "7QK4-M2X7", "pin": "4821"}
+        text = client.post(page, data=data).text
+    assert ('value="today"' in text, 'value="tomorrow"' in text) == (offers_today, True)
+
+
 @pytest.mark.parametrize(
     ("page", "form", "rpc"),
     [

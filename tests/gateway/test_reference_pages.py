@@ -214,6 +214,19 @@ def deletion_due(time: Timestamp | None) -> dict[str, Any]:
             id="each day that is offered for a call has its weekday",
         ),
         pytest.param(
+            {
+                "may_ask_for_call": True,
+                "past_hour_codes": [
+                    c.HOUR_BAND_MORNING,
+                    c.HOUR_BAND_AFTERNOON,
+                    c.HOUR_BAND_EVENING,
+                ],
+            },
+            ["): por la noche, de 8 a 11</span>"],
+            [],
+            id="in the evening, today is offered with the hours that are left",
+        ),
+        pytest.param(
             {"call_from_time": stamp(-30), "call_until_time": stamp(1000)},
             ["La línea le llama:"],
             ["llame usted"],

@@ -7,7 +7,7 @@ import pytest
 
 from chassis.errors import Invalid
 from chassis.local_time import zone_of
-from services.referrals.line.domain.callback import Callback, RequestedHours
+from services.referrals.line.domain.callback import HOURS, Callback, RequestedHours, past_hours
 from tests.builders import NOON, conflict_of, violations_of
 from tests.referrals.test_callbacks import MANAGUA, local_time
 
@@ -74,10 +74,29 @@ def test_the_hours_for_a_call_at_the_border_of_mexico_follow_its_summer_time(
     assert RequestedHours("tomorrow", "evening").hours(noon, zone_of("MX", department))[0] == start
 
 
-@pytest.mark.parametrize("hour", ["morning", "afternoon"])
-def test_hours_that_leave_no_time_for_a_call_are_refused(hour: str) -> None:
-    with pytest.raises(Invalid):
-        RequestedHours("today", hour).hours(local_time(4, 16, 31), MANAGUA)
+@pytest.mark.parametrize(
+    ("hour", "minute", "expected"),
+    [
+        (7, 0, []),
+        (11, 30, []),
+        (16, 31, ["morning", "afternoon"]),
+        (22, 30, ["morning", "afternoon", "evening"]),
+        (23, 50, list(HOURS)),
+    ],
+)
+def test_hours_of_today_that_leave_no_time_for_a_call_are_named_and_refused(
+    hour: int, minute: int, expected: list[str]
+) -> None:
+    now = local_time(4, hour, minute).astimezone(UTC)
+
+    def is_refused(hour_code: str) -> bool:
+        try:
+            RequestedHours("today", hour_code).hours(now, MANAGUA)
+        except Invalid:
+            return True
+        return False
+
+    assert (past_hours(now, MANAGUA), [*filter(is_refused, HOURS)]) == (expected, expected)
 
 
 @pytest.mark.parametrize("day", [3, 6])

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.usefixtures("clinic_in_costa_rica")
 PHONE, NO_CHANNEL = people_pb2.SAFE_CHANNEL_PHONE, people_pb2.SAFE_CHANNEL_NONE
 VISIT, MESSAGE = people_pb2.SAFE_CHANNEL_VISIT, people_pb2.SAFE_CHANNEL_MESSAGE
 TOMORROW, EVENING, NIGHT = c.DAY_BAND_TOMORROW, c.HOUR_BAND_EVENING, c.HOUR_BAND_NIGHT
+MORNING, AFTERNOON = c.HOUR_BAND_MORNING, c.HOUR_BAND_AFTERNOON
 MANAGUA = zone_of("NI")
 NOT_SAFE = ("FAILED_PRECONDITION", "call_not_safe")
 NO_PLAN = ("FAILED_PRECONDITION", "safe_contact_missing")
@@ -141,9 +142,20 @@ def test_the_status_of_a_reference_has_the_local_time_of_the_call(
     assert status.call_from_time.ToDatetime() == start
 
 
-@pytest.mark.parametrize(("department", "date"), [("NI-CI", "2026-03-03"), ("ES-CN", "2026-03-04")])
-def test_a_day_for_a_call_counts_from_the_date_in_the_callers_time_zone(
-    department: str, date: str, story: Story, service: Service
+@pytest.mark.parametrize(
+    ("department", "date", "past_hour_codes"),
+    [
+        ("NI-CI", "2026-03-03", (MORNING, AFTERNOON, EVENING, NIGHT)),  # 23:59
+        ("US-CA", "2026-03-03", (MORNING, AFTERNOON, EVENING)),  # 21:59
+        ("ES-CN", "2026-03-04", ()),  # 05:59
+    ],
+)
+def test_a_day_for_a_call_and_its_past_hours_count_from_the_date_in_the_callers_time_zone(
+    department: str,
+    date: str,
+    past_hour_codes: tuple[c.HourBand.ValueType, ...],
+    story: Story,
+    service: Service,
 ) -> None:
     service.clock.set(datetime(2026, 3, 4, 5, 59, tzinfo=UTC))
     new_contact = story.operator.CreateContact(
@@ -155,8 +167,10 @@ def test_a_day_for_a_call_counts_from_the_date_in_the_callers_time_zone(
     (listed_call,) = owed_calls(story, new_contact)
     settled_call = settle(story, listed_call, c.CALLBACK_OUTCOME_AGAIN)
     status = ask_for_call(story, new_contact)
-    assert {answer.local_date for answer in (arranged_call, listed_call, settled_call, status)} == {
-        date
+    answers = (arranged_call, listed_call, settled_call, status)
+    assert {answer.local_date for answer in answers} == {date}
+    assert {tuple(answer.past_hour_codes) for answer in (new_contact.contact, *answers)} == {
+        past_hour_codes
     }
 
 

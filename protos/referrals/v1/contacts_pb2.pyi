@@ -436,6 +436,7 @@ class Contact(_message.Message):
     CALLED_BEFORE_FIELD_NUMBER: _builtins.int
     PLACEMENT_CODE_FIELD_NUMBER: _builtins.int
     OPEN_QUESTION_COUNT_FIELD_NUMBER: _builtins.int
+    PAST_HOUR_CODES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The contact."""
     etag: _builtins.str
@@ -535,6 +536,10 @@ class Contact(_message.Message):
     def medicine_codes(self) -> _containers.RepeatedScalarFieldContainer[_referrals_pb2.ClockKind.ValueType]:
         """Medicine that may still be begun, derived from the triage. Empty: none, or not known."""
 
+    @_builtins.property
+    def past_hour_codes(self) -> _containers.RepeatedScalarFieldContainer[Global___HourBand.ValueType]:
+        """The hours of today, in the caller's local time, in which no call can be agreed on any more."""
+
     def __init__(
         self,
         *,
@@ -569,10 +574,11 @@ class Contact(_message.Message):
         called_before: _builtins.bool = ...,
         placement_code: _builtins.str = ...,
         open_question_count: _builtins.int = ...,
+        past_hour_codes: _abc.Iterable[Global___HourBand.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "create_time", b"create_time", "triage", b"triage", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "called_before", b"called_before", "campaign_code", b"campaign_code", "clocks", b"clocks", "connected_live", b"connected_live", "create_time", b"create_time", "department", b"department", "emergency_number_code", b"emergency_number_code", "etag", b"etag", "handed_over_organization_id", b"handed_over_organization_id", "id", b"id", "kind_code", b"kind_code", "language", b"language", "later_notes", b"later_notes", "line_country", b"line_country", "medicine_codes", b"medicine_codes", "need_code", b"need_code", "note", b"note", "note_withheld", b"note_withheld", "open_question_count", b"open_question_count", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "pathway_code", b"pathway_code", "person_id", b"person_id", "placement_code", b"placement_code", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "unheard", b"unheard", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assault_time", b"assault_time", "called_before", b"called_before", "campaign_code", b"campaign_code", "clocks", b"clocks", "connected_live", b"connected_live", "create_time", b"create_time", "department", b"department", "emergency_number_code", b"emergency_number_code", "etag", b"etag", "handed_over_organization_id", b"handed_over_organization_id", "id", b"id", "kind_code", b"kind_code", "language", b"language", "later_notes", b"later_notes", "line_country", b"line_country", "medicine_codes", b"medicine_codes", "need_code", b"need_code", "note", b"note", "note_withheld", b"note_withheld", "open_question_count", b"open_question_count", "organization_id", b"organization_id", "outcome_code", b"outcome_code", "past_hour_codes", b"past_hour_codes", "pathway_code", b"pathway_code", "person_id", b"person_id", "placement_code", b"placement_code", "reference_hint", b"reference_hint", "speaker_code", b"speaker_code", "triage", b"triage", "unheard", b"unheard", "update_time", b"update_time", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -789,6 +795,7 @@ class Callback(_message.Message):
     REFERENCE_HINT_FIELD_NUMBER: _builtins.int
     PERSON_ID_FIELD_NUMBER: _builtins.int
     LOCAL_DATE_FIELD_NUMBER: _builtins.int
+    PAST_HOUR_CODES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The callback."""
     etag: _builtins.str
@@ -818,6 +825,10 @@ class Callback(_message.Message):
     def clocks(self) -> _containers.RepeatedCompositeFieldContainer[_referrals_pb2.Clock]:
         """The start and the end of the time in which to call; stopped once the call is settled."""
 
+    @_builtins.property
+    def past_hour_codes(self) -> _containers.RepeatedScalarFieldContainer[Global___HourBand.ValueType]:
+        """The hours of today, in that local time, in which no call can be agreed on any more."""
+
     def __init__(
         self,
         *,
@@ -833,10 +844,11 @@ class Callback(_message.Message):
         reference_hint: _builtins.str = ...,
         person_id: _builtins.str = ...,
         local_date: _builtins.str = ...,
+        past_hour_codes: _abc.Iterable[Global___HourBand.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_by_herself", b"asked_by_herself", "clocks", b"clocks", "contact_id", b"contact_id", "day_code", b"day_code", "etag", b"etag", "hour_code", b"hour_code", "id", b"id", "local_date", b"local_date", "outcome_code", b"outcome_code", "person_id", b"person_id", "reference_hint", b"reference_hint", "tries", b"tries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_by_herself", b"asked_by_herself", "clocks", b"clocks", "contact_id", b"contact_id", "day_code", b"day_code", "etag", b"etag", "hour_code", b"hour_code", "id", b"id", "local_date", b"local_date", "outcome_code", b"outcome_code", "past_hour_codes", b"past_hour_codes", "person_id", b"person_id", "reference_hint", b"reference_hint", "tries", b"tries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1353,6 +1365,7 @@ class ReferenceStatus(_message.Message):
     CALL_UTC_OFFSET_MINUTES_FIELD_NUMBER: _builtins.int
     ONLY_THE_CALL_FIELD_NUMBER: _builtins.int
     LOCAL_DATE_FIELD_NUMBER: _builtins.int
+    PAST_HOUR_CODES_FIELD_NUMBER: _builtins.int
     contact_time_band: Global___TimeBand.ValueType
     """When she was given the reference, in days of her local time."""
     organizations_with_access: _builtins.int
@@ -1391,6 +1404,12 @@ class ReferenceStatus(_message.Message):
     def call_until_time(self) -> _timestamp_pb2.Timestamp:
         """The time until which the line calls her."""
 
+    @_builtins.property
+    def past_hour_codes(self) -> _containers.RepeatedScalarFieldContainer[Global___HourBand.ValueType]:
+        """If she may ask to be called: the hours of today, in her local time, in which she can't be called
+        any more.
+        """
+
     def __init__(
         self,
         *,
@@ -1406,10 +1425,11 @@ class ReferenceStatus(_message.Message):
         call_utc_offset_minutes: _builtins.int = ...,
         only_the_call: _builtins.bool = ...,
         local_date: _builtins.str = ...,
+        past_hour_codes: _abc.Iterable[Global___HourBand.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time", "call_utc_offset_minutes", b"call_utc_offset_minutes", "contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "local_date", b"local_date", "may_ask_for_call", b"may_ask_for_call", "may_withdraw", b"may_withdraw", "only_the_call", b"only_the_call", "organizations_asked", b"organizations_asked", "organizations_with_access", b"organizations_with_access"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_from_time", b"call_from_time", "call_until_time", b"call_until_time", "call_utc_offset_minutes", b"call_utc_offset_minutes", "contact_time_band", b"contact_time_band", "file_count", b"file_count", "items", b"items", "local_date", b"local_date", "may_ask_for_call", b"may_ask_for_call", "may_withdraw", b"may_withdraw", "only_the_call", b"only_the_call", "organizations_asked", b"organizations_asked", "organizations_with_access", b"organizations_with_access", "past_hour_codes", b"past_hour_codes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -158,16 +158,22 @@ def options(kind: str) -> list[tuple[str, str]]:
     return [(key, _(text)) for key, text in vocabulary.TABLES[kind].items() if key]
 
 
-def call_days(local_date: str) -> list[tuple[str, str]]:
+def call_days(local_date: str, past_hours: Iterable[int]) -> list[tuple[str, str]]:
     """Returns the days for a call, each with its weekday; `local_date` is today's date where the
     caller is.
 
-    After midnight, people say "tomorrow" and mean the day that has begun.
+    After midnight, people say "tomorrow" and mean the day that has begun. If hours of today are
+    over, today has the remaining hours, or is left out.
     """
-    return [
+    (today, text), *later_days = (
         (code, f"{text} ({i18n.weekday(local_date, number)})")
         for number, (code, text) in enumerate(options("day_band"))
-    ]
+    )
+    past_codes = codes("hour_band", past_hours)
+    left = [hours for code, hours in options("hour_band") if code not in past_codes]
+    if not left:
+        return later_days
+    return [(today, f"{text}: {'; '.join(left)}" if past_codes else text), *later_days]
 
 
 def shares(service: Any) -> str:

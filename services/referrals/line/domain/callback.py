@@ -48,6 +48,16 @@ class RequestedHours:
         return max(start, now), end
 
 
+def past_hours(now: datetime, zone: tzinfo) -> list[str]:
+    """Returns the hours of today, local in `zone`, that leave no time for a call any more."""
+    today = now.astimezone(zone).date()
+    return [
+        hour_code
+        for hour_code, (_start, end) in HOURS.items()
+        if datetime.combine(today, time(end), zone) - now < MIN_REMAINDER
+    ]
+
+
 @dataclass
 class Callback:
     """A call that a line owes; a contact can have only one at a time."""

@@ -11,7 +11,7 @@ from functools import partial
 from chassis.db import Transaction, elevate_to_system_scope
 from chassis.errors import Conflict, Invalid, Stale
 from chassis.ids import new_id, object_id
-from chassis.local_time import day_at, zone_of
+from chassis.local_time import zone_of
 from chassis.rpc import Call
 from chassis.wire import PageTokens, page_size, version, word
 from protos.referrals.v1 import contacts_pb2 as pb
@@ -95,7 +95,8 @@ class Callbacks:
                     callback,
                     row["reference_hint"],
                     row["person_id"],
-                    day_at(call.clock.now(), row["line_country"], row["department"]),
+                    call.clock.now(),
+                    zone_of(row["line_country"], row["department"]),
                 )
                 for callback, row in page
             ],
@@ -236,8 +237,8 @@ def _move_or_create(
 
 
 def _message(callback: Callback, contact: Contact, person_id: str, call: Call) -> pb.Callback:
-    today = day_at(call.clock.now(), contact.line_country, contact.department)
-    return callback_message(callback, contact.reference_hint, person_id, today)
+    zone = zone_of(contact.line_country, contact.department)
+    return callback_message(callback, contact.reference_hint, person_id, call.clock.now(), zone)
 
 
 def _hours(contact: Contact, requested: RequestedHours, now: datetime) -> Hours:

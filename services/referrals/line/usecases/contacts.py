@@ -189,7 +189,7 @@ class Contacts(Callbacks):
                     )
                 )
             self._openings.admit(tx, call.caller, call.clock.now(), identifier)
-        return contact_message(contact, note, later_notes)
+        return contact_message(contact, call.clock.now(), note, later_notes)
 
     def ListContacts(self, request: pb.ListContactsRequest, call: Call) -> pb.ListContactsResponse:
         """Lists the contacts of the caller's line, newest first.
@@ -203,7 +203,7 @@ class Contacts(Callbacks):
             call.tx, call.caller.organization_id, outcome, size, after
         )
         return pb.ListContactsResponse(
-            contacts=[contact_message(contact) for contact in page],
+            contacts=[contact_message(contact, call.clock.now()) for contact in page],
             next_page_token=self._pages.token(request, next_cursor),
         )
 
@@ -224,7 +224,7 @@ class Contacts(Callbacks):
         ]
         if not own_contacts:
             raise NotFound
-        return contact_message(own_contacts[-1])
+        return contact_message(own_contacts[-1], call.clock.now())
 
     def UpdateContact(self, request: pb.UpdateContactRequest, call: Call) -> pb.Contact:
         """Saves changes to a contact, such as further answers.
@@ -249,7 +249,7 @@ class Contacts(Callbacks):
         contact.check_not_erased()
         if contact.step_version != base_version:
             raise Stale
-        values, note = changed_contact(request, contact_message(contact))
+        values, note = changed_contact(request, contact_message(contact, now))
         _check_handed_over(tx, values)
         contact = replace(
             contact,
@@ -264,7 +264,7 @@ class Contacts(Callbacks):
         if person_id:
             person = self._files.get(tx, person_id, for_update=True)
             callbacks.end_forbidden(tx, now, person, call.caller.id)
-        return contact_message(contact, None if unread else note or "")
+        return contact_message(contact, now, None if unread else note or "")
 
     def TakeOverLine(self, request: pb.TakeOverLineRequest, call: Call) -> pb.TakeOver:
         """Records that the next shift has read the open contacts."""
@@ -336,7 +336,7 @@ class Contacts(Callbacks):
 def _create_response(
     contact: Contact, note: str, reference: str, pin: str
 ) -> pb.CreateContactResponse:
-    message = contact_message(contact, note)
+    message = contact_message(contact, contact.create_time, note)
     return pb.CreateContactResponse(
         contact=message, reference=f"{reference[:4]}-{reference[4:]}", pin=pin
     )

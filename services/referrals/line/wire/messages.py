@@ -1,12 +1,13 @@
 """Translates contacts and callbacks into messages, and parses the answers of a triage."""
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import datetime, tzinfo
 from typing import Any
 
+from chassis.local_time import zone_of
 from chassis.wire import etag, number, timestamp, word
 from protos.referrals.v1 import contacts_pb2
-from services.referrals.line.domain.callback import Callback
+from services.referrals.line.domain.callback import Callback, past_hours
 from services.referrals.line.domain.contact import Contact, LaterNote
 from services.referrals.line.domain.triage import Triage
 from services.referrals.network.wire.messages import CLOCKS, URGENCIES, clock_message
@@ -31,8 +32,16 @@ def triage_message(triage: Triage) -> contacts_pb2.Triage:
     return contacts_pb2.Triage(**answers)
 
 
+def past_hour_codes(now: datetime, zone: tzinfo) -> list[Any]:
+    """Returns the hours of today, local in `zone`, in which no call can be requested any more."""
+    return [number(contacts_pb2.HourBand, hour) for hour in past_hours(now, zone)]
+
+
 def contact_message(
-    contact: Contact, note: str | None = "", later_notes: Iterable[LaterNote] = ()
+    contact: Contact,
+    now: datetime,
+    note: str | None = "",
+    later_notes: Iterable[LaterNote] = (),
 ) -> contacts_pb2.Contact:
     """Returns a contact as a message, with its note and the notes that were added later.
 
@@ -77,16 +86,16 @@ def contact_message(
         emergency_number_code=number(contacts_pb2.EmergencyNumber, contact.emergency_number_code),
         medicine_codes=[CLOCKS.number(kind) for kind in contact.triage.treatments()],
         open_question_count=len(contact.triage.unanswered()),
+        past_hour_codes=past_hour_codes(now, zone_of(contact.line_country, contact.department)),
     )
 
 
 def callback_message(
-    callback: Callback, reference_hint: str, person_id: str, local_date: date
+    callback: Callback, reference_hint: str, person_id: str, now: datetime, zone: tzinfo
 ) -> contacts_pb2.Callback:
     """Returns a callback as a message.
 
-    The reference hint and the file id are those of its contact; `local_date` is today's date at the
-    contact's place.
+    The reference hint, the file id and the zone are those of its contact.
     """
     return contacts_pb2.Callback(
         id=callback.id,
@@ -98,5 +107,6 @@ def callback_message(
         outcome_code=number(contacts_pb2.CallbackOutcome, callback.outcome_code),
         reference_hint=reference_hint,
         person_id=person_id,
-        local_date=local_date.isoformat(),
+        local_date=now.astimezone(zone).date().isoformat(),
+        past_hour_codes=past_hour_codes(now, zone),
     )

@@ -6,6 +6,7 @@ The answers to these callers have only codes, times, numbers and keys.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
+from typing import Any
 
 from chassis.clock import MAX_CLOCK_DIFFERENCE
 from chassis.db import Transaction
@@ -40,6 +41,7 @@ from services.referrals.line.store.contacts import Contacts as ContactStore
 from services.referrals.line.usecases import callbacks
 from services.referrals.line.usecases.contacts import ReferenceGate
 from services.referrals.line.wire.contacts import requested_hours
+from services.referrals.line.wire.messages import past_hour_codes
 from services.referrals.network.store import members
 from services.referrals.network.usecases.policies import Policies
 from services.referrals.people.domain.reading import daily_readings
@@ -75,7 +77,9 @@ class RequestsState:
     may_withdraw: bool = False
     may_be_contacted: bool = False
     may_ask_for_call: bool = False
-    local_date: str = ""  # today's date where she would be called, if she may ask for a call
+    # if she may ask for a call: today's date where she would be called, and the hours that are over
+    local_date: str = ""
+    past_hour_codes: list[Any] = field(default_factory=list)
     # the callback that a line owes the caller and that is due first
     call: Callback | None = None
     call_utc_offset: timedelta = timedelta()  # offset of her local time when the call begins
@@ -322,9 +326,9 @@ class References:
         )
         if contact_to_call:
             state.may_ask_for_call = True
-            state.local_date = day_at(
-                now, contact_to_call.line_country, contact_to_call.department
-            ).isoformat()
+            zone = zone_of(contact_to_call.line_country, contact_to_call.department)
+            state.local_date = now.astimezone(zone).date().isoformat()
+            state.past_hour_codes = past_hour_codes(now, zone)
         state.enquiry_holder_count = enquiries.count_holders(tx, ids)
         state.call = callback_store.first_owed(tx, [contact.id for contact in contacts_of_lines])
         if state.call:
@@ -407,6 +411,7 @@ class References:
             may_ask_for_call=state.may_ask_for_call,
             only_the_call=state.only_the_call,
             local_date=state.local_date,
+            past_hour_codes=state.past_hour_codes,
             call_from_time=timestamp(state.call.clock.start_time if state.call else None),
             call_until_time=timestamp(state.call.clock.due_time if state.call else None),
             call_utc_offset_minutes=state.call_utc_offset // timedelta(minutes=1),

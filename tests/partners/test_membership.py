@@ -199,6 +199,7 @@ def test_the_answer_is_the_same_for_a_member_and_for_a_stranger(scene: Scene) ->
         ({"contact_name": ""}, "contact_name", "required"),
         ({"statement": "x" * 2001}, "statement", "too_long"),
         ({"department": "CR-G"}, "department", "unknown_code"),
+        ({"department": "NI-ZZ"}, "department", "unknown_code"),
         ({"phone": "hola"}, "phone", "malformed"),
         ({"url": "javascript:alert(1)"}, "url", "malformed"),
     ],

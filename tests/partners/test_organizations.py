@@ -73,6 +73,7 @@ def test_a_phone_number_is_stored_in_its_international_form(scene: Scene) -> Non
         ({"country": ""}, [("country", "required")]),
         ({"country": "Nicaragua"}, [("country", "malformed")]),
         ({"department": "CR-G"}, [("department", "unknown_code")]),
+        ({"department": "NI-ZZ"}, [("department", "unknown_code")]),
         ({"phone": "2000-0101"}, [("phone", "malformed")]),
         ({"phone": "+5051"}, [("phone", "malformed")]),
         ({"url": "javascript:alert(1)"}, [("url", "malformed")]),

@@ -11,6 +11,7 @@ from typing import Any
 from chassis.errors import Invalid
 from chassis.local_time import day_at
 from chassis.wire import EnumCodec, etag, number, timestamp
+from protos.areas import DEPARTMENTS
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import directory_pb2 as pb
 from protos.partners.v1 import letters_pb2, members_pb2
@@ -94,6 +95,10 @@ def application_letter(email: str, token: str, language: str) -> bytes:
 
 
 def _entry(message: pb.Organization | pb.ApplyForMembershipRequest, at: str) -> OrganizationEntry:
+    """Returns the entry in a message. Refuses an unknown department of a listed country."""
+    listed_countries = {code[:2] for code in DEPARTMENTS}
+    if message.department not in DEPARTMENTS and message.department[:2] in listed_countries:
+        raise Invalid((f"{at}department", "unknown_code"))
     return OrganizationEntry(
         name=message.name.strip(),
         type=TYPES.member(message.type, f"{at}type"),

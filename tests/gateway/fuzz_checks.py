@@ -27,7 +27,7 @@ UNPREDICTABLE_REFUSALS = {(412, "stale_etag"), (422, "request_id_reused")}
 # its own that no schema describes.
 UNPREDICTABLE_ERRORS = re.compile(
     r"out_of_range of"
-    r" (.*_time|excluded_worker_ids|line_country|(seen|expire|agreement_expire_before)_date|maximum_.*|day_code|hour_code|public|tier|valid_to|confidential)|overlaps"  # noqa: E501
+    r" (.*_time|excluded_worker_ids|line_country|(seen|expire|agreement_expire_before)_date|maximum_.*|day_code|hour_code|public|tier|valid_to|confidential)|(overlaps|member_only)"  # noqa: E501
     r" of .*|"
     r"malformed of (ids|.*_ids?|cursor|number|valid_from|valid_to|content|"
     r"(birth|seen|expire|local|agreement_expire_before)_date|api_key|phone|url|code|placement_code)|"

@@ -173,6 +173,7 @@ def test_every_question_that_can_be_refused_has_its_words() -> None:
         ("out_of_range", "url", "tiene que empezar con https://"),
         ("out_of_range", "public", "un albergue no sale en el directorio público"),
         ("out_of_range", "age", "revise la cifra o la fecha"),
+        ("member_only", "phone", "pídalo a quien la dirige"),
     ],
 )
 def test_a_refused_field_says_what_to_do_about_it(reason: str, field: str, expected: str) -> None:

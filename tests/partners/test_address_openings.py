@@ -84,7 +84,7 @@ def test_a_coordinator_cannot_add_a_confidential_place_to_the_service_that_takes
     service = scene.service(member, "Asesoría", "LEG")
     path = "service_at_location.location_id"
     assert wrong_fields(lambda: offer(scene.coordinator, service.id, house)) == [
-        (path, "out_of_range")
+        (path, "member_only")
     ]
     row = {
         "id": service.id,

@@ -279,7 +279,7 @@ def test_a_coordinators_file_makes_no_service_of_another_organisation_public(sce
     headings = f"{WITH_ORGANIZATION};Público"
     content = sheet("A;LEG;León;Casa Uno;sí", "B;LEG;León;Casa Uno;no", headings=headings)
     report = scene.import_report(scene.coordinator, content)
-    assert problems(report) == [(2, "E", "public", "out_of_range")]
+    assert problems(report) == [(2, "E", "public", "member_only")]
 
 
 def test_a_coordinators_file_adds_no_place_to_another_organisations_public_service(
@@ -289,7 +289,7 @@ def test_a_coordinators_file_adds_no_place_to_another_organisations_public_servi
     headings = f"{WITH_ORGANIZATION};Dirección;id"
     content = sheet(f"A;LEG;León;Casa Uno;Calle 1;{service.id}", headings=headings)
     report = scene.import_report(scene.coordinator, content)
-    assert problems(report) == [(2, "E", "address", "out_of_range")]
+    assert problems(report) == [(2, "E", "address", "member_only")]
 
 
 def test_a_coordinators_file_does_not_state_how_to_reach_a_member_that_has_a_manager(
@@ -306,10 +306,10 @@ def test_a_coordinators_file_does_not_state_how_to_reach_a_member_that_has_a_man
         scene.coordinator, sheet(*rows, headings=headings), organization_id=member.id
     )
     assert problems(report) == [
-        (2, "E", "phone", "out_of_range"),
-        (3, "B", "name", "out_of_range"),
-        (4, "B", "name", "out_of_range"),
-        (4, "I", "address", "out_of_range"),
+        (2, "E", "phone", "member_only"),
+        (3, "B", "name", "member_only"),
+        (4, "B", "name", "member_only"),
+        (4, "I", "address", "member_only"),
     ]
 
 

@@ -172,7 +172,7 @@ def test_only_its_own_organisation_reads_the_name_of_a_confidential_place(
         request = pb.ListLocationsRequest(organization_id=created.organization_id)
         assert [place.name for place in by.ListLocations(request).locations] == [""]
     assert wrong_fields(lambda: change(scene.coordinator, created, name="Otra")) == [
-        ("location.name", "out_of_range")
+        ("location.name", "member_only")
     ], "she would overwrite a name that she does not see"
     assert get(manager, created).name == HOUSE["name"]
 
@@ -195,7 +195,7 @@ def test_nobody_but_its_own_organisation_states_where_a_confidential_place_is(
 ) -> None:
     created = make(manager, **HOUSE)
     assert wrong_fields(lambda: change(scene.coordinator, created, address="A otra casa")) == [
-        ("location.address", "out_of_range")
+        ("location.address", "member_only")
     ]
     change(scene.coordinator, created, department="NI-LE")
 
@@ -424,7 +424,7 @@ def test_a_coordinator_adds_no_place_to_another_organisations_public_service(
     service = scene.service(member, "Asesoría", "LEG", public=True)
     office = make(manager, **OFFICE)
     assert wrong_fields(lambda: offer(scene.coordinator, service.id, office)) == [
-        ("service_at_location.location_id", "out_of_range")
+        ("service_at_location.location_id", "member_only")
     ]
     offer(manager, service.id, office)
     assert offer(scene.coordinator, service.id, office, languages=["es"]).languages == ["es"]
@@ -457,7 +457,7 @@ def test_once_a_member_has_a_manager_no_coordinator_states_how_to_reach_it(
     }
     for path, call in calls.items():
         if has_manager:
-            assert wrong_fields(call) == [(path, "out_of_range")]
+            assert wrong_fields(call) == [(path, "member_only")]
         else:
             call()
     change_service(by, service.id, phone="")

@@ -264,7 +264,7 @@ def test_only_its_own_organisation_exposes_a_service_and_a_coordinator_may_hide_
     as_shown = scene.coordinator.GetService(id=id)
     assert wrong_fields(
         lambda: scene.coordinator.UpdateService(change_of(as_shown, **exposed))
-    ) == [(f"service.{field}", "out_of_range") for field in exposed]
+    ) == [(f"service.{field}", "member_only") for field in exposed]
     manager.UpdateService(change_of(manager.GetService(id=id), **exposed))
     as_shown = scene.coordinator.GetService(id=id)
     scene.coordinator.UpdateService(change_of(as_shown, **hidden))
@@ -274,7 +274,7 @@ def test_a_coordinator_does_not_add_a_public_service_to_another_organisation(sce
     organization = scene.organization("Luna Nueva")
     public = entry(need_codes=["LEG"], public=True, organization_id=organization.id)
     assert wrong_fields(lambda: scene.coordinator.CreateService(service=public)) == [
-        ("service.public", "out_of_range")
+        ("service.public", "member_only")
     ]
 
 

@@ -259,7 +259,7 @@ class DirectoryServicer:
     def UpdateOrganization(self, request, context):
         """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
         type, country and hotline_number can be changed only with ProposeOrganizationChange.
-        invalid_fields: out_of_range: a coordinator of another organisation states how to reach a member
+        invalid_fields: member_only: a coordinator of another organisation states how to reach a member
         that has a manager: a new name, description, phone or web address.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -367,7 +367,7 @@ class DirectoryServicer:
 
     def UpdateService(self, request, context):
         """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
-        invalid_fields: out_of_range: a coordinator of another organisation exposes a service, or states
+        invalid_fields: member_only: a coordinator of another organisation exposes a service, or states
         a new name, description or phone of a member that has a manager.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -78,7 +78,7 @@ class DirectoryStub:
     UpdateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdateOrganizationRequest, _directory_pb2.Organization]
     """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
     type, country and hotline_number can be changed only with ProposeOrganizationChange.
-    invalid_fields: out_of_range: a coordinator of another organisation states how to reach a member
+    invalid_fields: member_only: a coordinator of another organisation states how to reach a member
     that has a manager: a new name, description, phone or web address.
     """
     ProposeOrganizationChange: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ProposeOrganizationChangeRequest, _directory_pb2.Organization]
@@ -135,7 +135,7 @@ class DirectoryStub:
     """
     UpdateService: _grpc.UnaryUnaryMultiCallable[_directory_pb2.UpdateServiceRequest, _directory_pb2.Service]
     """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
-    invalid_fields: out_of_range: a coordinator of another organisation exposes a service, or states
+    invalid_fields: member_only: a coordinator of another organisation exposes a service, or states
     a new name, description or phone of a member that has a manager.
     """
     SetCapacity: _grpc.UnaryUnaryMultiCallable[_directory_pb2.SetCapacityRequest, _directory_pb2.Service]
@@ -201,7 +201,7 @@ class DirectoryAsyncStub(DirectoryStub):
     UpdateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
     type, country and hotline_number can be changed only with ProposeOrganizationChange.
-    invalid_fields: out_of_range: a coordinator of another organisation states how to reach a member
+    invalid_fields: member_only: a coordinator of another organisation states how to reach a member
     that has a manager: a new name, description, phone or web address.
     """
     ProposeOrganizationChange: _aio.UnaryUnaryMultiCallable[_directory_pb2.ProposeOrganizationChangeRequest, _directory_pb2.Organization]  # type: ignore[assignment]
@@ -258,7 +258,7 @@ class DirectoryAsyncStub(DirectoryStub):
     """
     UpdateService: _aio.UnaryUnaryMultiCallable[_directory_pb2.UpdateServiceRequest, _directory_pb2.Service]  # type: ignore[assignment]
     """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
-    invalid_fields: out_of_range: a coordinator of another organisation exposes a service, or states
+    invalid_fields: member_only: a coordinator of another organisation exposes a service, or states
     a new name, description or phone of a member that has a manager.
     """
     SetCapacity: _aio.UnaryUnaryMultiCallable[_directory_pb2.SetCapacityRequest, _directory_pb2.Service]  # type: ignore[assignment]
@@ -387,7 +387,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
         """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
         type, country and hotline_number can be changed only with ProposeOrganizationChange.
-        invalid_fields: out_of_range: a coordinator of another organisation states how to reach a member
+        invalid_fields: member_only: a coordinator of another organisation states how to reach a member
         that has a manager: a new name, description, phone or web address.
         """
 
@@ -516,7 +516,7 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Service, _abc.Awaitable[_directory_pb2.Service]]:
         """Changes the fields named in update_mask. Callers: managers of the organisation, coordinators.
-        invalid_fields: out_of_range: a coordinator of another organisation exposes a service, or states
+        invalid_fields: member_only: a coordinator of another organisation exposes a service, or states
         a new name, description or phone of a member that has a manager.
         """
 

@@ -753,7 +753,7 @@ class ImportProblem(_message.Message):
     """The reason: the words of violations (malformed, unknown_code, out_of_range, overlaps, required,
     too_long), or ambiguous: the cell can be read in two ways; duplicate: an earlier row says the
     same; contradicts: an earlier row describes the same place otherwise; unknown_organization: the
-    caller may not act for the row's member.
+    caller may not act for the row's member; member_only: only the row's member itself states this.
     """
     def __init__(
         self,

@@ -346,7 +346,7 @@ def _offer(
         # Refused as in a call, unless the place is new (it has facts) and confidential.
         reveals_place = service.entry.public or (place.entry.confidential and not place.facts)
         if reveals_place and work.importer_id != member.id:
-            raise Invalid(("service.address", "out_of_range"))
+            raise Invalid(("service.address", "member_only"))
         own_places.append(place.id)
     if is_changed:
         work.new_offers[service.id, place.id] = offer

@@ -124,7 +124,7 @@ class Locations:
             name for name in (*SEALED, "name") if name in changes and location.entry.confidential
         ]
         if own_fields and not is_owner:
-            raise Invalid(*((f"location.{name}", "out_of_range") for name in own_fields))
+            raise Invalid(*((f"location.{name}", "member_only") for name in own_fields))
         # An empty text is refused, because the store keeps a sealed field if its new text is empty.
         if empty_fields := [name for name in own_fields if name in SEALED and not changes[name]]:
             raise Invalid(*((f"location.{name}", "required") for name in empty_fields))
@@ -176,7 +176,7 @@ class Locations:
         if reveals_place and former_offer is None and not is_owner:
             # the sender of a referral to the service may open a confidential place's address, and
             # everybody reads the address of a public service's place
-            raise Invalid(("service_at_location.location_id", "out_of_range"))
+            raise Invalid(("service_at_location.location_id", "member_only"))
         if location.entry.confidential:
             offer = offer.discreet()
         if is_managed_by_others(call.tx, call.caller, location.organization_id):

@@ -266,7 +266,7 @@ def check_exposure(
     if service.organization_id != organization_id:
         check = Check("service")
         for name in (name for name, is_exposed in exposed_fields.items() if is_exposed):
-            check.refuse(name, "out_of_range")
+            check.refuse(name, "member_only")
         check.done()
     if managed_by_others:
         check_contact("service", before, after)

@@ -103,5 +103,5 @@ def check_contact(at: str, before: object, after: object, *more_fields: str) -> 
     check = Check(at)
     for name in (*CONTACT_FIELDS, *more_fields):
         if not values(after, name) <= values(before, name):
-            check.refuse(name, "out_of_range")
+            check.refuse(name, "member_only")
     check.done()

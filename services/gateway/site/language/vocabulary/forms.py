@@ -177,10 +177,7 @@ TABLES: dict[str, dict[str, str]] = {
         "seen_date": N_("tiene que ser un día que ya llegó"),
         "hour_code": N_("de esas horas ya no queda tiempo; elija otras, u otro día"),
         "url": N_("tiene que empezar con https:// y ser de internet, no de una red interna"),
-        "public": N_(
-            "un albergue no sale en el directorio público, y de los demás servicios lo decide su"
-            " organización; quite esta marca"
-        ),
+        "public": N_("un albergue no sale en el directorio público; quite esta marca"),
     },
     "too_easy": {
         "pin": N_(
@@ -218,6 +215,7 @@ TABLES: dict[str, dict[str, str]] = {
         ),
         "contradicts": N_("contradice otra respuesta; corrija una de las dos"),
         "overlaps": N_("dice las mismas horas que otro horario; corrija uno de los dos"),
+        "member_only": N_("solo lo dice la propia organización; pídalo a quien la dirige"),
     },
     "not_independent": {  # by the subject of the refusal
         "kin": N_(

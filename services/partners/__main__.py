@@ -143,7 +143,7 @@ def run(settings: PartnersSettings, only: str | None = None) -> int:
         *parts.loops(full_sweep(mail)),
         parts.witness(subscriptions.ERASURES, "referrals", subscriptions.ERASED),
         sending_links(parts.database, parts.keyring, mail, parts.clock),
-        running_imports(parts.database, parts.keyring, parts.clock),
+        running_imports(parts.database, parts.keyring, mail, parts.clock),
         Subscriber(
             NAME,
             [subscriptions.TOPIC],
@@ -215,16 +215,18 @@ def servicers(
             directory_pb2.DESCRIPTOR.services_by_name["Directory"],
             Organizations(keyring, mail, pages, refresh_all_of),
             Membership(keyring, mail, application_guesses, refresh_all_of),
-            Services(pages, index),
+            Services(mail, pages, index),
         ),
-        servicer(locations_pb2.DESCRIPTOR.services_by_name["Locations"], Locations(keyring, pages)),
+        servicer(
+            locations_pb2.DESCRIPTOR.services_by_name["Locations"], Locations(keyring, mail, pages)
+        ),
         servicer(open_data_pb2.DESCRIPTOR.services_by_name["OpenData"], OpenData(pages)),
         servicer(open_data_pb2.DESCRIPTOR.services_by_name["Imports"], Imports(keyring)),
         servicer(
             members_pb2.DESCRIPTOR.services_by_name["Members"],
             Invitations(mail, paper_url, credentials),
             Workers(mail, pages, credentials),
-            ApiKeys(),
+            ApiKeys(mail),
             providers,
         ),
         servicer(

@@ -28,6 +28,7 @@ KINDS = {
     "second_factor_removed_by_coordination": ("second_factor_removed", "COORDINATOR"),
     "provider_proposed": ("provider_proposed", ""),
     "entry_proposed": ("entry_proposed", ""),
+    "entry_changed": ("entry_changed", ""),
     **{verb: (verb, "") for verb in sorted(LASTING_VERBS)},
     "member_held": ("member_held", ""),
     "member_suspended": ("member_suspended", ""),
@@ -37,6 +38,7 @@ KINDS = {
 PLACES = {
     "reset_asked": "reset",
     "provider_proposed": "sign-in-provider",
+    "entry_changed": "entry",
     "key_made": "keys",
     "person_invited": "members",
     "role_given": "inbox",

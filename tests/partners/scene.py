@@ -426,7 +426,7 @@ class Scene:
     def run_import(self, by: Stubs, content: bytes = b"", **fields: Any) -> open_data_pb2.Import:
         """Imports a file; returns the import once it has ended."""
         created = by.CreateImport(content=content, **fields)
-        while run_import(self.database, self.keyring, self.clock):
+        while run_import(self.database, self.keyring, self.mail, self.clock):
             pass
         return by.GetImport(id=created.id)  # type: ignore[no-any-return]
 

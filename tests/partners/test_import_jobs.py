@@ -46,7 +46,8 @@ imports.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 url, key, now = sys.stdin.read().split()
 database = Database(url, max_size=4)
 database.open()
-run_import(database, Keyring(bytes.fromhex(key)), SettableClock(datetime.fromisoformat(now)))
+keyring = Keyring(bytes.fromhex(key))
+run_import(database, keyring, keyring, SettableClock(datetime.fromisoformat(now)))
 """
 
 
@@ -67,7 +68,7 @@ def cancel(by: Stubs, job: pb.Import) -> pb.Import:
 
 def run(scene: Scene, keep_going: Callable[[], bool] = lambda: True) -> bool:
     """Runs the next import; returns whether one has ended."""
-    return run_import(scene.database, scene.keyring, scene.clock, keep_going)
+    return run_import(scene.database, scene.keyring, scene.mail, scene.clock, keep_going)
 
 
 def count_services(scene: Scene) -> int:
@@ -122,7 +123,9 @@ def test_the_loop_does_each_import_even_if_its_announcement_is_lost(
         monkeypatch.setattr(imports, "announce", lambda *_: None)
     jobs = [create(manager), create(manager)]  # before the loop starts
     with running(
-        running_imports(scene.database, scene.keyring, scene.clock, read_again=read_again)
+        running_imports(
+            scene.database, scene.keyring, scene.mail, scene.clock, read_again=read_again
+        )
     ):
         assert eventually(lambda: all(has_ended(manager, job) for job in jobs))
         jobs.append(create(manager))
@@ -134,7 +137,9 @@ def test_the_loop_claims_the_import_of_a_dead_process_when_its_lease_ends(
 ) -> None:
     with scene.database.transaction(SYSTEM) as tx:
         assert imports.claim(tx, "dead", scene.clock.now())
-    with running(running_imports(scene.database, scene.keyring, scene.clock, read_again=NEVER)):
+    with running(
+        running_imports(scene.database, scene.keyring, scene.mail, scene.clock, read_again=NEVER)
+    ):
         assert not eventually(lambda: has_ended(manager, job), 2)
         scene.advance(seconds=31)
         assert eventually(lambda: has_ended(manager, job))
@@ -146,7 +151,9 @@ def test_an_import_that_a_process_gives_back_is_claimed_at_once_by_another(
     with scene.database.transaction(SYSTEM) as tx:
         claimed = imports.claim(tx, "stopping", scene.clock.now())
     assert claimed
-    with running(running_imports(scene.database, scene.keyring, scene.clock, read_again=NEVER)):
+    with running(
+        running_imports(scene.database, scene.keyring, scene.mail, scene.clock, read_again=NEVER)
+    ):
         assert not eventually(lambda: has_ended(manager, job), 2)
         with scene.database.transaction(SYSTEM) as tx:
             imports.release(tx, "stopping", claimed[0], counts=False)

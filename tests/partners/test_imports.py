@@ -21,6 +21,7 @@ from services.partners.members.domain.worker import Role
 from tests.builders import NOT_FOUND, refusal, wrong_fields
 from tests.partners.scene import Scene, Stubs
 from tests.partners.test_membership import apply
+from tests.partners.test_password_resets import facts_with_letters
 
 CREATED, CHANGED, UNCHANGED, REFUSED = (
     pb.ImportOutcome.Value(f"IMPORT_OUTCOME_{name}")
@@ -313,6 +314,21 @@ def test_a_coordinators_file_does_not_state_how_to_reach_a_member_that_has_a_man
     ]
 
 
+def test_a_coordinators_file_notifies_the_managers_of_the_members_whose_services_it_changes(
+    scene: Scene,
+) -> None:
+    changed, same = scene.organization("Casa Uno"), scene.organization("Casa Dos")
+    manager, _ = scene.worker(changed, Role.MANAGER), scene.worker(same, Role.MANAGER)
+    ids = [scene.service(owner, "A", "LEG", department="NI-LE").id for owner in (changed, same)]
+    rows = (f"{ids[0]};A;LEG;León;Casa Uno;no", f"{ids[1]};A;LEG;León;Casa Dos;sí")
+    content = sheet(*rows, headings=f"id;{WITH_ORGANIZATION};Activo")
+    for _ in range(2):  # the second time nothing changes
+        assert problems(scene.import_report(scene.coordinator, content)) == []
+    assert [fact.worker_id for fact, _ in facts_with_letters(scene, "entry_changed")] == [
+        manager.id
+    ]
+
+
 def test_an_applicant_gets_no_services_and_does_not_stand_in_a_members_way(scene: Scene) -> None:
     applicant = apply(scene, name="Casa Uno")
     content = sheet("A;LEG;León;Casa Uno", headings=WITH_ORGANIZATION)
@@ -395,7 +411,7 @@ def test_two_imports_of_one_file_that_run_at_once_create_each_service_once(
 
     def work() -> None:
         while {job.state for job in jobs()} != {pb.IMPORT_STATE_DONE}:
-            run_import(scene.database, scene.keyring, scene.clock)
+            run_import(scene.database, scene.keyring, scene.mail, scene.clock)
 
     with ThreadPoolExecutor(2) as pool:
         for worker in [pool.submit(work) for _ in range(2)]:

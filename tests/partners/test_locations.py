@@ -18,6 +18,7 @@ from services.partners.network.wire.messages import etag_of
 from tests.builders import NOT_FOUND, refusal, wrong_fields
 from tests.partners.scene import RIGHT_MISSING, Scene, Stubs
 from tests.partners.shelters import consume
+from tests.partners.test_password_resets import facts_with_letters
 
 REFERRAL, ANOTHER = new_id(), new_id()
 HIDDEN_STREET = "Portón azul frente al molino (inventado)"
@@ -461,3 +462,35 @@ def test_once_a_member_has_a_manager_no_coordinator_states_how_to_reach_it(
         else:
             call()
     change_service(by, service.id, phone="")
+
+
+def test_a_members_managers_are_notified_of_what_a_coordinator_changes_or_removes(
+    scene: Scene, member: Organization
+) -> None:
+    manager, by = scene.worker(member, Role.MANAGER), scene.coordinator
+    own = scene.as_worker(manager)
+    service = scene.service(member, "Asesoría", "LEG", phone="+50522220000")
+    office, unused = make(own, **OFFICE), make(own, **OFFICE)
+    offered = offer(own, service.id, office, phones=[d.Phone(number="+50522220000")])
+    calls: list[Callable[[], Any]] = [
+        partial(
+            by.UpdateOrganization,
+            organization=d.Organization(id=member.id, etag=etag_of(member), languages=["es"]),
+            update_mask=FieldMask(paths=["languages"]),
+        ),
+        partial(change_service, by, service.id, phone=""),
+        partial(change_service, by, service.id, active=False),
+        lambda: change(by, get(by, office), address=""),
+        partial(offer, by, service.id, office),
+        partial(by.DeleteServiceAtLocation, id=offered.id),
+        lambda: delete(by, get(by, unused)),
+    ]
+    for count, call in enumerate(calls):
+        assert notified_of_changes(scene) == [manager.id] * count
+        call()
+    assert notified_of_changes(scene) == [manager.id] * len(calls)
+
+
+def notified_of_changes(scene: Scene) -> list[str]:
+    """Returns the managers who got an e-mail about a coordinator's change, one for each e-mail."""
+    return [fact.worker_id for fact, _letter in facts_with_letters(scene, "entry_changed")]

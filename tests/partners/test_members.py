@@ -33,6 +33,7 @@ from tests.partners.scene import (
     Stubs,
 )
 from tests.partners.test_invitations import answer
+from tests.partners.test_password_resets import facts_with_letters
 from tests.rights_table import ROLES, SCOPES
 
 
@@ -363,10 +364,16 @@ def test_a_revoked_key_cannot_be_taken_over_or_confirmed(
     assert refusal(lambda: second.ConfirmApiKey(id=id)) == NOTHING_TO_CONFIRM
 
 
-def test_a_manager_who_is_also_a_coordinator_revokes_the_key_of_any_member(scene: Scene) -> None:
-    created = make_key(scene.by(scene.organization("Ajena"), Role.MANAGER), "directory.read")
+def test_a_manager_who_is_also_a_coordinator_revokes_the_key_of_any_member_and_its_manager_hears(
+    scene: Scene,
+) -> None:
+    manager = scene.worker(scene.organization("Ajena"), Role.MANAGER)
+    created = make_key(scene.as_worker(manager), "directory.read")
     assert exchange(scene, created) == "OK"
     revoke = {"id": created.api_key.id}
     assert refusal(lambda: scene.coordinator.RevokeApiKey(**revoke)) == RIGHT_MISSING
     scene.by(scene.coalition, Role.COORDINATOR, Role.MANAGER).RevokeApiKey(**revoke)
     assert exchange(scene, created) == "key_invalid"
+    assert [fact.worker_id for fact, _ in facts_with_letters(scene, "entry_changed")] == [
+        manager.id
+    ]

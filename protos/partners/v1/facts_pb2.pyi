@@ -292,9 +292,11 @@ Global___ApplicationFact: _TypeAlias = ApplicationFact  # noqa: Y015
 @_typing.final
 class AccountFact(_message.Message):
     """enlace.account.{reset_asked,reset_ended,password_changed,second_factor_removed,
-    provider_proposed,entry_proposed,member_held,member_suspended,member_reinstated,member_left}.v1
+    provider_proposed,entry_proposed,entry_changed,member_held,member_suspended,member_reinstated,
+    member_left}.v1
     · key: notice_id. A notice to one worker: about her own account, or to a manager about a proposal
-    (provider_proposed, entry_proposed) or a step (member_…) that concerns her organisation.
+    (provider_proposed, entry_proposed), a change by a coordinator (entry_changed) or a step
+    (member_…) that concerns her organisation.
     enlace.account.{key_made,person_invited,role_given,provider_changed,sign_in_changed}.v1
     · key: notice_id. A notice to a manager of an organisation, or to the worker who acted, about a
     result that outlasts a session.

@@ -113,6 +113,7 @@ LETTERS_WHILE_INACTIVE = frozenset(
         "member_left",
         "provider_proposed",
         "entry_proposed",
+        "entry_changed",
         "second_factor_removed_by_coordination",
     }
 )
@@ -120,8 +121,8 @@ LETTERS_WHILE_INACTIVE = frozenset(
 
 They inform its managers of the suspension, of its end (this fact may arrive before the one about
 the organisation), and of what coordinators do or propose and managers can object to. Otherwise one
-coordinator could make a proposal, or remove a manager's second factor, and then stop the letter
-with a hold.
+coordinator could make a proposal or a change, or remove a manager's second factor, and then stop
+the letter with a hold.
 """
 ACCOUNT_VERBS = (
     LASTING_VERBS

@@ -144,6 +144,17 @@ ACCOUNT = {
             "{link}\n"
         ),
     ),
+    "entry_changed": MailText(
+        N_("La coordinación cambió algo de su organización en Enlace"),
+        N_(
+            "Alguien de la coordinación cambió o quitó datos de su organización, de un servicio"
+            " o de un lugar, o revocó una clave de sistema. De eso depende quién la encuentra,"
+            " adónde se llama y si su sistema entra.\n\n"
+            "Si su organización lo pidió, no haga nada. Si no, corríjalo aquí, y llame ya a la"
+            " coordinación:\n\n"
+            "{link}\n"
+        ),
+    ),
     "key_made": MailText(
         N_("Clave de sistema en Enlace"),
         N_(
@@ -242,6 +253,7 @@ ACCOUNT = {
 PAGES = {
     "provider_proposed": "sign-in-provider",
     "entry_proposed": "",
+    "entry_changed": "entry",
     "key_made": "keys",
     "person_invited": "members",
     "role_given": "inbox",

@@ -18,6 +18,7 @@ LINKS = {
     "anomaly_noted": ("audit.show", "network_roles.listing"),
     "member_reinstated": ("today.today",),
     "provider_proposed": ("member.proposed_provider",),
+    "entry_changed": ("entry.show",),
     "key_made": ("webhooks.keys",),
     "sending_changed": ("webhooks.listing",),
     "person_invited": ("members.listing",),

@@ -199,6 +199,15 @@ NOTICES: tuple[Notice, ...] = (
             " organización. Si no es correcto, llámela antes de que lo confirmen."
         ),
     ),
+    Notice(
+        "entry_changed",
+        "",
+        (),
+        N_(
+            "La coordinación cambió o quitó datos de su organización, de un servicio o de un lugar,"
+            " o revocó una clave. Si no es correcto, corríjalo y llámela."
+        ),
+    ),
     # The notices of LASTING_VERBS (domain/rules.py), from here to `sign_in_changed`, are security
     # notices: the recipients are asked to undo the change if none of them wanted it.
     Notice(

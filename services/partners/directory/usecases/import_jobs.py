@@ -36,8 +36,8 @@ from services.partners.directory.domain.import_job import (
     ImportJob,
     ImportState,
 )
-from services.partners.directory.domain.imports import ParsedFile, Report
-from services.partners.directory.store import imports
+from services.partners.directory.domain.imports import Outcome, ParsedFile, Report
+from services.partners.directory.store import imports, locations, services
 from services.partners.directory.store.areas import areas
 from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.usecases.import_members import target_of
@@ -49,7 +49,12 @@ from services.partners.directory.wire.imports.child_process import (
     parse_in_child_process,
 )
 from services.partners.directory.wire.imports.drafts import CellReader
-from services.partners.members.usecases.standing import check_standing, may_act_for
+from services.partners.members.usecases.notices import notify_all_managers
+from services.partners.members.usecases.standing import (
+    check_standing,
+    is_managed_by_others,
+    may_act_for,
+)
 
 # seconds between two attempts to claim, while another process works or a dependency is unavailable
 _RETRY_CLAIM = 1.0
@@ -134,13 +139,18 @@ def _own_job(call: Call, keyring: Keyring, id: str, *, lock: bool = False) -> Im
 
 
 def running_imports(
-    database: Database, keyring: Keyring, clock: Clock, *, read_again: float = READ_AGAIN
+    database: Database,
+    keyring: Keyring,
+    mail: Keyring,
+    clock: Clock,
+    *,
+    read_again: float = READ_AGAIN,
 ) -> Loop:
-    """Returns the loop that works on imports, one after the other."""
+    """Returns the loop that works on imports, one after the other; `mail` seals e-mails."""
 
     def work(loop: Loop) -> None:
         def run() -> None:
-            if not run_import(database, keyring, clock, loop.turn):
+            if not run_import(database, keyring, mail, clock, loop.turn):
                 loop.wait(_RETRY_CLAIM)
 
         work_when_due(
@@ -159,6 +169,7 @@ def running_imports(
 def run_import(
     database: Database,
     keyring: Keyring,
+    mail: Keyring,
     clock: Clock,
     keep_going: Callable[[], bool] = lambda: True,
 ) -> bool:
@@ -179,7 +190,7 @@ def run_import(
         try:
             if job.attempts > MAX_ATTEMPTS:
                 raise _Failed("interrupted")
-            _read_and_write(database, keyring, clock, job, caller, claim, renewer)
+            _read_and_write(database, keyring, mail, clock, job, caller, claim, renewer)
             return True
         except _Stopped:
             pass
@@ -234,6 +245,7 @@ def _failure(error: Exception) -> str:
 def _read_and_write(
     database: Database,
     keyring: Keyring,
+    mail: Keyring,
     clock: Clock,
     job: ImportJob,
     caller: Caller,
@@ -257,8 +269,9 @@ def _read_and_write(
         finished_job.end(ImportState.DONE, now)
         if not imports.finish(tx, keyring, claim, finished_job):
             raise _Stopped  # cancelled, or taken over: this transaction is rolled back
-        # last, because a writer to the trail blocks other writers until its transaction ends
         if import_report.written:
+            _notify_managers(tx, mail, caller, now, import_report)
+            # last, because a writer to the trail blocks other writers until its transaction ends
             audit.record(
                 tx,
                 caller,
@@ -291,6 +304,18 @@ def _import_file(
         answers=job.answers,
         row_done=row_done,
     )
+
+
+def _notify_managers(
+    tx: Transaction, mail: Keyring, caller: Caller, now: datetime, import_report: Report
+) -> None:
+    """Notifies the managers of the members whose data somebody of another organisation changed."""
+    ids = [line.subject_id for line in import_report.lines if line.outcome is not Outcome.UNCHANGED]
+    organization_ids = {service.organization_id for service in services.fetch_many(tx, ids)}
+    organization_ids |= {place.organization_id for place in locations.fetch_many(tx, ids)}
+    for organization_id in sorted(organization_ids):
+        if is_managed_by_others(tx, caller, organization_id):
+            notify_all_managers(tx, mail, organization_id, "entry_changed", now)
 
 
 class _ClaimRenewer:

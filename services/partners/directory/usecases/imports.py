@@ -231,9 +231,9 @@ def _apply(work: _Work, member: Organization, draft: ServiceDraft, key: Key) -> 
         if service is None
         else _change_service(work, member, draft, service)
     )
-    check_exposure(
-        work.importer_id, service, before, managed_by_others=member.id in work.ids_managed_by_others
-    )
+    check_exposure(work.importer_id, service, before)
+    if member.id in work.ids_managed_by_others:
+        check_contact("service", before, service.entry)
     draft.line.subject_id = service.id
     work.ids[key] = service.id
     work.used_ids.add(service.id)

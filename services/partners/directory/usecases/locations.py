@@ -32,16 +32,14 @@ from services.partners.directory.store.areas import areas
 from services.partners.directory.usecases.services import locked_service, visible_service
 from services.partners.directory.wire import locations as messages
 from services.partners.members.store import organizations
-from services.partners.members.usecases.organizations import owner_of
+from services.partners.members.usecases.organizations import check_change, owner_of
 from services.partners.members.usecases.standing import (
-    is_managed_by_others,
     may_act_for,
     sees_inactive_members,
     sees_shelters,
     viewer,
     worker_of,
 )
-from services.partners.network.domain.check import check_contact
 from services.partners.network.domain.field_change import changes_of
 from services.partners.network.store import field_changes
 from services.partners.network.wire.messages import etag_of
@@ -53,8 +51,10 @@ REVEALING_FIELDS = (*SEALED, "area_code", "latitude", "longitude", "name")
 class Locations:
     """Handles the rpcs for places, services at places, reliability scores, and entry histories."""
 
-    def __init__(self, keyring: Keyring, pages: PageTokens) -> None:
+    def __init__(self, keyring: Keyring, mail: Keyring, pages: PageTokens) -> None:
+        """Sets up the handlers; `mail` is the keyring that seals e-mails to managers."""
         self._keyring = keyring
+        self._mail = mail
         self._pages = pages
 
     def ListAreas(self, request: pb.ListAreasRequest, call: Call) -> pb.ListAreasResponse:
@@ -70,8 +70,7 @@ class Locations:
         organization = owner_of(call.tx, call.caller, request.location.organization_id)
         entry = entry.in_country(organization.entry.country)
         location = Location.register(new_id(), organization.id, entry, areas(), call.clock.now())
-        if is_managed_by_others(call.tx, call.caller, organization.id):
-            check_contact("location", None, location.entry)
+        check_change(call, self._mail, organization.id, "location", None, location.entry)
         locations.save(call.tx, self._keyring, location)
         call.trail.append(Entry("location_create", location.id))
         return _message(_stored_location(call.tx, location.id), call.caller)
@@ -130,9 +129,16 @@ class Locations:
             raise Invalid(*((f"location.{name}", "required") for name in empty_fields))
         before = location.entry
         change_location(call.tx, self._keyring, call.caller, call.clock.now(), location, changes)
-        if is_managed_by_others(call.tx, call.caller, location.organization_id):
-            # a place that becomes confidential loses its phones and its history for good
-            check_contact("location", before, location.entry, "confidential")
+        # a place that becomes confidential loses its phones and its history for good
+        check_change(
+            call,
+            self._mail,
+            location.organization_id,
+            "location",
+            before,
+            location.entry,
+            "confidential",
+        )
         services.refresh_words(call.tx, locations.service_ids_at(call.tx, location.id))
         call.trail.append(Entry("location_change", location.id, detail_codes=tuple(changes)))
         return _message(_stored_location(call.tx, location.id), call.caller)
@@ -146,6 +152,7 @@ class Locations:
         check_etag(request.etag, etag_of(location))
         if locations.is_used(call.tx, location.id):
             raise Conflict("location_in_use")
+        check_change(call, self._mail, location.organization_id)
         locations.delete(call.tx, location.id)
         call.trail.append(Entry("location_delete", location.id))
         return pb.DeleteLocationResponse()
@@ -179,8 +186,9 @@ class Locations:
             raise Invalid(("service_at_location.location_id", "member_only"))
         if location.entry.confidential:
             offer = offer.discreet()
-        if is_managed_by_others(call.tx, call.caller, location.organization_id):
-            check_contact("service_at_location", former_offer, offer)
+        check_change(
+            call, self._mail, service.organization_id, "service_at_location", former_offer, offer
+        )
         locations.save_service(call.tx, offer)
         open_hours.refresh(call.tx, service.id, call.clock.now())
         if not location.entry.confidential and (
@@ -227,6 +235,7 @@ class Locations:
         service = locked_service(call.tx, call.caller, offer.service_id)
         location = _locked_location(call, offer.location_id)
         _check_may_remove(call, location)
+        check_change(call, self._mail, service.organization_id)
         locations.delete_service(call.tx, offer.id)
         open_hours.refresh(call.tx, service.id, call.clock.now())
         if not location.entry.confidential:

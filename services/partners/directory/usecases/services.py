@@ -11,6 +11,7 @@ from chassis.ids import is_id, new_id
 from chassis.rpc import Call
 from chassis.tokens import Caller
 from chassis.wire import PageTokens, check_etag, page_size, with_stored_parts
+from keys.sealing import Keyring
 from protos.partners.v1 import directory_pb2 as pb
 from services.partners.directory.domain.service import Service, ServiceEntry
 from services.partners.directory.domain.truth import has_promised
@@ -27,9 +28,8 @@ from services.partners.directory.store.directory_index import DirectoryIndex
 from services.partners.directory.store.taxonomy import taxonomy
 from services.partners.directory.wire import messages
 from services.partners.members.store import organizations, workers
-from services.partners.members.usecases.organizations import owner_of, visible_to
+from services.partners.members.usecases.organizations import check_change, owner_of, visible_to
 from services.partners.members.usecases.standing import (
-    is_managed_by_others,
     may_act_for,
     sees_inactive_members,
     sees_shelters,
@@ -37,7 +37,7 @@ from services.partners.members.usecases.standing import (
     worker_of,
 )
 from services.partners.members.wire.messages import organization as organization_message
-from services.partners.network.domain.check import Check, check_contact
+from services.partners.network.domain.check import Check
 from services.partners.network.domain.field_change import FieldChange, changes_of
 from services.partners.network.domain.visibility import Tier
 from services.partners.network.store import field_changes
@@ -51,7 +51,9 @@ _REVEALING_FIELDS = ("phone",)
 class Services:
     """Handles the rpcs for services and for the taxonomy of needs."""
 
-    def __init__(self, pages: PageTokens, index: DirectoryIndex) -> None:
+    def __init__(self, mail: Keyring, pages: PageTokens, index: DirectoryIndex) -> None:
+        """Sets up the handlers; `mail` is the keyring that seals e-mails to managers."""
+        self._mail = mail
         self._pages = pages
         self._index = index
 
@@ -74,10 +76,8 @@ class Services:
         organization = owner_of(call.tx, call.caller, requested.organization_id)
         entry = replace(entry, country=entry.country or organization.entry.country)
         service = Service.register(new_id(), organization.id, entry, room, taxonomy(), areas(), now)
-        managed_by_others = is_managed_by_others(call.tx, call.caller, service.organization_id)
-        check_exposure(
-            call.caller.organization_id, service, None, managed_by_others=managed_by_others
-        )
+        check_exposure(call.caller.organization_id, service, None)
+        check_change(call, self._mail, organization.id, "service", None, service.entry)
         service.organization_name = organization.entry.name
         service.organization_type = organization.entry.type
         services.save(call.tx, service)
@@ -130,10 +130,8 @@ class Services:
         )
         before = service.entry
         service.change(changes, taxonomy(), areas(), now)
-        managed_by_others = is_managed_by_others(call.tx, call.caller, service.organization_id)
-        check_exposure(
-            call.caller.organization_id, service, before, managed_by_others=managed_by_others
-        )
+        check_exposure(call.caller.organization_id, service, before)
+        check_change(call, self._mail, service.organization_id, "service", before, service.entry)
         services.save(call.tx, service)
         recorded_changes = entry_changes(before, service.entry, worker_of(call.caller), now)
         field_changes.save(call.tx, service.id, service.organization_id, recorded_changes)
@@ -246,15 +244,12 @@ def entry_changes(
     )
 
 
-def check_exposure(
-    organization_id: str, service: Service, before: ServiceEntry | None, *, managed_by_others: bool
-) -> None:
+def check_exposure(organization_id: str, service: Service, before: ServiceEntry | None) -> None:
     """Raises Invalid if another organisation shows more of a service, or shows it to more readers.
 
     Only the service's own organisation makes it public or no longer confidential, or lowers the
     tier of a field; coordinators may do the opposite. `organization_id`: the organisation that
-    acts. `before`: the former entry, if any. `managed_by_others`: the result of
-    is_managed_by_others; if True, no other organisation changes how to reach the service either.
+    acts. `before`: the former entry, if any.
     """
     after, chosen_tiers = service.entry, dict(service.entry.tiers)
     exposed_fields = {
@@ -268,8 +263,6 @@ def check_exposure(
         for name in (name for name, is_exposed in exposed_fields.items() if is_exposed):
             check.refuse(name, "member_only")
         check.done()
-    if managed_by_others:
-        check_contact("service", before, after)
 
 
 def becomes_confidential(before: ServiceEntry, after: ServiceEntry) -> bool:

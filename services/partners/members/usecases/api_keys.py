@@ -9,6 +9,7 @@ from chassis.errors import NotAllowed, NotFound
 from chassis.ids import is_id, new_id
 from chassis.rpc import Call
 from chassis.wire import moment, word_list
+from keys.sealing import Keyring
 from protos.contract.v1 import contract_pb2
 from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.api_key import (
@@ -21,6 +22,7 @@ from services.partners.members.domain.api_key import (
 from services.partners.members.domain.worker import Role, Worker
 from services.partners.members.store import api_keys, organizations
 from services.partners.members.usecases.independence import with_present_kin
+from services.partners.members.usecases.organizations import check_change
 from services.partners.members.usecases.passwords import mark_of
 from services.partners.members.usecases.scopes import scopes_within
 from services.partners.members.usecases.standing import lock_account, may_act_for
@@ -29,6 +31,10 @@ from services.partners.members.wire import messages
 
 class ApiKeys:
     """Handles the rpcs for API keys."""
+
+    def __init__(self, mail: Keyring) -> None:
+        """Sets up the handlers; `mail` is the keyring that seals e-mails to managers."""
+        self._mail = mail
 
     def CreateApiKey(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
         """Creates a key for the caller's own organisation, and returns it with its secret.
@@ -83,11 +89,13 @@ class ApiKeys:
     def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, call: Call) -> pb.ApiKey:
         """Revokes a key of the caller's organisation at once.
 
-        A manager who is also a coordinator may revoke the key of any organisation.
+        A manager who is also a coordinator may revoke the key of any organisation; the managers of
+        that organisation are notified.
         """
         key = _fetch(call.tx, request.id)
         if not may_act_for(call.caller, key.organization_id):
             raise NotFound
+        check_change(call, self._mail, key.organization_id)
         key.revoke(call.clock.now())
         api_keys.save(call.tx, key)
         call.trail.append(Entry("api_key_revoke", key.id))

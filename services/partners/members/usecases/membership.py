@@ -22,7 +22,7 @@ from services.partners.members.domain.suspension import PROPOSAL
 from services.partners.members.domain.worker import mailbox_of
 from services.partners.members.store import applications, organizations, workers
 from services.partners.members.usecases.independence import with_present_kin
-from services.partners.members.usecases.notices import notify_worker
+from services.partners.members.usecases.notices import notify_all_managers
 from services.partners.members.usecases.organizations import (
     Refresh,
     coordinator,
@@ -182,8 +182,7 @@ class Membership:
         if organization.status is OrganizationStatus.LEFT:
             workers.end_sessions_of(call.tx, organization_id=id)
             applications.erase(call.tx, id)
-            for manager in workers.all_managers(call.tx, id):
-                notify_worker(call.tx, self._mail, manager, "member_left", now)
+            notify_all_managers(call.tx, self._mail, id, "member_left", now)
         call.trail.append(
             Entry(
                 "organization_leave", id, detail_codes=("proposed",) if organization.leaving else ()

@@ -16,7 +16,7 @@ from services.partners.members.domain.organization import Organization, Organiza
 from services.partners.members.domain.suspension import Coordinator
 from services.partners.members.store import applications, organizations, workers
 from services.partners.members.usecases.independence import with_present_kin
-from services.partners.members.usecases.notices import notify_worker
+from services.partners.members.usecases.notices import notify_all_managers
 from services.partners.members.usecases.standing import (
     is_managed_by_others,
     lock_account,
@@ -140,7 +140,7 @@ class Organizations:
     ) -> pb.Organization:
         """Changes the fields of an entry that the mask names.
 
-        Raises Invalid if a coordinator changes how to reach a member that has a manager.
+        A change by another organisation is checked first (`check_change`).
         """
         requested, now = request.organization, call.clock.now()
         changes = masked_fields(request.update_mask, messages.organization_entry(requested))
@@ -148,8 +148,7 @@ class Organizations:
         check_etag(requested.etag, _etag(organization, call), "organization.etag")
         before = organization.entry
         organization.change(changes, now)
-        if is_managed_by_others(call.tx, call.caller, organization.id):
-            check_contact("organization", before, organization.entry)
+        check_change(call, self._mail, organization.id, "organization", before, organization.entry)
         organizations.save(call.tx, organization)
         _save_changes(call, organization, before)
         if organization.entry.name != before.name:
@@ -173,8 +172,7 @@ class Organizations:
         lock_account(call.tx, call.caller)
         organization.propose(changes, call.caller.id, now)
         organizations.save(call.tx, organization)
-        for manager in workers.all_managers(call.tx, organization.id):
-            notify_worker(call.tx, self._mail, manager, "entry_proposed", now)
+        notify_all_managers(call.tx, self._mail, organization.id, "entry_proposed", now)
         call.trail.append(
             Entry("organization_propose", organization.id, detail_codes=tuple(changes))
         )
@@ -324,6 +322,26 @@ def owner_of(tx: Transaction, caller: Caller, organization_id: str) -> Organizat
     return organization
 
 
+def check_change(
+    call: Call,
+    mail: Keyring,
+    organization_id: str,
+    at: str = "",
+    before: object = None,
+    after: object = None,
+    *more_fields: str,
+) -> None:
+    """Checks a change to data of a member, and notifies its managers of the change.
+
+    Does nothing if the caller is of this organisation, or if the organisation has no manager. The
+    change may remove contact data, but not state it: see `check_contact`, which gets the arguments
+    from `at` on.
+    """
+    if is_managed_by_others(call.tx, call.caller, organization_id):
+        check_contact(at, before, after, *more_fields)
+        notify_all_managers(call.tx, mail, organization_id, "entry_changed", call.clock.now())
+
+
 def coordinator(tx: Transaction, caller: Caller, now: datetime) -> Coordinator:
     """Returns the caller as a coordinator who takes part in a step that needs two coordinators.
 
@@ -351,8 +369,7 @@ def notify_managers(
     fact = {"": "member_reinstated", "held": "member_held", "suspended": "member_suspended"}[
         organization.stop
     ]
-    for manager in workers.all_managers(tx, organization.id):
-        notify_worker(tx, mail, manager, fact, now)
+    notify_all_managers(tx, mail, organization.id, fact, now)
 
 
 def lock(call: Call, id: str, etag: str) -> Organization:

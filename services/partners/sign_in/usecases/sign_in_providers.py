@@ -23,7 +23,7 @@ from protos.partners.v1 import members_pb2 as pb
 from services.partners.members.domain.worker import Worker, WorkerStatus
 from services.partners.members.store import organizations, workers
 from services.partners.members.usecases.independence import with_present_kin
-from services.partners.members.usecases.notices import notify_worker
+from services.partners.members.usecases.notices import notify_all_managers
 from services.partners.members.usecases.passwords import mark_of
 from services.partners.members.usecases.standing import lock_account
 from services.partners.network.domain.field_change import FieldChange
@@ -99,8 +99,7 @@ class SignInProviders:
         provider.propose(entry, call.caller.id, now)
         sign_in_providers.save(tx, provider)
         sign_in_providers.set_proposed_secret(tx, self._keyring, provider, client_secret)
-        for manager in workers.all_managers(tx, provider.organization_id):
-            notify_worker(tx, self._mail, manager, "provider_proposed", now)
+        notify_all_managers(tx, self._mail, provider.organization_id, "provider_proposed", now)
         call.trail.append(Entry("sign_in_provider_propose", provider.organization_id))
         return self._message(provider)
 

@@ -267,6 +267,7 @@ TABLES: dict[str, dict[str, str]] = {
         "second_factor_removed_by_coordination": N_("La coordinación quitó su código y sus llaves"),
         "provider_proposed": N_("Proponen otra forma de entrar"),
         "entry_proposed": N_("Proponen cambiar la ficha de su organización"),
+        "entry_changed": N_("La coordinación cambió algo de su organización"),
         "key_made": N_("Se hizo o se confirmó una clave de sistema"),
         "person_invited": N_("Una cuenta invitó a alguien"),
         "role_given": N_("Se da una tarea de la red"),

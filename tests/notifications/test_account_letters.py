@@ -45,7 +45,14 @@ PLACES = {
     "provider_changed": "inbox",
     "sign_in_changed": "account",
     **dict.fromkeys(
-        ("entry_proposed", "member_held", "member_suspended", "member_reinstated", "member_left"),
+        (
+            "entry_proposed",
+            "account_suspended",
+            "member_held",
+            "member_suspended",
+            "member_reinstated",
+            "member_left",
+        ),
         "",
     ),
 }

@@ -34,6 +34,7 @@ def test_a_notice_about_a_referral_goes_to_its_sides_or_the_coordinators() -> No
         Party.MANAGERS,
         Party.COORDINATION_ALONE,
         Party.COORDINATION_PER_FACT,
+        Party.COORDINATION_FOR_LONE_MANAGER,
     }
     assert [notice.kind for notice in BY_VERB.values() if other_parties & {*notice.parties}] == []
 

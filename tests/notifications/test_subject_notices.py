@@ -145,6 +145,24 @@ def test_the_managers_and_the_exporting_worker_are_notified_of_an_export(
     ]
 
 
+@pytest.mark.parametrize(
+    ("managers", "notified"), [(1, [("coordination", "", RECEIVER, "")]), (2, [])]
+)
+def test_the_coordinators_learn_of_a_suspended_account_if_no_second_manager_does(
+    service: Service, managers: int, notified: list[tuple[str, str, str, str]]
+) -> None:
+    for _ in range(managers):
+        save_worker(service, RECEIVER, new_id(), "MANAGER", "ACTIVE")
+    body = partners_pb2.WorkerFact(
+        worker_id=new_id(),
+        organization_id=RECEIVER,
+        role_codes=["MANAGER"],
+        status_code="SUSPENDED",
+    )
+    service.apply_partners_fact(fact(service, "worker.suspended", body))
+    assert recipients(service, "worker_suspended") == notified
+
+
 def test_the_coordinators_are_notified_of_each_publication(service: Service) -> None:
     for count in (1, 2):
         body = referrals_pb2.PublicationFact(organization_id=OTHER, worker_id=new_id())

@@ -395,6 +395,16 @@ def test_a_worker_and_her_managers_are_emailed_about_a_key_and_an_invitation(
     assert recipients_of(scene, "sign_in_changed") == {worker.id, manager.id, other.id}
 
 
+def test_a_suspended_worker_the_suspending_worker_and_the_managers_are_emailed_about_it(
+    scene: Scene, member: Organization, manager: Worker
+) -> None:
+    other, suspended, _ = (
+        scene.worker(member, role) for role in (Role.MANAGER, Role.MANAGER, Role.WORKER)
+    )
+    scene.as_worker(manager).SuspendWorker(id=suspended.id)
+    assert recipients_of(scene, "account_suspended") == {manager.id, other.id, suspended.id}
+
+
 def test_the_facts_contain_no_name_and_a_repeated_request_publishes_once(
     scene: Scene, manager: Worker
 ) -> None:

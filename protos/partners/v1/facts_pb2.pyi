@@ -297,9 +297,10 @@ class AccountFact(_message.Message):
     · key: notice_id. A notice to one worker: about her own account, or to a manager about a proposal
     (provider_proposed, entry_proposed), a change by a coordinator (entry_changed) or a step
     (member_…) that concerns her organisation.
-    enlace.account.{key_made,person_invited,role_given,provider_changed,sign_in_changed}.v1
-    · key: notice_id. A notice to a manager of an organisation, or to the worker who acted, about a
-    result that outlasts a session.
+    enlace.account.{key_made,person_invited,role_given,provider_changed,sign_in_changed,
+    account_suspended}.v1
+    · key: notice_id. A notice to a manager of an organisation, to the worker who acted, or to the
+    worker concerned, about a result that outlasts a session.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

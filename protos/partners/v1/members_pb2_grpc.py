@@ -214,13 +214,14 @@ class MembersServicer:
 
     def SuspendWorker(self, request, context):
         """Suspends a worker: her sessions end at once, the keys that depend on her and her open
-        invitations are revoked, and her unconfirmed proposals end. Callers: managers of her own
-        organisation. A worker with a network role is suspended by two coordinators of different member
-        organisations: the first call proposes the suspension (`suspension_proposed_by_worker_id`), and
-        a second call within seven days suspends her. right_missing: the worker has a network role and
-        the caller is not a coordinator, or the worker has none and the caller is not a manager.
-        not_independent: `about` may also be `organization`, if both are coordinators of one
-        organisation.
+        invitations are revoked, and her unconfirmed proposals end. She, the caller and the managers
+        are notified, and the coordinators if the organisation has no second manager. Callers: managers
+        of her own organisation. A worker with a network role is suspended by two coordinators of
+        different member organisations: the first call proposes the suspension
+        (`suspension_proposed_by_worker_id`), and a second call within seven days suspends her.
+        right_missing: the worker has a network role and the caller is not a coordinator, or the worker
+        has none and the caller is not a manager. not_independent: `about` may also be `organization`,
+        if both are coordinators of one organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

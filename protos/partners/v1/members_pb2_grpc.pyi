@@ -82,13 +82,14 @@ class MembersStub:
     """Lists the workers of the caller's organisation. Callers: managers."""
     SuspendWorker: _grpc.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]
     """Suspends a worker: her sessions end at once, the keys that depend on her and her open
-    invitations are revoked, and her unconfirmed proposals end. Callers: managers of her own
-    organisation. A worker with a network role is suspended by two coordinators of different member
-    organisations: the first call proposes the suspension (`suspension_proposed_by_worker_id`), and
-    a second call within seven days suspends her. right_missing: the worker has a network role and
-    the caller is not a coordinator, or the worker has none and the caller is not a manager.
-    not_independent: `about` may also be `organization`, if both are coordinators of one
-    organisation.
+    invitations are revoked, and her unconfirmed proposals end. She, the caller and the managers
+    are notified, and the coordinators if the organisation has no second manager. Callers: managers
+    of her own organisation. A worker with a network role is suspended by two coordinators of
+    different member organisations: the first call proposes the suspension
+    (`suspension_proposed_by_worker_id`), and a second call within seven days suspends her.
+    right_missing: the worker has a network role and the caller is not a coordinator, or the worker
+    has none and the caller is not a manager. not_independent: `about` may also be `organization`,
+    if both are coordinators of one organisation.
     """
     ResetSecondFactor: _grpc.UnaryUnaryMultiCallable[_members_pb2.ResetSecondFactorRequest, _members_pb2.ResetSecondFactorResponse]
     """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys),
@@ -200,13 +201,14 @@ class MembersAsyncStub(MembersStub):
     """Lists the workers of the caller's organisation. Callers: managers."""
     SuspendWorker: _aio.UnaryUnaryMultiCallable[_members_pb2.SuspendWorkerRequest, _members_pb2.Worker]  # type: ignore[assignment]
     """Suspends a worker: her sessions end at once, the keys that depend on her and her open
-    invitations are revoked, and her unconfirmed proposals end. Callers: managers of her own
-    organisation. A worker with a network role is suspended by two coordinators of different member
-    organisations: the first call proposes the suspension (`suspension_proposed_by_worker_id`), and
-    a second call within seven days suspends her. right_missing: the worker has a network role and
-    the caller is not a coordinator, or the worker has none and the caller is not a manager.
-    not_independent: `about` may also be `organization`, if both are coordinators of one
-    organisation.
+    invitations are revoked, and her unconfirmed proposals end. She, the caller and the managers
+    are notified, and the coordinators if the organisation has no second manager. Callers: managers
+    of her own organisation. A worker with a network role is suspended by two coordinators of
+    different member organisations: the first call proposes the suspension
+    (`suspension_proposed_by_worker_id`), and a second call within seven days suspends her.
+    right_missing: the worker has a network role and the caller is not a coordinator, or the worker
+    has none and the caller is not a manager. not_independent: `about` may also be `organization`,
+    if both are coordinators of one organisation.
     """
     ResetSecondFactor: _aio.UnaryUnaryMultiCallable[_members_pb2.ResetSecondFactorRequest, _members_pb2.ResetSecondFactorResponse]  # type: ignore[assignment]
     """Removes what a worker's sign-in requires besides the password (code, recovery codes, passkeys),
@@ -363,13 +365,14 @@ class MembersServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_members_pb2.Worker, _abc.Awaitable[_members_pb2.Worker]]:
         """Suspends a worker: her sessions end at once, the keys that depend on her and her open
-        invitations are revoked, and her unconfirmed proposals end. Callers: managers of her own
-        organisation. A worker with a network role is suspended by two coordinators of different member
-        organisations: the first call proposes the suspension (`suspension_proposed_by_worker_id`), and
-        a second call within seven days suspends her. right_missing: the worker has a network role and
-        the caller is not a coordinator, or the worker has none and the caller is not a manager.
-        not_independent: `about` may also be `organization`, if both are coordinators of one
-        organisation.
+        invitations are revoked, and her unconfirmed proposals end. She, the caller and the managers
+        are notified, and the coordinators if the organisation has no second manager. Callers: managers
+        of her own organisation. A worker with a network role is suspended by two coordinators of
+        different member organisations: the first call proposes the suspension
+        (`suspension_proposed_by_worker_id`), and a second call within seven days suspends her.
+        right_missing: the worker has a network role and the caller is not a coordinator, or the worker
+        has none and the caller is not a manager. not_independent: `about` may also be `organization`,
+        if both are coordinators of one organisation.
         """
 
     @_abc_1.abstractmethod

@@ -99,7 +99,14 @@ ACCOUNT_OPENED = "account_opened"
 
 SENDING_CHANGED = "sending_changed"
 LASTING_VERBS = frozenset(
-    {"key_made", "person_invited", "role_given", "provider_changed", "sign_in_changed"}
+    {
+        "key_made",
+        "person_invited",
+        "role_given",
+        "provider_changed",
+        "sign_in_changed",
+        "account_suspended",
+    }
 )
 """Changes that outlast a session; their notices are security notices.
 

@@ -203,6 +203,15 @@ ACCOUNT = {
             "{link}\n"
         ),
     ),
+    "account_suspended": MailText(
+        N_("Se suspendió una cuenta de Enlace"),
+        N_(
+            "Se suspendió una cuenta de Enlace: la suya, u otra de su organización. Si fue usted, o"
+            " lo sabe, no haga nada. Si no, llame ya a quien dirige su organización o a la"
+            " coordinación; si no tiene su número, pregúntelo en una de las líneas:\n\n"
+            "{link}\n"
+        ),
+    ),
     "member_held": MailText(
         N_("Su organización no entra a Enlace por ahora"),
         N_(
@@ -259,6 +268,7 @@ PAGES = {
     "role_given": "inbox",
     "provider_changed": "inbox",
     "sign_in_changed": "account",
+    "account_suspended": "",
     "member_held": "",
     "member_suspended": "",
     "member_reinstated": "",

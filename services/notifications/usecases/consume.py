@@ -88,6 +88,8 @@ def subject(tx: Transaction, fact: Fact, kind: str, now: datetime, *, by_email: 
             ]
         elif {Party.COORDINATION_ALONE, Party.COORDINATION_PER_FACT} & set(notice.parties):
             recipients = [Recipient(notice.kind, Audience.COORDINATION)]
+        elif Party.COORDINATION_FOR_LONE_MANAGER in notice.parties:
+            recipients = []
         else:
             recipients = [Recipient(notice.kind, Audience.DESK, organization_id)]
         # COORDINATION_ALONE gets one message of each kind a day, which is unread again after each
@@ -96,7 +98,10 @@ def subject(tx: Transaction, fact: Fact, kind: str, now: datetime, *, by_email: 
             str(fact.time.date()) if Party.COORDINATION_ALONE in notice.parties else _cause(fact)
         )
         new_messages = [about_subject(recipient, cause, fact.time) for recipient in recipients]
-        if Party.COORDINATION in notice.parties:
+        if Party.COORDINATION in notice.parties or (
+            Party.COORDINATION_FOR_LONE_MANAGER in notice.parties
+            and len(members.managers(tx, organization_id)) < 2
+        ):
             coordination = Recipient(notice.kind, Audience.COORDINATION)
             new_messages.append(about_subject(coordination, cause, fact.time, organization_id))
         if Party.COORDINATION_ALONE in notice.parties:

@@ -208,7 +208,17 @@ NOTICES: tuple[Notice, ...] = (
             " o revocó una clave. Si no es correcto, corríjalo y llámela."
         ),
     ),
-    # The notices of LASTING_VERBS (domain/rules.py), from here to `sign_in_changed`, are security
+    Notice(
+        "worker_suspended",
+        "",
+        (Party.COORDINATION_FOR_LONE_MANAGER,),
+        N_(
+            "En una organización que dirige una sola persona, o nadie, se suspendió una cuenta:"
+            " llámenla para saber si lo quiso."
+        ),
+        fact="worker.suspended",
+    ),
+    # The notices of LASTING_VERBS (domain/rules.py), from here to `account_suspended`, are security
     # notices: the recipients are asked to undo the change if none of them wanted it.
     Notice(
         "key_made",
@@ -253,6 +263,15 @@ NOTICES: tuple[Notice, ...] = (
         N_(
             "Una cuenta de su organización puso o quitó un código o una llave de acceso, para sí"
             " o para otra cuenta. Si no fue quien la usa, suspéndala y avise a esa persona."
+        ),
+    ),
+    Notice(
+        "account_suspended",
+        "",
+        (),
+        N_(
+            "Se suspendió una cuenta de su organización. Si nadie de ustedes quiso eso, llame ya a"
+            " la coordinación."
         ),
     ),
     Notice(

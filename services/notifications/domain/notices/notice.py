@@ -18,6 +18,8 @@ class Party(Enum):
     # matter. One message of a kind a day, however many facts there are.
     COORDINATION_ALONE = "coordination_alone"
     COORDINATION_PER_FACT = "coordination_per_fact"  # the coordinators, and no desk, for each fact
+    # the coordinators, for each fact about an organisation with fewer than two managers
+    COORDINATION_FOR_LONE_MANAGER = "coordination_for_lone_manager"
     REMINDED = "reminded"  # the side that is expected to act; the fact names it
     # each auditor except the worker concerned; the coordinators if there is no such auditor
     AUDITORS = "auditors"

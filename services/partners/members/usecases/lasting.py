@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from chassis.rpc import Call
 from keys.sealing import Keyring
 from protos.contract.v1 import contract_pb2
-from services.partners.members.domain.worker import Role
+from services.partners.members.domain.worker import Role, Worker
 from services.partners.members.store import workers
 from services.partners.members.usecases.notices import notify_worker
 
@@ -56,13 +56,20 @@ def notifier(mail: Keyring) -> Callable[[Call, str, Message], None]:
     return notify
 
 
-def notify_of_lasting_step(call: Call, mail: Keyring, fact: str, organization_id: str = "") -> None:
+def notify_of_lasting_step(
+    call: Call,
+    mail: Keyring,
+    fact: str,
+    organization_id: str = "",
+    concerned_worker: Worker | None = None,
+) -> None:
     """Notifies the caller, and the managers of her organisation and of `organization_id`.
 
-    If a network role is given, every coordinator is notified.
+    Also notifies the `concerned_worker`, if there is one; if a network role is given, every
+    coordinator.
     """
     author = workers.fetch(call.tx, call.caller.id)
-    recipients = [author] if author else []
+    recipients = [worker for worker in (author, concerned_worker) if worker]
     for member_id in {call.caller.organization_id, organization_id} - {""}:
         recipients += workers.all_managers(call.tx, member_id)
     if fact == ROLE_GIVEN:

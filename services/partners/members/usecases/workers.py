@@ -32,6 +32,7 @@ from services.partners.members.store import invitations, organizations, workers
 from services.partners.members.usecases.api_keys import revoke_keys_of
 from services.partners.members.usecases.credentials import Credentials
 from services.partners.members.usecases.independence import with_present_kin
+from services.partners.members.usecases.lasting import notify_of_lasting_step
 from services.partners.members.usecases.notices import notify_worker
 from services.partners.members.usecases.passwords import hash_of
 from services.partners.members.usecases.standing import lock_account
@@ -59,8 +60,13 @@ class Workers:
         )
 
     def SuspendWorker(self, request: pb.SuspendWorkerRequest, call: Call) -> pb.Worker:
-        """Suspends an account, or records the first coordinator's proposal to suspend it."""
+        """Suspends an account, or records the first coordinator's proposal to suspend it.
+
+        Notifies the worker of her suspension, as well as the caller and the managers.
+        """
         worker = suspend(call, self._credentials, request.id, request.etag)
+        if worker.status is WorkerStatus.SUSPENDED:
+            notify_of_lasting_step(call, self._mail, "account_suspended", worker.organization_id, worker)
         reason = word(pb.WorkerSuspensionReason, request.reason, "reason")
         proposal_codes = ("proposed",) if worker.suspension_proposed_by_worker_id else ()
         call.trail.append(

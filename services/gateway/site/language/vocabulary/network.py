@@ -274,6 +274,8 @@ TABLES: dict[str, dict[str, str]] = {
         "provider_changed": N_("Cambia por dónde se entra"),
         "sending_changed": N_("Cambió adónde van los avisos"),
         "sign_in_changed": N_("Cambió cómo entra una cuenta"),
+        "account_suspended": N_("Se suspendió una cuenta"),
+        "worker_suspended": N_("Una sola persona dirige, y se suspendió una cuenta"),
         "suspension_proposed": N_("Una suspensión espera a otra persona"),
         "hold_begun": N_("Una organización está detenida por 24 horas"),
         "hold_ended": N_("Una organización detenida entra otra vez"),

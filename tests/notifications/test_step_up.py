@@ -66,7 +66,7 @@ def test_only_managers_and_the_changing_worker_are_notified_of_a_change_of_desti
     with service.database.transaction(SYSTEM) as tx:
         for caller in (colleague.caller, stranger.caller):
             members.save_worker(tx, caller.id, caller.organization_id, ["MANAGER"], "ACTIVE")
-    manager.CreateWebhook(
+    created = manager.CreateWebhook(
         webhook=pb.Webhook(url="https://partner.example/hook", kinds=["referral_sent"])
     )
     assert manager.kinds() == colleague.kinds() == ["sending_changed"]
@@ -75,3 +75,5 @@ def test_only_managers_and_the_changing_worker_are_notified_of_a_change_of_desti
         desk=pb.Desk(etag=manager.GetDesk().etag, email="otra@correo.example", language="es")
     )
     assert colleague.kinds() == ["sending_changed"] * 2
+    manager.DeleteWebhook(id=created.webhook.id)
+    assert colleague.kinds() == ["sending_changed"] * 3

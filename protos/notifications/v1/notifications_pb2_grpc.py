@@ -590,7 +590,7 @@ class WebhooksServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteWebhook(self, request, context):
-        """Removes an endpoint; open deliveries to it are discarded.
+        """Removes an endpoint; open deliveries to it are discarded, and the managers are notified.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

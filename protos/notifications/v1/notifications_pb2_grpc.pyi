@@ -226,7 +226,7 @@ class WebhooksStub:
     if a secret leaked.
     """
     DeleteWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.DeleteWebhookRequest, _notifications_pb2.DeleteWebhookResponse]
-    """Removes an endpoint; open deliveries to it are discarded."""
+    """Removes an endpoint; open deliveries to it are discarded, and the managers are notified."""
     TestWebhook: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.TestWebhookRequest, _notifications_pb2.Delivery]
     """Sends a signed sample (type enlace.webhook.test.v1) through the ordinary queue."""
     ListDeliveries: _grpc.UnaryUnaryMultiCallable[_notifications_pb2.ListDeliveriesRequest, _notifications_pb2.ListDeliveriesResponse]
@@ -272,7 +272,7 @@ class WebhooksAsyncStub(WebhooksStub):
     if a secret leaked.
     """
     DeleteWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.DeleteWebhookRequest, _notifications_pb2.DeleteWebhookResponse]  # type: ignore[assignment]
-    """Removes an endpoint; open deliveries to it are discarded."""
+    """Removes an endpoint; open deliveries to it are discarded, and the managers are notified."""
     TestWebhook: _aio.UnaryUnaryMultiCallable[_notifications_pb2.TestWebhookRequest, _notifications_pb2.Delivery]  # type: ignore[assignment]
     """Sends a signed sample (type enlace.webhook.test.v1) through the ordinary queue."""
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_notifications_pb2.ListDeliveriesRequest, _notifications_pb2.ListDeliveriesResponse]  # type: ignore[assignment]
@@ -357,7 +357,7 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         request: _notifications_pb2.DeleteWebhookRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifications_pb2.DeleteWebhookResponse, _abc.Awaitable[_notifications_pb2.DeleteWebhookResponse]]:
-        """Removes an endpoint; open deliveries to it are discarded."""
+        """Removes an endpoint; open deliveries to it are discarded, and the managers are notified."""
 
     @_abc_1.abstractmethod
     def TestWebhook(

@@ -17,6 +17,7 @@ from services.notifications import wire
 from services.notifications.domain import webhook as webhook_rules
 from services.notifications.domain.webhook import Reach, Webhook
 from services.notifications.store import attempts, deliveries, webhooks
+from services.notifications.usecases.lasting import notify_managers
 
 MAX_SHOWN_ATTEMPTS = 100  # maximum number of attempts shown with a delivery, newest first
 HOURS = 24  # hours for which attempts are counted
@@ -115,10 +116,11 @@ class Webhooks:
     def DeleteWebhook(
         self, request: pb.DeleteWebhookRequest, call: Call
     ) -> pb.DeleteWebhookResponse:
-        """Removes an endpoint, and discards its waiting deliveries."""
+        """Removes an endpoint, discards its waiting deliveries, and notifies the managers."""
         webhook = _fetch(call, request.id, to_change=True)
         webhooks.remove(call.tx, webhook.id)
         deliveries.discard_of_webhook(call.tx, webhook.id)
+        notify_managers(call.tx, call.caller, call.clock.now(), webhook.organization_id)
         return pb.DeleteWebhookResponse()
 
     def TestWebhook(self, request: pb.TestWebhookRequest, call: Call) -> pb.Delivery:

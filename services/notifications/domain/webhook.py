@@ -23,7 +23,13 @@ PATIENCE = timedelta(days=3)  # time of uninterrupted failure before an endpoint
 # starts a new series. It is longer than any wait between two attempts of one delivery.
 SERIES_GAP = timedelta(days=1)
 SLOW_MS = 2000  # an endpoint that takes longer moves to the slow lane
-_PEOPLE = {Party.COORDINATION_ALONE, Party.COORDINATION_PER_FACT, Party.MANAGERS, Party.AUDITORS}
+_PEOPLE = {
+    Party.COORDINATION_ALONE,
+    Party.COORDINATION_PER_FACT,
+    Party.COORDINATION_FOR_LONE_MANAGER,
+    Party.MANAGERS,
+    Party.AUDITORS,
+}
 FOR_PEOPLE_ALONE = {kind for kind, notice in BY_KIND.items() if _PEOPLE & {*notice.parties}} | {
     "message_undeliverable",
     "sending_changed",

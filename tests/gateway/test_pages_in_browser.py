@@ -447,6 +447,22 @@ def test_a_text_area_states_the_remaining_space_and_that_a_pasted_text_was_cut(
     context.close()
 
 
+def test_a_form_sent_without_a_connection_keeps_what_was_typed(browser: Browser, site: str) -> None:
+    context = browser.new_context(locale="es-NI")
+    page = open_pages(context, site, as_user=False)
+    page.goto(f"{site}/my-referral")
+    page.fill("#reference", "W43P-VWJF")
+    page.fill("#pin", "4821")
+    context.set_offline(True)
+    page.click("main button")
+    expect(page.locator("main .limit")).to_contain_text("Sin conexión: no se envió.")
+    expect(page.locator("#reference")).to_have_value("W43P-VWJF")
+    context.set_offline(False)
+    page.click("main button")
+    expect(page.locator("h1")).to_have_text("Así va su pedido")
+    context.close()
+
+
 @pytest.mark.parametrize("as_user", [False, True])
 @pytest.mark.parametrize("script", [False, True])
 def test_a_search_on_a_phone_leads_to_its_results(

@@ -1,4 +1,5 @@
 // Shows beside a text area how many characters are left when few are, and that a text was cut: a browser cuts pasted text at the limit without notice.
+// Without a connection it sends no form: the browser's own page about that would replace the form, and on the way back the typed text is gone.
 "use strict";
 (() => {
   const words = document.currentScript.dataset, NEAR = 0.1;  // the share of the limit below which the remaining characters are shown
@@ -20,5 +21,12 @@
     if (!area || added < 2) return;
     const room = area.maxLength - area.value.length + area.selectionEnd - area.selectionStart;
     if (added > room) setTimeout(() => show(area, true));  // after `input`, which follows only if a part fits
+  });
+  document.addEventListener("submit", (event) => {
+    if (navigator.onLine || event.defaultPrevented) return;
+    event.preventDefault();
+    const hint = line(event.submitter ?? event.target.lastElementChild);
+    hint.textContent = words.offline;
+    hint.classList.add("error");
   });
 })();

@@ -383,11 +383,16 @@ def test_a_caller_is_handed_over_to_a_member_or_to_an_emergency_number(
     assert len(fakes.requests("UpdateContact")) == 1
     send(client, page, **fields, connected_live="no")
     assert "outcome_code" not in fakes.last("UpdateContact").update_mask.paths
-    fakes.answers["UpdateContact"] = errors.Invalid(
-        ("contact.emergency_number_code", "out_of_range")
-    )
-    answer = send(client, page, **fields, connected_live="yes")
-    assert (answer.status_code, 'id="emergency_number_code-error"' in answer.text) == (422, True)
+    for field, reason, problem in (
+        ("emergency_number_code", "out_of_range", "elija una organización o un número"),
+        ("handed_over_organization_id", "required", "elija con quién, o con qué número"),
+    ):
+        fakes.answers["UpdateContact"] = errors.Invalid((f"contact.{field}", reason))
+        answer = send(client, page, **fields, connected_live="yes")
+        assert (answer.status_code, missing(answer.text, f'id="{field}-error"', problem)) == (
+            422,
+            [],
+        )
 
 
 @pytest.mark.parametrize("term", ["Ximena", "qk4-m2x", "QK4 M2X"])

@@ -134,6 +134,7 @@ def test_the_way_to_reach_her_is_the_only_required_answer_about_her(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     contact = answer(client, answer(client, go_to_urgency(client), urgency="urgent"))
+    assert "Para llamarla o escribirle hace falta su teléfono" in contact.text
     refusal = answer(client, contact)
     assert (refusal.status_code, 'href="#channel_code"' in refusal.text) == (422, True)
     # the pressed button decides, because it comes last

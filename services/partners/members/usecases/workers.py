@@ -66,7 +66,9 @@ class Workers:
         """
         worker = suspend(call, self._credentials, request.id, request.etag)
         if worker.status is WorkerStatus.SUSPENDED:
-            notify_of_lasting_step(call, self._mail, "account_suspended", worker.organization_id, worker)
+            notify_of_lasting_step(
+                call, self._mail, "account_suspended", worker.organization_id, worker
+            )
         reason = word(pb.WorkerSuspensionReason, request.reason, "reason")
         proposal_codes = ("proposed",) if worker.suspension_proposed_by_worker_id else ()
         call.trail.append(

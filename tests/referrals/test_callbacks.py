@@ -151,11 +151,7 @@ def test_the_status_of_a_reference_has_the_local_time_of_the_call(
     ],
 )
 def test_a_day_for_a_call_and_its_past_hours_count_from_the_date_in_the_callers_time_zone(
-    department: str,
-    date: str,
-    past_hour_codes: tuple[c.HourBand.ValueType, ...],
-    story: Story,
-    service: Service,
+    department: str, date: str, past_hour_codes: tuple[int, ...], story: Story, service: Service
 ) -> None:
     service.clock.set(datetime(2026, 3, 4, 5, 59, tzinfo=UTC))
     new_contact = story.operator.CreateContact(

@@ -22,11 +22,19 @@
     const room = area.maxLength - area.value.length + area.selectionEnd - area.selectionStart;
     if (added > room) setTimeout(() => show(area, true));  // after `input`, which follows only if a part fits
   });
-  document.addEventListener("submit", (event) => {
-    if (navigator.onLine || event.defaultPrevented) return;
+  let reachable = false;
+  document.addEventListener("submit", async (event) => {
+    if (navigator.onLine || reachable || event.defaultPrevented) return;
     event.preventDefault();
-    const hint = line(event.submitter ?? event.target.lastElementChild);
-    hint.textContent = words.offline;
-    hint.classList.add("error");
+    const { target: form, submitter } = event;
+    try {
+      await fetch("/healthz", { cache: "no-store" });  // a server on this machine needs no connection
+      reachable = true;
+      form.requestSubmit(submitter);
+    } catch {
+      const hint = line(submitter ?? form.lastElementChild);
+      hint.textContent = words.offline;
+      hint.classList.add("error");
+    }
   });
 })();

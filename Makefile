@@ -196,7 +196,7 @@ $(VENV)/bin/python:
  but this is $$(version $$python)" >&2; make_it $$python; \
 		fi; \
 	done; echo "Enlace needs Python $(firstword $(TESTED)) or newer;"\
-		"$(if $(PYTHON),$(PYTHON) is,this machine has) none (set PYTHON=… to choose one)" >&2; exit 1
+		"$(if $(PYTHON),$(PYTHON) is older or missing,this machine has none) (set PYTHON=… to choose one)" >&2; exit 1
 
 system-packages:
 	@bash .ci/packages

@@ -323,7 +323,7 @@ def test_a_missing_java_is_reported_and_not_needed_if_a_broker_is_given(
 @pytest.mark.parametrize(
     ("version", "sentence"),
     [
-        ("3.10", "Enlace needs Python 3.11 or newer; {} is none"),
+        ("3.10", "Enlace needs Python 3.11 or newer; {} is older or missing"),
         ("3.99", "Enlace is tested on Python 3.11 to 3.13, but this is 3.99"),
     ],
 )

@@ -200,9 +200,13 @@ def test_the_organisation_and_the_coordinators_are_notified_of_an_agreements_end
 
 @pytest.mark.parametrize(
     ("verb", "kind"),
-    [("applied", "organization_applied"), ("approval_proposed", "approval_proposed")],
+    [
+        ("applied", "organization_applied"),
+        ("registered", "organization_registered"),
+        ("approval_proposed", "approval_proposed"),
+    ],
 )
-def test_the_coordinators_are_notified_of_applications_once_a_day(
+def test_the_coordinators_are_notified_of_applications_and_registrations_once_a_day(
     service: Service, verb: str, kind: str
 ) -> None:
     for day in (1, 2):

@@ -236,7 +236,8 @@ class DirectoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateOrganization(self, request, context):
-        """Registers an organisation as a member in state PROBATION. Callers: coordinators.
+        """Registers an organisation as a member in state PROBATION; the coordinators are notified. Callers:
+        coordinators.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -70,7 +70,9 @@ class DirectoryStub:
     would end within 60 days, and sooner than the recorded one.
     """
     CreateOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CreateOrganizationRequest, _directory_pb2.Organization]
-    """Registers an organisation as a member in state PROBATION. Callers: coordinators."""
+    """Registers an organisation as a member in state PROBATION; the coordinators are notified. Callers:
+    coordinators.
+    """
     GetOrganization: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetOrganizationRequest, _directory_pb2.Organization]
     """Returns one organisation."""
     ListOrganizations: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListOrganizationsRequest, _directory_pb2.ListOrganizationsResponse]
@@ -193,7 +195,9 @@ class DirectoryAsyncStub(DirectoryStub):
     would end within 60 days, and sooner than the recorded one.
     """
     CreateOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
-    """Registers an organisation as a member in state PROBATION. Callers: coordinators."""
+    """Registers an organisation as a member in state PROBATION; the coordinators are notified. Callers:
+    coordinators.
+    """
     GetOrganization: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetOrganizationRequest, _directory_pb2.Organization]  # type: ignore[assignment]
     """Returns one organisation."""
     ListOrganizations: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListOrganizationsRequest, _directory_pb2.ListOrganizationsResponse]  # type: ignore[assignment]
@@ -361,7 +365,9 @@ class DirectoryServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.CreateOrganizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.Organization, _abc.Awaitable[_directory_pb2.Organization]]:
-        """Registers an organisation as a member in state PROBATION. Callers: coordinators."""
+        """Registers an organisation as a member in state PROBATION; the coordinators are notified. Callers:
+        coordinators.
+        """
 
     @_abc_1.abstractmethod
     def GetOrganization(

@@ -29,6 +29,7 @@ LINKS = {
     **dict.fromkeys(
         (
             "organization_applied",
+            "organization_registered",
             "approval_proposed",
             "organization_renamed",
             "agreement_ending",

@@ -27,6 +27,16 @@ NOTICES: tuple[Notice, ...] = (
         fact="organization.applied",
     ),
     Notice(
+        "organization_registered",
+        "",
+        (Party.COORDINATION_ALONE,),
+        N_(
+            "Alguien de la coordinación inscribió a una organización, en período de prueba: miren si"
+            " es quien dice ser."
+        ),
+        fact="organization.registered",
+    ),
+    Notice(
         "approval_proposed",
         "",
         (Party.COORDINATION_ALONE,),

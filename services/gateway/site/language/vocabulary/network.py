@@ -254,6 +254,7 @@ TABLES: dict[str, dict[str, str]] = {
         "message_undeliverable": N_("Un aviso no llegó"),
         "webhook_disabled": N_("Un sistema se apagó"),
         "organization_applied": N_("Piden entrar a la red"),
+        "organization_registered": N_("Se inscribió a una organización"),
         "approval_proposed": N_("Una aprobación espera a otra persona"),
         "organization_renamed": N_("Un miembro cambió de nombre"),
         "agreement_ending": N_("Un convenio termina pronto"),

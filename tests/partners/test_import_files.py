@@ -54,14 +54,25 @@ def test_a_file_without_a_row_fails_the_import(
     assert (job.state, job.failure_code) == (pb.IMPORT_STATE_FAILED, "required")
 
 
-def with_cut_sheet(content: bytes) -> bytes:
-    """Returns a workbook whose sheet ends in the middle of its XML."""
-    cut = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as whole, zipfile.ZipFile(cut, "w") as archive:
+def with_changed_part(content: bytes, changed_name: str, change: Callable[[bytes], bytes]) -> bytes:
+    """Returns an archive with one part changed."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as whole, zipfile.ZipFile(changed, "w") as archive:
         for name in whole.namelist():
             part = whole.read(name)
-            archive.writestr(name, part[: len(part) // 2] if "sheet1" in name else part)
-    return cut.getvalue()
+            archive.writestr(name, change(part) if changed_name in name else part)
+    return changed.getvalue()
+
+
+def with_cut_sheet(content: bytes) -> bytes:
+    """Returns a workbook whose sheet ends in the middle of its XML."""
+    return with_changed_part(content, "sheet1", lambda part: part[: len(part) // 2])
+
+
+def with_endless_format(content: bytes) -> bytes:
+    """Returns a workbook whose cells have a format with a number of twenty digits."""
+    number = b'numFmtId="' + b"9" * 20
+    return with_changed_part(content, "styles", lambda part: part.replace(b'numFmtId="0', number))
 
 
 def with_damaged_part(content: bytes) -> bytes:
@@ -78,7 +89,9 @@ def encrypted(content: bytes) -> bytes:
     return bytes(flags.get(place, byte) for place, byte in enumerate(content))
 
 
-@pytest.mark.parametrize("damage", [with_cut_sheet, with_damaged_part, encrypted])
+@pytest.mark.parametrize(
+    "damage", [with_cut_sheet, with_endless_format, with_damaged_part, encrypted]
+)
 def test_an_import_of_a_damaged_or_encrypted_workbook_fails_at_the_first_attempt(
     scene: Scene, manager: Stubs, damage: Callable[[bytes], bytes]
 ) -> None:

@@ -72,6 +72,7 @@ def read(content: bytes, encoding: Encoding | None = None) -> File:
         SyntaxError,  # of XML
         KeyError,
         ValueError,
+        OverflowError,  # a number of twenty digits in a style
         RuntimeError,  # also for an encrypted file
         EOFError,
         OSError,

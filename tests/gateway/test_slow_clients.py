@@ -94,12 +94,18 @@ def test_requests_that_are_too_large_or_broken_are_refused_before_they_are_read(
     ) % KEY.encode()
     chunks = b"ffff\r\n%b\r\n" % (b"x" * 0xFFFF) * 3
     header = b"x" * server_module.HEADER_BYTES
+    style = b"GET /static/enlace.css HTTP/1.1\r\nHost: x\r\n"
+    endless_zone = b"Wed, 02 Dec 2026 00:00:00 +" + b"9" * 17
     for request, status, text in (
         # the API refuses with problem+json
         (post + b"Content-Length: 10000000\r\n\r\n", "HTTP/1.1 413", "body_too_large"),
         (post + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, "HTTP/1.1 413", ""),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n" % header, "HTTP/1.0 431", ""),
         (b"GET / HTTP/1.1\r\nnonsense\r\n\r\n", "HTTP/1.0 400", ""),
+        (b"GET http://[x/ HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 400", ""),
+        (b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % (b"x" * 64), "HTTP/1.1 400", ""),
+        (style + b"If-Modified-Since: %b\r\n\r\n" % endless_zone, "HTTP/1.1 400", ""),
+        (style + b"Range: bytes=0-1\r\nIf-Range: %b\r\n\r\n" % endless_zone, "HTTP/1.1 400", ""),
     ):
         with gateway.socket(request) as connection:
             answer = connection.makefile("rb").read().decode()

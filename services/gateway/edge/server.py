@@ -20,10 +20,11 @@ from weakref import WeakSet
 from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, Task, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import RequestEntityTooLarge
+from werkzeug.http import parse_date
 
 from chassis import handles
 from services.gateway.edge import bodies
@@ -120,7 +121,14 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             self._files.add(self)
             self.adj: Any = copy.copy(self.adj)
             self.adj.max_request_body_size, self.adj.inbuf_overflow = 2 * max_bytes, 4 * max_bytes
-        super().parse_header(header_plus)
+        try:
+            super().parse_header(header_plus)
+            # values for which the app would fail before, or instead of, answering
+            self.headers.get("HOST", "").partition(":")[0].encode("idna")
+            parse_date(self.headers.get("IF_MODIFIED_SINCE"))
+            parse_date(self.headers.get("IF_RANGE"))
+        except (ValueError, OverflowError) as error:
+            raise ParsingError("malformed header") from error
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]

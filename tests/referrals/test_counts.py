@@ -43,10 +43,10 @@ def is_over(row: dict[str, Any], filter_: Filter) -> bool:
 def due_time_of(row: dict[str, Any], filter_: Filter) -> Any:
     if is_over(row, filter_):
         return row["deletion_due_time"]
-    if filter_.box == "network":
-        times = (row["next_due_time"], row["deletion_due_time"])
-        return min((time for time in times if time), default=None)
-    return row["next_due_time"]
+    if filter_.box == "inbox":  # no referral within one organisation has data to delete
+        return row["next_due_time"]
+    times = (row["next_due_time"], row["deletion_due_time"])
+    return min((time for time in times if time), default=None)
 
 
 def listed_time_of(row: dict[str, Any], filter_: Filter) -> Any:

@@ -31,8 +31,8 @@ NOTICES: tuple[Notice, ...] = (
         "",
         (Party.COORDINATION_ALONE,),
         N_(
-            "Alguien de la coordinación inscribió a una organización, en período de prueba: miren si"
-            " es quien dice ser."
+            "Alguien de la coordinación inscribió a una organización, en período de prueba: miren"
+            " si es quien dice ser."
         ),
         fact="organization.registered",
     ),

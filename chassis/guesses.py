@@ -2,10 +2,10 @@
 before the secret is compared.
 
 A guess counts against the account and against the address it comes from. If a worker at a member's
-desk makes the guess on behalf of the account's owner, the guess counts instead against a budget of
-the account at that desk, which strangers cannot use up. A device that once gave the right secret
-has a budget of its own, so that other people's guesses do not lock its owner out (OWASP calls this
-device cookies).
+desk makes the guess on behalf of the account's owner, the guess counts against the account's budget
+at that desk, which strangers cannot use up, instead of the account's own budget. A device that once
+gave the right secret has a budget of its own, so that other people's guesses do not lock its owner
+out (OWASP calls this device cookies).
 
 With `Lanes`, an address that guessed wrong about an account is soon blocked for that account. When
 the account's budget is used up, an address that never guessed wrong has another budget, so
@@ -143,14 +143,14 @@ class Guesses:
     def begin(self, account: str, origin: Origin, now: datetime) -> Guess:
         """Reserves a guess, to be settled after its comparison.
 
-        Raises Exhausted too_many_attempts, and then reserves nothing.
+        Raises Exhausted too_many_attempts, in which case nothing is reserved.
         """
         return self._take(account, origin, now, counted=False)
 
     def count(self, account: str, origin: Origin, now: datetime) -> None:
         """Counts an attempt for good, without a comparison, e.g. a request for an e-mail.
 
-        Raises Exhausted too_many_attempts, and then counts nothing.
+        Raises Exhausted too_many_attempts, in which case nothing is counted.
         """
         self._take(account, origin, now, counted=True)
 
@@ -243,8 +243,8 @@ def forget(tx: Transaction, now: datetime) -> int:
 
 
 def _waiting_time(row: Row, budget: Budget, now: datetime) -> timedelta:
-    """Returns the time that a guess has to wait. Guesses that are still running make the new guess
-    wait no longer than they can last.
+    """Returns the time that a guess has to wait. Guesses that are still running delay it by at most
+    the longest time that they can take.
     """
     return max(
         budget.after_guess(row, now)[1],

@@ -140,7 +140,7 @@ class Witness:
                     reader = reader or Reader(self._broker.settings, self._topic)
                     self.turn(lambda: loop.turn(), reader.read)
                 except BrokerLost:
-                    # the topic may have been deleted: the next turn reads all of it
+                    # the topic may have been deleted and made again: read it from its start
                     self._cluster_id = ""
                     self._broker.note_failure("witness")
                     raise
@@ -233,7 +233,7 @@ class Witness:
                 self._subjects.add(message.subject)
 
 
-def as_sent(record: Any) -> Record:
+def received_to_send(record: Any) -> Record:
     """Returns a received record as a record to be sent."""
     return record_to_send(records.pack(record.key, record.value, record.headers))
 

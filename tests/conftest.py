@@ -152,7 +152,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Makes the folder that all processes of this run share."""
     if not hasattr(config, "workerinput") and RUN not in os.environ:
         created = tempfile.mkdtemp(prefix="enlace-test-run-")
-        Path(created).chmod(0o711)  # PostgreSQL, which does not run as root, uses copies in it
+        Path(created).chmod(0o711)  # PostgreSQL, which does not run as root, enters this folder
         os.environ[RUN] = created
         config.add_cleanup(lambda: shutil.rmtree(created, ignore_errors=True))
 

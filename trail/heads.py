@@ -109,7 +109,7 @@ class Heads:
                     try:
                         self.turn(lambda: loop.turn(), connection)
                     except BrokerLost:
-                        # the topic may have been deleted: the next turn reads all of it
+                        # the topic may have been deleted and made again: read it from its start
                         self._cluster = ""
                         self._broker.note_failure("audit-heads")
                         raise

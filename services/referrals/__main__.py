@@ -151,7 +151,7 @@ def make(
 ) -> Components:
     """Makes the stores and use cases, and a servicer for each service in the .proto files.
 
-    `witnessed_heads` returns the heads of the trail that other services keep.
+    `witnessed_heads` returns the heads of this service's trail that other services have stored.
     """
     files, stored_contacts = Files(keyring), ContactStore(keyring)
     receipts, pages = Receipts(signer), PageTokens(keyring)

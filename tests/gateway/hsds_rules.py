@@ -1,12 +1,11 @@
 """The rules of HSDS 3 for each kind of object, rewritten by us.
 
 The schemas of HSDS are published under CC BY-SA and are not part of this repository. The rules are
-written from schema/*.json of github.com/openreferral/specification (3.0, compared with 3.2 where a
-table had changed): for each kind they give the required fields, the type and format of each field,
-and the closed lists of words. (Only the schema of the compiled list has
-service_at_location.service.) docs/decisions/0056 gives the date of the last comparison of our
-answers with the published schemas. Fields that begin with x_ are ours. A field that the schemas do
-not know is refused here, although the schemas would allow it.
+written from schema/*.json of github.com/openreferral/specification, version 3.0 (and 3.2, where it
+changed a kind): for each kind they give the required fields, the type and format of each field, and
+the closed lists of words. The field `service` of service_at_location is only in the schemas of
+HSDS's compiled objects. Fields that begin with x_ are ours. A field that the schemas do not know is
+refused here, although the schemas would allow it.
 """
 
 from typing import Any

@@ -20,33 +20,35 @@ NASTY_VALUES: list[Any] = [
     *("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00Z"),
     *([], [None], [[]], {}, {"a": {}}, {"": None}, {"__proto__": 1}),
 ]
-"""Values that no field expects."""
+"""Values that few fields expect."""
 
 
-def request_all(system: System, path: str, method: str, idempotency_key: str = "k") -> Any:
+def request_with_every_field(
+    system: System, path: str, method: str, idempotency_key: str = "k"
+) -> Any:
     """Sends a request with every field and parameter that the document offers."""
     operation = METHODS[path, method]
-    body = example(body_of(operation["requestBody"])) if "requestBody" in operation else None
+    body = example(schema_of_body(operation["requestBody"])) if "requestBody" in operation else None
     query = "&".join(f"{name}={value}" for name, value in parameters(operation).items())
     return system.call(
         method.upper(),
-        f"{path_of(path)}?{query}",
+        f"{filled_path(path)}?{query}",
         body,
         If_Match='"1"',
         Idempotency_Key=idempotency_key,
     )
 
 
-def path_of(path: str) -> str:
-    """Returns a path with an id in each place."""
+def filled_path(path: str) -> str:
+    """Returns the path with an id for each path parameter."""
     return "/".join(
         ID if part.startswith("{") else part for part in path.removeprefix("/api/v1").split("/")
     )
 
 
-def body_of(response: dict[str, Any]) -> dict[str, Any]:
-    """Returns the schema of a body."""
-    (content,) = response["content"].values()
+def schema_of_body(part: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of the body of a request or a response."""
+    (content,) = part["content"].values()
     schema: dict[str, Any] = content["schema"]
     return schema
 
@@ -110,7 +112,7 @@ def example(schema: dict[str, Any]) -> Any:
 
 
 def garble(body: Any, values: list[Any] = NASTY_VALUES) -> Iterator[Any]:
-    """Yields the body with each field, also nested, replaced by each bad value."""
+    """Yields variants of the body, each with one field (at any depth) replaced by a bad value."""
     yield from values
     for name, value in body.items():
         yield from ({**body, name: nasty} for nasty in values)

@@ -10,7 +10,7 @@ import requests
 
 from protos.partners.v1 import members_pb2
 from protos.stubs import PartnersStubs
-from tests.gateway.openapi_document import DOCUMENT, body_of, violations
+from tests.gateway.openapi_document import DOCUMENT, schema_of_body, violations
 from tests.parts.local_stack import LocalStack
 
 TEMPLATES = {
@@ -98,7 +98,7 @@ def check(method: str, path: str, answer: requests.Response) -> None:
         assert not answer.content
         return
     assert answer.headers["Content-Type"] in documented["content"], answer.text
-    assert violations(body_of(documented), answer.json()) == []
+    assert violations(schema_of_body(documented), answer.json()) == []
 
 
 def session_of(stack: LocalStack, email_part: str) -> str:

@@ -11,11 +11,11 @@ from tests.builders import EXPLAINED
 from tests.gateway.openapi_document import (
     METHODS,
     NASTY_VALUES,
-    body_of,
     example,
+    filled_path,
     garble,
     parameters,
-    path_of,
+    schema_of_body,
 )
 from tests.gateway.partner_system import Partner, create_person, own_service, system, tag, worker
 from tests.parts.local_stack import LocalStack
@@ -320,9 +320,9 @@ def test_nothing_that_is_sent_breaks_the_stack(stack: LocalStack, path: str, met
     operation = METHODS[path, method]
     account = ACCOUNTS.get(operation["x-right"])
     partner = worker(stack, account) if account else system(stack, "Asociación Puentes")
-    verb, address = method.upper(), path_of(path)
+    verb, address = method.upper(), filled_path(path)
     if "requestBody" in operation:
-        for garbled in garble(example(body_of(operation["requestBody"])), NASTY_VALUES[::3]):
+        for garbled in garble(example(schema_of_body(operation["requestBody"])), NASTY_VALUES[::3]):
             answer = partner.raw(verb, address, garbled, If_Match='"1"')
             assert answer.status_code != 500, garbled
     for name in parameters(operation):

@@ -29,13 +29,13 @@ from tests.gateway.api_gateway import ID, OUTPUTS, FakeServices, System, app_wit
 from tests.gateway.openapi_document import (
     DOCUMENT,
     METHODS,
-    body_of,
     example,
+    filled_path,
     garble,
     parameters,
-    path_of,
-    request_all,
+    request_with_every_field,
     resolve,
+    schema_of_body,
     types_only,
     violations,
 )
@@ -108,7 +108,7 @@ def test_every_field_has_a_description() -> None:
 def test_every_rpc_of_the_contracts_can_be_reached() -> None:
     fakes = FakeServices()
     for place in METHODS:
-        request_all(System(app_with(fakes).test_client()), *place)
+        request_with_every_field(System(app_with(fakes).test_client()), *place)
     # the field names of these routes come from another standard
     for path in ("services", f"services/{ID}", "organizations", "service_at_locations"):
         app_with(fakes).test_client().get(f"/hsds/{path}")
@@ -124,12 +124,12 @@ def test_every_field_may_be_sent_and_every_field_of_the_answer_is_documented(
     fakes = FakeServices(
         {rpc: filled_message(GetMessageClass(output)) for rpc, output in OUTPUTS.items()}
     )
-    answer = request_all(System(app_with(fakes).test_client()), path, method)
+    answer = request_with_every_field(System(app_with(fakes).test_client()), path, method)
     assert 200 <= answer.status_code < 300, answer.text
     if answer.status_code != 204:
         documented = METHODS[path, method]["responses"][str(answer.status_code)]
         components = {"components": types_only(DOCUMENT["components"])}
-        assert violations(components | types_only(body_of(documented)), answer.json) == []
+        assert violations(components | types_only(schema_of_body(documented)), answer.json) == []
 
 
 @pytest.mark.long
@@ -139,9 +139,9 @@ def test_every_field_may_be_sent_and_every_field_of_the_answer_is_documented(
 )
 def test_no_value_of_a_field_breaks_anything(path: str, method: str) -> None:
     system = System(app_with(FakeServices()).test_client())
-    schema = body_of(METHODS[path, method]["requestBody"])
+    schema = schema_of_body(METHODS[path, method]["requestBody"])
     for garbled in garble(example(schema)):
-        answer = system.call(method.upper(), path_of(path), garbled, If_Match='"1"')
+        answer = system.call(method.upper(), filled_path(path), garbled, If_Match='"1"')
         assert answer.status_code < 500, garbled
 
 
@@ -151,7 +151,7 @@ def test_no_value_of_a_parameter_breaks_anything(path: str) -> None:
     system = System(app_with(FakeServices()).test_client())
     for name in parameters(METHODS[path, "get"]):
         for value in NASTY_PARAMETERS:
-            answer = system.get(f"{path_of(path)}?{name}={value}", If_Match='"1"')
+            answer = system.get(f"{filled_path(path)}?{name}={value}", If_Match='"1"')
             assert answer.status_code < 500, (name, value)
 
 
@@ -278,7 +278,7 @@ def referral_body(verb: str, referral: Any) -> str:
 
 def body_schema(kind: str) -> dict[str, Any]:
     """Returns the schema of a webhook's body."""
-    return body_of(DOCUMENT["webhooks"][kind]["post"]["requestBody"])
+    return schema_of_body(DOCUMENT["webhooks"][kind]["post"]["requestBody"])
 
 
 def test_the_document_describes_the_headers_of_the_answers() -> None:
@@ -298,7 +298,9 @@ def test_the_document_describes_the_headers_of_the_answers() -> None:
     assert "WWW-Authenticate" in parts["UNAUTHORIZED"]["headers"]
     for name in ("TOO_MANY_REQUESTS", "SERVICE_UNAVAILABLE", "GATEWAY_TIMEOUT"):
         assert "Retry-After" in parts[name]["headers"], name
-    problems = [body_of(documented) for name, documented in parts.items() if name != "NOT_MODIFIED"]
+    problems = [
+        schema_of_body(documented) for name, documented in parts.items() if name != "NOT_MODIFIED"
+    ]
     assert problems == [{"$ref": "#/components/schemas/Problem"}] * len(problems)
 
 
@@ -320,7 +322,7 @@ def test_the_idempotency_key_has_no_example_and_an_etag_has_one() -> None:
 )
 def test_the_document_requires_a_change_to_name_a_field(path: str, method: str) -> None:
     body = METHODS[f"/api/v1{path}", method]["requestBody"]
-    assert (body["required"], resolve(body_of(body))["minProperties"]) == (True, 1)
+    assert (body["required"], resolve(schema_of_body(body))["minProperties"]) == (True, 1)
 
 
 def test_every_binding_of_the_contract_is_a_route_with_its_rpcs_right_and_no_other_exists() -> None:
@@ -360,11 +362,12 @@ def test_exactly_the_documented_operations_read_an_idempotency_key() -> None:
         for place, operation in METHODS.items()
         if {"$ref": "#/components/parameters/IDEMPOTENCY_KEY"} in operation.get("parameters", [])
     }
+    malformed = {"header": "Idempotency-Key", "reason": "malformed"}
+    answers = {place: request_with_every_field(system, *place, "a b") for place in METHODS}
     readers = {
-        (path, method)
-        for path, method in METHODS
-        if {"header": "Idempotency-Key", "reason": "malformed"}
-        in (request_all(system, path, method, "a b").get_json(silent=True) or {}).get("errors", [])
+        place
+        for place, answer in answers.items()
+        if malformed in (answer.get_json(silent=True) or {}).get("errors", [])
     }
     assert readers == documented
 

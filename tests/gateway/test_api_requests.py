@@ -21,7 +21,7 @@ from chassis.errors import (
 from services.gateway.edge.clients import ServiceFault
 from services.gateway.edge.problems import NAME, REASONS
 from tests.gateway.api_gateway import ID, JWT, KEY, FakeServices, System
-from tests.gateway.openapi_document import METHODS, path_of
+from tests.gateway.openapi_document import METHODS, filled_path
 
 NOW = "2026-03-14T09:30:00Z"
 KEY_HEADER = {"Authorization": f"Bearer {KEY}"}
@@ -390,7 +390,7 @@ def test_a_missing_body_is_refused_if_one_is_required_and_no_service_is_called(
     } <= set(operations)
     assert len(operations) > 25
     for method, path in operations:
-        answer = system.call(method, path_of(path), If_Match='"1"')
+        answer = system.call(method, filled_path(path), If_Match='"1"')
         assert (answer.status_code, answer.json["reason"]) == (400, "invalid_fields"), path
         assert answer.json["errors"] == [{"pointer": "", "reason": "required"}], path
     assert {rpc for rpc, _, _ in fakes.calls} <= {"IssueToken"}

@@ -1,7 +1,7 @@
 """The pages about a member's systems: its webhooks and its keys.
 
-They show the deliveries of the last day, each delivery as it was sent, a new secret once, and in
-words what each key may do.
+They show the deliveries of the last day, each delivery as it was sent, a new secret (once only),
+and a description of what each key may do.
 """
 
 import html
@@ -87,7 +87,7 @@ def test_the_list_requests_the_hours_of_all_endpoints_in_one_call(
     assert fakes.requests("ListDeliveryHours") == [n.ListDeliveryHoursRequest()]
     assert missing(page, "Llegaron <b>6</b>", "Fallaron <b>2</b>") == []
     assert (page.count("<rect"), page.count("Nada enviado en las últimas 24 horas.")) == (3, 1)
-    assert len(re.findall(r"<tr><td>\d\d:\d\d</td>", page)) == 2  # the same as text
+    assert len(re.findall(r"<tr><td>\d\d:\d\d</td>", page)) == 2  # the same figures as text
 
 
 def test_a_delivery_shows_its_attempts_its_headers_and_its_body(
@@ -133,7 +133,9 @@ def test_a_test_delivery_is_called_a_test(fakes: FakePageServices, client: Flask
     assert ">Prueba</a>" in client.get(f"/webhooks/{ID}").text
 
 
-def test_a_delivery_of_others_is_not_found(fakes: FakePageServices, client: FlaskClient) -> None:
+def test_another_members_delivery_is_not_found(
+    fakes: FakePageServices, client: FlaskClient
+) -> None:
     fakes.answers["GetDelivery"] = errors.NotFound()
     assert client.get(f"/webhooks/{ID}/deliveries/{OTHER_ID}").status_code == 404
 
@@ -210,7 +212,7 @@ def test_the_list_of_keys_states_in_words_what_each_may_do_and_when_it_was_used(
     fakes: FakePageServices, client: FlaskClient
 ) -> None:
     def key(label: str, days: int, **times: Any) -> m.ApiKey:
-        """Returns a key that ends in `days` days."""
+        """Returns a key that expires in `days` days."""
         return m.ApiKey(
             id=ID,
             label=label,
@@ -254,11 +256,11 @@ def test_a_key_gets_the_ticked_scopes(fakes: FakePageServices, client: FlaskClie
         contract_pb2.SCOPE_PEOPLE_READ,
         contract_pb2.SCOPE_DIRECTORY_READ,
     ]
-    assert not request.HasField("expire_time"), "without a date the key ends in a year"
+    assert not request.HasField("expire_time"), "without a date, the key expires in a year"
     fields: dict[str, Any] = {"label": "Caja", "scopes": ["people.read"]}
     send(client, "/keys", **fields, expire_time="2027-03-01")
     assert fakes.last("CreateApiKey").expire_time.ToJsonString() == "2027-03-01T06:00:00Z", (
-        "the key ends when that day begins in the reader's time zone"
+        "the key expires when that day begins in the reader's time zone"
     )
     fakes.answers["CreateApiKey"] = errors.Invalid(("expire_time", "out_of_range"))
     too_late = send(client, "/keys", **fields, expire_time="2036-03-01").text

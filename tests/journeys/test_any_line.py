@@ -9,7 +9,7 @@ from tests.journeys.actors import Actors, Caller, Operator
 from tests.journeys.typed import marked
 
 
-def records_the_call_of(operator: Operator, reference: str, pin: str) -> None:
+def record_call(operator: Operator, reference: str, pin: str) -> None:
     """Records a call under the reference that the caller gives."""
     operator.searches_for(reference, pin)
     operator.sees("Así va su pedido")
@@ -31,7 +31,7 @@ def test_a_caller_continues_at_another_line_with_the_reference_that_she_has(acto
     first_contact = contact_path(first_operator)
 
     second_operator = actors.enter_as(Operator, "operadora@llamayvive.demo")
-    records_the_call_of(second_operator, reference, pin)
+    record_call(second_operator, reference, pin)
     second_contact = contact_path(second_operator)
     second_operator.unfolds("Acordar una llamada")
     second_operator.page.select_option("[name=hour_code]", "evening")

@@ -1,4 +1,4 @@
-"""The rules of retries, forbidden addresses and desks, without a database or a network."""
+"""The rules for retries, for desks, and for forbidden addresses, without a database or network."""
 
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -34,19 +34,19 @@ def verdict(
     tries: int = 1,
     first_try_time: datetime = NOON,
     now: datetime = NOON,
-    chance: float = 0,
+    jitter: float = 0,
 ) -> Verdict:
     return judge(
-        channel, outcome, tries=tries, first_try_time=first_try_time, now=now, chance=chance
+        channel, outcome, tries=tries, first_try_time=first_try_time, now=now, jitter=jitter
     )
 
 
-def ends_after(channel: Channel, chance: float) -> tuple[int, timedelta]:
+def ends_after(channel: Channel, jitter: float) -> tuple[int, timedelta]:
     """Returns the number of attempts, and the time, after which a failing delivery is given up."""
     next_time, tries = NOON, 0
     while True:
         tries += 1
-        result = verdict(channel, tries=tries, now=next_time, chance=chance)
+        result = verdict(channel, tries=tries, now=next_time, jitter=jitter)
         if result.next_attempt_time is None:
             assert result.status is Status.DEAD
             return tries, next_time - NOON
@@ -71,20 +71,20 @@ def test_a_failed_delivery_is_retried(
     longest: timedelta,
 ) -> None:
     assert wait(BACK_OFFS[channel], 1, 0.5) == first_wait
-    for chance in (0.0, 0.5, 1.0):
-        attempts, time = ends_after(channel, chance)
+    for jitter in (0.0, 0.5, 1.0):
+        attempts, time = ends_after(channel, jitter)
         assert fewest_attempts <= attempts <= most_attempts
         assert shortest < time <= longest
 
 
 @given(some.sampled_from(sorted(BACK_OFFS, key=str)), some.integers(1, 10_000), some.floats(0, 1))
 def test_waiting_times_grow_up_to_a_limit_and_vary_by_a_fifth(
-    channel: Channel, tries: int, chance: float
+    channel: Channel, tries: int, jitter: float
 ) -> None:
     back_off: BackOff = BACK_OFFS[channel]
-    assert back_off.first * 0.8 <= wait(back_off, tries, chance) <= back_off.longest * 1.2
-    assert wait(back_off, tries, chance) <= wait(back_off, tries + 1, chance)
-    assert wait(back_off, tries, 0.0) <= wait(back_off, tries, chance) <= wait(back_off, tries, 1.0)
+    assert back_off.first * 0.8 <= wait(back_off, tries, jitter) <= back_off.longest * 1.2
+    assert wait(back_off, tries, jitter) <= wait(back_off, tries + 1, jitter)
+    assert wait(back_off, tries, 0.0) <= wait(back_off, tries, jitter) <= wait(back_off, tries, 1.0)
 
 
 def test_a_delivered_attempt_is_done_and_a_hopeless_one_is_given_up_at_once() -> None:
@@ -101,7 +101,7 @@ def test_the_last_attempt_is_made_when_the_patience_ends_and_none_after_that(
 ) -> None:
     last_time = NOON + wait(EMAIL_BACK_OFF, 11, 0.5)
     first_time = last_time - EMAIL_BACK_OFF.patience - excess
-    assert verdict(Channel.EMAIL, tries=11, first_try_time=first_time, chance=0.5) == Verdict(
+    assert verdict(Channel.EMAIL, tries=11, first_try_time=first_time, jitter=0.5) == Verdict(
         status, last_time if status is Status.RETRYING else None
     )
 
@@ -112,13 +112,13 @@ def test_time_without_attempts_does_not_count_towards_giving_up() -> None:
 
 
 @pytest.mark.parametrize("channel", BACK_OFFS)
-@pytest.mark.parametrize("chance", [0.0, 1.0])
+@pytest.mark.parametrize("jitter", [0.0, 1.0])
 def test_a_pause_between_two_attempts_does_not_count_towards_giving_up(
-    channel: Channel, chance: float
+    channel: Channel, jitter: float
 ) -> None:
     later = NOON + timedelta(days=4)  # no sender ran since the second attempt
     for tries in (3, 4):
-        result = verdict(channel, tries=tries, now=later, chance=chance)
+        result = verdict(channel, tries=tries, now=later, jitter=jitter)
         assert result.status is Status.RETRYING
 
 

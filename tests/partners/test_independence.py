@@ -71,19 +71,19 @@ def invited(
 # the second person's step.
 
 
-def provider_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+def start_provider(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     proposed = propose_provider(first, scene.organization("Casa Luna"), ISSUER)
     with scene.owner.transaction(SYSTEM) as tx:  # as if the time to object were over
         tx.execute("UPDATE sign_in_providers SET propose_time = propose_time - interval '3 days'")
     return lambda second: confirm_provider(second, proposed)
 
 
-def change_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+def start_change(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     proposed = propose_change(first, scene.organization("Propia", department=""), country="CR")
     return lambda second: confirm_change(second, proposed)
 
 
-def approval_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+def start_approval(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     front = scene.organization("Fachada", approved=False)
     request = directory_pb2.ApproveOrganizationRequest(
         id=front.id, etag=etag_of(scene.vet(front.id))
@@ -92,13 +92,13 @@ def approval_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     return lambda second: second.ApproveOrganization(request)
 
 
-def agreement_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+def start_agreement(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     approved = scene.approve(scene.organization("Amiga", approved=False).id)
     recorded = record_agreement(first, approved, "2028-03-01")
     return lambda second: record_agreement(second, recorded, "2029-03-01")
 
 
-def first_manager_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
+def start_first_manager(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     entry = directory_pb2.Organization(
         name="Fachada", type=directory_pb2.ORGANIZATION_TYPE_NGO, country="NI"
     )
@@ -112,23 +112,23 @@ def first_manager_rule(scene: Scene, first: Stubs) -> Callable[[Stubs], object]:
     return lambda second: invite(second, front, email="fachada@ejemplo.org")
 
 
-RULES_OF_THE_NETWORK = [
-    provider_rule,
-    change_rule,
-    approval_rule,
-    agreement_rule,
-    first_manager_rule,
+FIRST_STEPS = [
+    start_provider,
+    start_change,
+    start_approval,
+    start_agreement,
+    start_first_manager,
 ]
 
 
-@pytest.mark.parametrize("rule", RULES_OF_THE_NETWORK)
+@pytest.mark.parametrize("start", FIRST_STEPS)
 def test_an_account_that_a_coordinator_invited_cannot_act_as_her_second_person(
-    rule: Callable[[Scene, Stubs], Callable[[Stubs], object]], scene: Scene
+    start: Callable[[Scene, Stubs], Callable[[Stubs], object]], scene: Scene
 ) -> None:
     first, honest = founder(scene), founder(scene)
     second = invited(scene, first, "otra@ejemplo.org", COORDINATOR)
     third = invited(scene, second, "tercera@ejemplo.org", COORDINATOR)
-    agree = rule(scene, first)
+    agree = start(scene, first)
     for coordinator in (second, third):
         assert refusal(partial(agree, coordinator)) == NOT_INDEPENDENT
     agree(honest)
@@ -142,7 +142,7 @@ def test_an_invitation_ties_inviter_and_invitee_and_all_invitees_of_one_inviter_
         invited(scene, first, f"{name}@ejemplo.org", COORDINATOR) for name in ("otra", "tercera")
     )
     for one, other in ((second, first), (second, third)):
-        assert refusal(partial(change_rule(scene, one), other)) == NOT_INDEPENDENT
+        assert refusal(partial(start_change(scene, one), other)) == NOT_INDEPENDENT
 
 
 def test_thirty_days_after_an_invitation_the_invited_account_is_a_second_person(
@@ -150,7 +150,7 @@ def test_thirty_days_after_an_invitation_the_invited_account_is_a_second_person(
 ) -> None:
     first = founder(scene)
     second = invited(scene, first, "otra@ejemplo.org", COORDINATOR)
-    agree = change_rule(scene, first)
+    agree = start_change(scene, first)
     scene.advance(days=30, seconds=-1)
     assert (
         refusal(lambda: agree(scene.signed_in("otra@ejemplo.org", OWN_PASSWORD))) == NOT_INDEPENDENT
@@ -158,7 +158,7 @@ def test_thirty_days_after_an_invitation_the_invited_account_is_a_second_person(
     scene.advance(seconds=1)
     agree(scene.signed_in("otra@ejemplo.org", OWN_PASSWORD))
     # this account's session ended long ago
-    assert refusal(lambda: change_rule(scene, second)) == SESSION_ENDED
+    assert refusal(lambda: start_change(scene, second)) == SESSION_ENDED
 
 
 def test_an_account_that_is_invited_again_stays_tied_to_whoever_invited_it_before(
@@ -168,7 +168,7 @@ def test_an_account_that_is_invited_again_stays_tied_to_whoever_invited_it_befor
     invited(scene, first, "otra@ejemplo.org", COORDINATOR)
     again = invited(scene, honest, "otra@ejemplo.org", COORDINATOR)
     for inviter in (first, honest):
-        assert refusal(partial(change_rule(scene, inviter), again)) == NOT_INDEPENDENT
+        assert refusal(partial(start_change(scene, inviter), again)) == NOT_INDEPENDENT
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_accounts_with_the_same_mailbox_are_one_person_for_ever(
     email: str, other_email: str, is_same_person: bool, scene: Scene
 ) -> None:
     first, _ = founder(scene, email=email), founder(scene, email=other_email)
-    agree = change_rule(scene, first)
+    agree = start_change(scene, first)
     scene.advance(days=90)
     if not is_same_person:
         agree(scene.signed_in(other_email))
@@ -201,14 +201,14 @@ def test_an_account_is_tied_to_the_accounts_used_earlier_on_its_first_device(
         founder(scene, device="at home"),
     )
     second = founder(scene, device="the office")
-    agree = change_rule(scene, first)
+    agree = start_change(scene, first)
     assert refusal(lambda: agree(second)) == NOT_INDEPENDENT
     agree(coordinator_at_home)
     visitor = scene.worker(scene.coalition, Role.COORDINATOR).entry.email
     scene.signed_in(visitor, device="her own")
     scene.advance(minutes=1)
     # not tied: her account was first used on another device, so this shared one does not count
-    change_rule(scene, first)(scene.signed_in(visitor, device="the office"))
+    start_change(scene, first)(scene.signed_in(visitor, device="the office"))
 
 
 def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(
@@ -219,7 +219,7 @@ def test_two_accounts_bound_to_one_account_at_a_provider_are_one_person(
     with scene.database.transaction(SYSTEM) as tx:
         for worker in (first_worker, second_worker):
             sign_in_providers.bind(tx, worker.organization_id, ISSUER, b"ana", worker.id)
-    agree = change_rule(scene, scene.as_worker(first_worker))
+    agree = start_change(scene, scene.as_worker(first_worker))
     assert refusal(lambda: agree(scene.as_worker(second_worker))) == NOT_INDEPENDENT
     with scene.database.transaction(SYSTEM) as tx:
         sign_in_providers.forget_account(tx, first_worker.id)  # she was invited again
@@ -278,8 +278,8 @@ def test_a_worker_whose_token_does_not_state_her_kin_cannot_act_as_a_second_pers
     scene: Scene,
 ) -> None:
     worker = scene.worker(scene.coalition, Role.COORDINATOR)
-    without_kin = scene.with_kin(worker, Kin())
-    assert refusal(lambda: change_rule(scene, founder(scene))(without_kin)) == NOT_INDEPENDENT
+    with_unknown_kin = scene.with_kin(worker, Kin())
+    assert refusal(lambda: start_change(scene, founder(scene))(with_unknown_kin)) == NOT_INDEPENDENT
 
 
 def test_an_account_of_unknown_origin_cannot_act_as_a_second_person_for_thirty_days(

@@ -26,7 +26,7 @@ from tests.partners.shelters import WOMAN, Shelter
 HOUR = timedelta(hours=1)
 
 
-class Shelters(Shelter):
+class TwoShelters(Shelter):
     """Two shelters that stated their free beds at noon, and a member that reads them.
 
     Since then an hour has passed. A time step began at noon.
@@ -38,7 +38,7 @@ class Shelters(Shelter):
         self.reader = scene.by(self.sender, Role.WORKER)
         scene.advance(hours=1)
 
-    def refer_to(self, service: Service, verb: str) -> None:
+    def consume_referral_fact(self, service: Service, verb: str) -> None:
         """Consumes a fact about a referral to another service."""
         self.refer(
             verb,
@@ -70,12 +70,12 @@ class Shelters(Shelter):
 
 
 @pytest.fixture
-def shelters(scene: Scene) -> Shelters:
-    return Shelters(scene)
+def shelters(scene: Scene) -> TwoShelters:
+    return TwoShelters(scene)
 
 
 def test_no_byte_that_others_see_of_a_shelter_changes_before_the_time_step_ends(
-    shelters: Shelters,
+    shelters: TwoShelters,
 ) -> None:
     others = (shelters.reader, shelters.scene.coordinator)
     referral_id, before = new_id(), [shelters.answers(by) for by in others]
@@ -106,7 +106,7 @@ def test_no_byte_that_others_see_of_a_shelter_changes_before_the_time_step_ends(
 
 
 def test_the_order_of_an_answer_does_not_show_whose_row_was_written_last(
-    shelters: Shelters,
+    shelters: TwoShelters,
 ) -> None:
     ids = sorted([shelters.service.id, shelters.other_service.id])
     with shelters.scene.database.transaction(SYSTEM) as tx:
@@ -123,7 +123,7 @@ def test_the_order_of_an_answer_does_not_show_whose_row_was_written_last(
         assert [service.id for service in services.fetch_many(tx, ids)] == ids
 
 
-def test_a_shelters_own_people_see_at_once_that_a_bed_is_taken(shelters: Shelters) -> None:
+def test_a_shelters_own_people_see_at_once_that_a_bed_is_taken(shelters: TwoShelters) -> None:
     before = shelters.shown()
     shelters.refer("accepted")
     after = shelters.shown()
@@ -133,7 +133,7 @@ def test_a_shelters_own_people_see_at_once_that_a_bed_is_taken(shelters: Shelter
 
 
 def test_search_and_match_change_with_the_time_step_and_without_another_event(
-    shelters: Shelters,
+    shelters: TwoShelters,
 ) -> None:
     def with_room() -> tuple[list[str], list[str]]:
         searched = shelters.reader.SearchServices(has_room=True).services
@@ -152,8 +152,8 @@ def test_search_and_match_change_with_the_time_step_and_without_another_event(
     assert with_room() == (["Otro albergue"],) * 2
 
 
-def test_a_process_that_reads_the_directory_in_the_middle_of_a_step_answers_the_same(
-    shelters: Shelters,
+def test_a_process_that_starts_in_the_middle_of_a_step_answers_like_the_others(
+    shelters: TwoShelters,
 ) -> None:
     shelters.refer("accepted")
     for now, with_room in ((shelters.scene.clock.now(), 2), (NOON + STEP, 1)):
@@ -164,7 +164,9 @@ def test_a_process_that_reads_the_directory_in_the_middle_of_a_step_answers_the_
             assert len(content.search.slots_with("room", True)) == with_room
 
 
-def test_a_query_reads_no_list_of_waiting_shelters_before_the_step_ends(shelters: Shelters) -> None:
+def test_a_query_does_not_look_for_pending_figures_before_the_step_ends(
+    shelters: TwoShelters,
+) -> None:
     """Checks a cost that matters when thousands of shelters wait for the end of a step."""
 
     class CountingDict(dict[str, datetime]):
@@ -186,7 +188,7 @@ def test_a_query_reads_no_list_of_waiting_shelters_before_the_step_ends(shelters
 
 
 def test_the_figure_for_others_does_not_reveal_when_in_a_step_something_happened(
-    shelters: Shelters,
+    shelters: TwoShelters,
 ) -> None:
     scene = shelters.scene
     early_service, late_service = (
@@ -198,8 +200,8 @@ def test_the_figure_for_others_does_not_reveal_when_in_a_step_something_happened
         (late_service, NOON + STEP - timedelta(seconds=1)),
     ):
         scene.clock.set(time)
-        shelters.refer_to(service, "accepted")
-        shelters.refer_to(service, "declined")
+        shelters.consume_referral_fact(service, "accepted")
+        shelters.consume_referral_fact(service, "declined")
     scene.clock.set(NOON + STEP)
     first, second = (
         shelters.reader.GetService(id=service.id) for service in (early_service, late_service)
@@ -210,7 +212,7 @@ def test_the_figure_for_others_does_not_reveal_when_in_a_step_something_happened
 
 
 def test_the_first_change_of_a_step_is_not_shown_even_if_nobody_looked_before(
-    shelters: Shelters,
+    shelters: TwoShelters,
 ) -> None:
     shelters.state_room(4)
     shelters.scene.clock.set(NOON + STEP + HOUR)
@@ -221,7 +223,7 @@ def test_the_first_change_of_a_step_is_not_shown_even_if_nobody_looked_before(
 
 
 def test_an_acceptance_that_is_received_late_counts_from_its_receipt(
-    shelters: Shelters,
+    shelters: TwoShelters,
 ) -> None:
     shelters.scene.clock.set(NOON + STEP + HOUR)
     shelters.refer("accepted", at=NOON + STEP - HOUR)
@@ -229,7 +231,7 @@ def test_an_acceptance_that_is_received_late_counts_from_its_receipt(
 
 
 def test_broken_promises_change_the_order_only_at_the_next_time_step(
-    shelters: Shelters,
+    shelters: TwoShelters,
 ) -> None:
     scene = shelters.scene
 
@@ -259,25 +261,25 @@ def test_a_first_figure_is_shown_at_once_and_later_events_are_not(scene: Scene) 
         assert (seen_room.available, seen_room.update_time.ToDatetime(NOON.tzinfo)) == (4, NOON)
 
 
-def test_a_change_at_a_service_that_is_no_shelter_is_shown_at_once(shelters: Shelters) -> None:
+def test_a_change_at_a_service_that_is_no_shelter_is_shown_at_once(shelters: TwoShelters) -> None:
     clinic = shelters.scene.service(
         shelters.scene.organization("Clínica"), "Consulta", "MED.PRI", room=3
     )
     shelters.scene.advance(minutes=1)
-    shelters.refer_to(clinic, "accepted")
+    shelters.consume_referral_fact(clinic, "accepted")
     assert shelters.reader.GetService(id=clinic.id).capacity.available == 2
 
 
 def test_others_do_not_see_at_once_that_the_room_of_a_shelters_other_service_changed(
-    shelters: Shelters,
+    shelters: TwoShelters,
 ) -> None:
     advice = shelters.scene.service(shelters.organization, "Apoyo", "PSS", room=3)
     shelters.scene.advance(minutes=1)
-    shelters.refer_to(advice, "accepted")
+    shelters.consume_referral_fact(advice, "accepted")
     assert shelters.reader.GetService(id=advice.id).capacity.available == 3
 
 
-def test_a_coordinator_updates_an_entry_with_the_etag_that_she_sees(shelters: Shelters) -> None:
+def test_a_coordinator_updates_an_entry_with_the_etag_that_she_sees(shelters: TwoShelters) -> None:
     coordinator = shelters.scene.coordinator
     seen_service = shelters.shown(coordinator)
     shelters.refer("accepted")
@@ -291,7 +293,7 @@ def test_a_coordinator_updates_an_entry_with_the_etag_that_she_sees(shelters: Sh
 
 
 def test_a_shelters_own_people_read_the_history_of_its_room_and_the_coordination_does_not(
-    shelters: Shelters,
+    shelters: TwoShelters,
 ) -> None:
     shelters.state_room(4)
     id = shelters.service.id
@@ -300,7 +302,7 @@ def test_a_shelters_own_people_read_the_history_of_its_room_and_the_coordination
     assert {change.field for change in changes} == {"capacity.available", "capacity.maximum"}
 
 
-def test_a_fact_of_a_shelter_says_nothing_about_its_room(shelters: Shelters) -> None:
+def test_a_fact_of_a_shelter_says_nothing_about_its_room(shelters: TwoShelters) -> None:
     shelters.state_room(0, pb.INTAKE_CLOSED)
     rows = shelters.scene.rows("SELECT payload FROM outbox WHERE subject = %s", shelters.service.id)
     bodies = [facts_pb2.ServiceFact.FromString(row["payload"]) for row in rows]

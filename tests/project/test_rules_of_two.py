@@ -20,7 +20,7 @@ OF_AN_ACCOUNT = {
         "self.approval_proposed_by_worker_id == worker_id"
     ],
 }
-"""Comparisons that ask about an account: the rule does not require two people."""
+"""Allowed comparisons: they ask which account it is, in rules that do not require two people."""
 
 
 def _comparisons(file: Path) -> list[str]:
@@ -43,7 +43,7 @@ def _files() -> list[Path]:
 
 
 @pytest.mark.parametrize("name", ["partners", "referrals", "notifications"])
-def test_no_rule_of_two_compares_ids_by_itself(name: str) -> None:
+def test_no_rule_that_requires_two_people_compares_ids(name: str) -> None:
     folder = ROOT / "services" / name
     compared = {
         str(file.relative_to(ROOT)): _comparisons(file)
@@ -59,9 +59,9 @@ def test_no_rule_of_two_compares_ids_by_itself(name: str) -> None:
 
 
 def test_a_missing_second_person_is_detected_by_the_shared_check_only() -> None:
-    """Checks that the reason of the refusal occurs only in `chassis.second`.
+    """Checks that the reason `second_person_required` occurs only in `chassis.second`.
 
-    The two exceptions are refusals to an organisation as a whole, and to a system.
+    The two exceptions refuse an organisation as a whole, and a system.
     """
     named = {
         str(file.relative_to(ROOT)): file.read_text().count('"second_person_required"')
@@ -70,7 +70,7 @@ def test_a_missing_second_person_is_detected_by_the_shared_check_only() -> None:
     }
     assert named == {
         "chassis/second.py": 1,
-        "services/referrals/files/domain/emergency.py": 1,  # the opening organisation
+        "services/referrals/files/domain/emergency.py": 1,  # the organisation that opened the data
         "services/referrals/plans/domain/plan.py": 1,  # a system, not a person
     }
 

@@ -1,4 +1,4 @@
-"""The text of pathways: the shipped ones, refusals with their line, and publication."""
+"""The texts of pathways: those shipped, the line number in a refusal, and publication."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

@@ -116,7 +116,7 @@ class EmailClaim(Claim):
 
 @dataclass(frozen=True)
 class BackOff:
-    """The times to wait after failed attempts, before chance varies them (SPREAD).
+    """The times to wait after failed attempts, before jitter varies them (SPREAD).
 
     The first wait is `first`; each further wait is `factor` times the previous one, up to
     `longest`. The delivery is given up when the next attempt would come more than `patience` after
@@ -135,7 +135,7 @@ WEBHOOK_BACK_OFF = BackOff(timedelta(seconds=5), 4.0, timedelta(hours=12), timed
 # Attempts are repeated from 1 min to 24 h after the first one: greylisting servers require some
 # minutes, and after a day the task has been seen in the inbox or has been escalated.
 EMAIL_BACK_OFF = BackOff(timedelta(minutes=1), 3.0, timedelta(hours=4), timedelta(hours=24))
-SPREAD = 0.2  # chance may shorten or lengthen a wait by up to this fraction of it
+SPREAD = 0.2  # jitter may shorten or lengthen a wait by up to this fraction of it
 GONE = 410  # the status with which a receiver states that it wants no more deliveries
 BUSY = (429, 503)  # the statuses with which a receiver may state when to try again
 # The longest wait that a receiver can ask for: no receiver can put a notice off for a day.
@@ -204,11 +204,11 @@ def judge(
     tries: int,
     first_try_time: datetime,
     now: datetime,
-    chance: float,
+    jitter: float,
 ) -> Verdict:
     """Returns whether the delivery is delivered, tried again later, or given up.
 
-    `tries` includes this attempt; `chance` (0 to 1) shortens or lengthens the wait by up to a
+    `tries` includes this attempt; `jitter` (0 to 1) shortens or lengthens the wait by up to a
     fifth.
     """
     if outcome.arrived:
@@ -217,7 +217,7 @@ def judge(
         return Verdict(Status.DEAD)
     back_off = BACK_OFFS[channel]
     requested_pause = timedelta(seconds=min(outcome.retry_after, MAX_RETRY_AFTER.total_seconds()))
-    pause = max(wait(back_off, tries, chance), requested_pause)
+    pause = max(wait(back_off, tries, jitter), requested_pause)
     # If more time has passed than the longest waits add up to, no sender ran for the rest of it,
     # e.g. during a power cut. Without this limit, one failure after a weekend without power would
     # end a delivery that was tried for a minute.
@@ -227,9 +227,9 @@ def judge(
     return Verdict(Status.RETRYING, now + pause)
 
 
-def wait(back_off: BackOff, tries: int, chance: float) -> timedelta:
+def wait(back_off: BackOff, tries: int, jitter: float) -> timedelta:
     """Returns the time until the next attempt."""
     seconds = back_off.first.total_seconds() * back_off.factor ** min(tries - 1, 30)
     return timedelta(
-        seconds=min(seconds, back_off.longest.total_seconds()) * (1 - SPREAD + 2 * SPREAD * chance)
+        seconds=min(seconds, back_off.longest.total_seconds()) * (1 - SPREAD + 2 * SPREAD * jitter)
     )

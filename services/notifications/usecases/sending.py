@@ -42,7 +42,7 @@ SHORTEN_INTERVAL = timedelta(minutes=1)
 # How long the owner of an endpoint can see why a delivery did not arrive.
 ATTEMPT_LIFE = timedelta(days=30)
 
-_chance = secrets.SystemRandom().random
+_jitter = secrets.SystemRandom().random
 
 
 class DeliveryQueue:
@@ -268,7 +268,7 @@ def _verdict(channel: Channel, claim: Claim, outcome: Outcome, now: datetime) ->
         tries=claim.tries + 1,
         first_try_time=claim.first_try_time or now,
         now=now,
-        chance=_chance(),
+        jitter=_jitter(),
     )
 
 

@@ -100,9 +100,9 @@ def save_even_without_code(
 
 
 def state_of(contact: c.Contact) -> str:
-    """Returns the encoded fields that the form can change, for its field `shown`.
+    """Returns the contact's changeable fields, encoded for the form's field `shown`.
 
-    With the notes that a caller adds later, the form could become too large to be sent.
+    The other fields are left out: with a caller's later notes, the form could become too large.
     """
     state = c.Contact()
     FieldMask(paths=list(CHANGEABLE)).MergeMessage(contact, state)

@@ -88,7 +88,7 @@ def readings() -> access.Answer:
 
 
 def result_for_one(key: str, status: c.ReferenceStatus) -> str:
-    """Returns the result of withdrawing one request's consent, as the state shows it afterwards."""
+    """Returns the text that tells whether the consent to one request was withdrawn."""
     return (
         _("No se pudo detener. Llame a la línea.")
         if any(
@@ -101,7 +101,7 @@ def result_for_one(key: str, status: c.ReferenceStatus) -> str:
 
 
 def result_for_all(status: c.ReferenceStatus) -> str:
-    """Returns the result of withdrawing every consent, as the state shows it afterwards."""
+    """Returns the text that tells whether all her consents were withdrawn."""
     if status.organizations_with_access:
         return ngettext(
             "Se retiró su permiso, pero %(num)d organización todavía puede abrir sus datos."

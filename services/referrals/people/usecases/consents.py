@@ -206,7 +206,7 @@ class Consents:
                 referral.id
                 for referral in person_referrals
                 if referral.receipt_id == ended_receipt.id
-                # her consent for one recipient ends neither a draft nor an open need
+                # withdrawing the consent for one recipient ends no draft and no open need
                 and (
                     referral.state in LIVE
                     or (referral.receiver_may_hold_data and referral.id != only_referral_id)
@@ -324,8 +324,8 @@ class Consents:
     ) -> None:
         """Ends the emergency accesses to the data of a person who withdrew a consent.
 
-        `organization_id` selects the accesses by one organisation; "" selects all. An emergency
-        access must not outlast the consent that the person withdrew from the organisation.
+        `organization_id` selects the accesses by one organisation; "" selects all. Once she
+        has withdrawn her consent for an organisation, its emergency access must end too.
         """
         for emergency in emergencies.open_of_person(tx, person_id, organization_id):
             emergency.end(now)

@@ -243,7 +243,7 @@ class Erasures:
                     self._witness_counts[message.witness] = message.count
             case Fact():
                 erasure = erasure_of(message)
-                self._known[erasure.id] = erasure, witness.as_sent(record)
+                self._known[erasure.id] = erasure, witness.received_to_send(record)
                 self._published_ids.add(erasure.id)
             case Question():
                 pass

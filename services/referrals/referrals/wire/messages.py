@@ -99,8 +99,8 @@ def referral_message(
             None if is_only_receiver and referral.was_reminded_of_need else referral.remind_time
         ),
     }
-    for name, numbers_of_words in _common_fields(tuple(fields)):
-        fields[name] = _convert(getattr(referral, name), numbers_of_words)
+    for name, number_by_word in _common_fields(tuple(fields)):
+        fields[name] = _convert(getattr(referral, name), number_by_word)
     return referrals_pb2.Referral(**fields)
 
 
@@ -108,7 +108,7 @@ def referral_message(
 def _common_fields(excluded: tuple[str, ...]) -> list[tuple[str, Mapping[str, int] | None]]:
     """Returns the fields that the message and the domain have in common, except `excluded`.
 
-    A field with a code list comes with the numbers of its words, any other field with None.
+    A field with a code list has a map from word to enum number, any other field has None.
     """
     return [
         (field.name, numbers(field.enum_type) if field.enum_type else None)
@@ -117,16 +117,16 @@ def _common_fields(excluded: tuple[str, ...]) -> list[tuple[str, Mapping[str, in
     ]
 
 
-def _convert(value: Any, numbers_of_words: Mapping[str, int] | None) -> Any:
+def _convert(value: Any, number_by_word: Mapping[str, int] | None) -> Any:
     """Returns the value of a field that the message and the domain have in common.
 
     Times, and words from a code list, are converted; other values stay.
     """
     if isinstance(value, datetime):
         return timestamp(value)
-    if numbers_of_words is None or value is None:
+    if number_by_word is None or value is None:
         return value
-    return numbers_of_words.get(value.value if isinstance(value, Enum) else value, 0)
+    return number_by_word.get(value.value if isinstance(value, Enum) else value, 0)
 
 
 def event_message(event: Event) -> referrals_pb2.ReferralEvent:

@@ -488,6 +488,7 @@ def test_a_members_managers_are_notified_of_what_a_coordinator_changes_or_remove
     for count, call in enumerate(calls):
         assert notified_of_changes(scene) == [manager.id] * count
         call()
+    change_service(by, service.id, active=False)  # as it is already
     assert notified_of_changes(scene) == [manager.id] * len(calls)
 
 

@@ -333,11 +333,12 @@ def check_change(
 ) -> None:
     """Checks a change to data of a member, and notifies its managers of the change.
 
-    Does nothing if the caller is of this organisation, or if the organisation has no manager. The
-    change may remove contact data, but not state it: see `check_contact`, which gets the arguments
-    from `at` on.
+    Does nothing if the caller is of this organisation, if the organisation has no manager, or if an
+    entry (`at`) stays as it was. The change may remove contact data, but not state it: see
+    `check_contact`, which gets the arguments from `at` on.
     """
-    if is_managed_by_others(call.tx, call.caller, organization_id):
+    is_unchanged = at and before == after
+    if not is_unchanged and is_managed_by_others(call.tx, call.caller, organization_id):
         check_contact(at, before, after, *more_fields)
         notify_all_managers(call.tx, mail, organization_id, "entry_changed", call.clock.now())
 

@@ -144,7 +144,7 @@ def test_the_accesses_to_her_data_are_shown_on_request_in_plain_words(
         count=1,
     )
     fakes.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse(
-        readings=[access, attempt]
+        readings=[access, attempt, c.ReferenceReading(date="2026-11-23", allowed=True, count=1)]
     )
     page = send_form(visitor, "readings").text
     expected = (
@@ -156,6 +156,7 @@ def test_the_accesses_to_her_data_are_shown_on_request_in_plain_words(
         "Policía",
         "Quiso ver y no se le permitió",
         "Lo que usted contó",
+        "Cómo llega usted",
     )
     assert missing(page, *expected) == []
     fakes.answers["ListReadingsByReference"] = c.ListReadingsByReferenceResponse()

@@ -74,7 +74,9 @@ def test_an_arrival_is_sealed_and_each_reading_is_recorded(story: Story, service
     texts = (*map(str, row.values()), *(str(bytes(fact["payload"])) for fact in facts))
     assert not [text for text in texts if "tepezcuintle" in text]
     accesses = story.ngo.ListReadings(person_id=sent.person_id).readings
-    assert [access.actor_id for access in accesses] == [story.shelter.caller.id]
+    assert [(access.actor_id, list(access.field_groups)) for access in accesses] == [
+        (story.shelter.caller.id, [])
+    ], "no notes were read"
 
 
 def test_a_person_who_can_be_contacted_is_sent_without_an_arrival(story: Story) -> None:

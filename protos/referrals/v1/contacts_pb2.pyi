@@ -1220,7 +1220,7 @@ class ReferenceReading(_message.Message):
     """The number of accesses."""
     @_builtins.property
     def field_groups(self) -> _containers.RepeatedScalarFieldContainer[_people_pb2.FieldGroup.ValueType]:
-        """The field groups that were opened."""
+        """The field groups that were opened; absent: only the details of her arrival."""
 
     def __init__(
         self,

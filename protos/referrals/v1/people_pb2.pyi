@@ -1164,7 +1164,7 @@ class Reading(_message.Message):
 
     @_builtins.property
     def field_groups(self) -> _containers.RepeatedScalarFieldContainer[Global___FieldGroup.ValueType]:
-        """The field groups that were opened."""
+        """The field groups that were opened; absent: only the details of her arrival."""
 
     def __init__(
         self,

@@ -107,10 +107,10 @@ def knowledge(identifier: str) -> dict[str, Any]:
             "%(day)s: %(organization)s, %(fields)s",
             day=i18n.day(reading.time),
             organization=page_names.organization(reading.organization_id),
-            fields=groups(reading.field_groups),
+            fields=groups(reading.field_groups) or _("Cómo llega"),
         )
         for reading in readings
-        if reading.allowed and reading.field_groups
+        if reading.allowed
     ]
     return {
         "person": person,

@@ -306,8 +306,9 @@ class Referrals(Steps):
         """Returns the history of a referral.
 
         Notes are about the person, so reading them needs a grant, like reading her identity, and is
-        recorded on the trail. The details of her arrival need
-        no consent for notes: any consent to refer her to this receiver covers them.
+        recorded on the trail. The details of her arrival need no consent for notes: any consent to
+        refer her to this receiver covers them. The trail names no field group if only they are
+        read.
         """
         tx, now, actor = call.tx, call.clock.now(), actor_of(call.caller)
         referral = referrals.get(tx, object_id(request.referral_id))
@@ -321,8 +322,10 @@ class Referrals(Steps):
                 actor, referrals.events(tx, referral.id, key, with_notes=with_notes)
             )
         )
-        if grant and any(event.note or event.arrival for event in events):
-            details = (FieldGroup.NOTES.value, f"referral:{referral.id}", *grant.basis)
+        has_notes = any(event.note for event in events)
+        if grant and (has_notes or any(event.arrival for event in events)):
+            groups = (FieldGroup.NOTES.value,) if has_notes else ()
+            details = (*groups, f"referral:{referral.id}", *grant.basis)
             call.trail.append(Entry("read_notes", referral.person_id, referral.need_code, details))
             self._openings.admit(tx, call.caller, now, referral.person_id)
         return pb.ListReferralEventsResponse(events=[event_message(event) for event in events])

@@ -26,7 +26,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "trail_action": {
         "open_identity": N_("Abrió datos sellados"),
-        "read_notes": N_("Leyó notas"),
+        "read_notes": N_("Leyó notas o cómo llega"),
         "read_safe_contact": N_("Abrió el contacto seguro"),
         "read_contact": N_("Leyó la nota de un contacto"),
         "search_people": N_("Buscó un nombre"),

@@ -1,5 +1,5 @@
 -- migrate:up
--- When the public data of a service last changed; update_time also reveals changes that are not public, such as its room.
+-- The time of the last change of a service's public data; update_time also reveals changes that are not public, such as its room.
 ALTER TABLE services ADD COLUMN public_time timestamptz;
 UPDATE services SET public_time = update_time;
 ALTER TABLE services ALTER COLUMN public_time SET DEFAULT '-infinity', ALTER COLUMN public_time SET NOT NULL;

@@ -14,7 +14,7 @@ CREATE TABLE sign_in_providers (
     proposed_by_worker_id  text,
     propose_time           timestamptz
 );
--- Which worker has which account at an issuer, since her first sign-in through it. Only the hash of the issuer's subject is stored.
+-- The account of each worker at an issuer, since her first sign-in through it. Only the hash of the issuer's subject is stored.
 CREATE TABLE provider_accounts (
     organization_id text  NOT NULL REFERENCES organizations,
     issuer          text  NOT NULL,

@@ -1,5 +1,5 @@
 -- migrate:up
--- Who invited an account when it was created or renewed; '' if the network's setup created it. Without a row, the origin is unknown.
+-- The account that invited each account when it was created or renewed; '' if the network's setup created it. Without a row, the origin is unknown.
 CREATE TABLE account_origins (
     worker_id  text        NOT NULL REFERENCES workers,
     inviter_id text        NOT NULL,

@@ -1,5 +1,5 @@
 -- migrate:up
--- When the user of a session last proved her identity; null: when the session began.
+-- The time at which the user of a session last proved her identity; null: the start of the session.
 ALTER TABLE sessions ADD COLUMN prove_time timestamptz;
 -- For the list of what a worker made lately.
 CREATE INDEX invitations_by_inviter ON invitations (invited_by_worker_id, create_time);

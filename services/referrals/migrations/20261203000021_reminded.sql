@@ -1,5 +1,5 @@
 -- migrate:up
--- When a coordinator last reminded the side whose turn it was.
+-- The time at which a coordinator last reminded the side whose turn it was.
 ALTER TABLE referrals ADD COLUMN remind_time timestamptz;
 
 -- migrate:down

@@ -1,5 +1,5 @@
 -- migrate:up
--- Who took over a line from the previous shift, and when.
+-- The workers who took over a line from the previous shift, with the time.
 CREATE TABLE line_take_overs (
     organization_id text NOT NULL,
     worker_id       text NOT NULL,

@@ -22,7 +22,7 @@ CREATE POLICY anomalies_scope ON anomalies USING (scope_view() = 'system');
 CREATE TABLE anomalies_looked (only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row), sequence bigint NOT NULL);
 INSERT INTO anomalies_looked (sequence) SELECT coalesce(max(sequence), 0) FROM audit;
 
--- Who was on duty at night, by the actions in services/referrals/people/domain/anomaly.py.
+-- The workers on duty at night, by the actions in services/referrals/people/domain/anomaly.py.
 CREATE INDEX audit_duty ON audit (actor_id, time) WHERE allowed AND action IN (
     'create_contact', 'update_contact', 'create_person', 'send', 'send_override',
     'acknowledge_referral', 'accept_referral', 'answer_referral', 'start_referral'

@@ -1,5 +1,5 @@
 -- migrate:up
--- When to report that the consent of a live referral ends soon. A row is deleted once this was
+-- The time to report that the consent of a live referral ends soon. A row is deleted once this was
 -- reported, or once the consent no longer matters.
 CREATE TABLE renewals (
     referral_id text PRIMARY KEY REFERENCES referrals (id),
